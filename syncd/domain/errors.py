@@ -1,0 +1,105 @@
+"""Errors, named for what the caller does next.
+
+    SyncdError
+    ├── ConfigurationError      a person mends the file; every fault at once              exit 78
+    ├── MirrorError             the mirror cannot be used: locked, unwritable, newer      exit 78
+    ├── ApprovalError           what was to be approved has moved or does not exist       exit 4
+    ├── ProviderError           something went wrong while talking to an account
+    │   ├── UnreachableError    nothing was sent: try again later
+    │   ├── AnswerLostError     sent, and no whole answer came: look before repeating
+    │   ├── ThrottledError      asked to wait
+    │   ├── UnavailableError    the provider failed: try again later
+    │   ├── UnauthorisedError   the credentials are refused: the account waits for a person
+    │   ├── MalformedError      an answer that cannot be read: nothing may be inferred from it
+    │   └── RefusedError        this one record or request will never be taken
+    └── DeliveryError           something sent to us is refused; carries the status to answer with
+
+Messages name accounts, calls and fields, never a person and never a secret: they are logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SyncdError(Exception):
+    """Base of all. `hint` says what to do next, as a command where there is one."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault in a configuration: where, what, and what to write instead."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+
+class ConfigurationError(SyncdError):
+    """All faults of a configuration at once."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        count = len(problems)
+        super().__init__(f"{source}: {count} problem{'' if count == 1 else 's'}", hint="syncd config check")
+        self.source = source
+        self.problems = tuple(problems)
+
+
+class MirrorError(SyncdError):
+    pass
+
+
+class ApprovalError(SyncdError):
+    pass
+
+
+class ProviderError(SyncdError):
+    """Something went wrong in one call. `call` is the name of the call, without any person in it."""
+
+    def __init__(self, message: str, *, call: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.call = call
+
+
+class UnreachableError(ProviderError):
+    pass
+
+
+class AnswerLostError(ProviderError):
+    pass
+
+
+class ThrottledError(ProviderError):
+    def __init__(self, message: str, *, call: str = "", hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, call=call, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(ProviderError):
+    pass
+
+
+class UnauthorisedError(ProviderError):
+    pass
+
+
+class MalformedError(ProviderError):
+    pass
+
+
+class RefusedError(ProviderError):
+    pass
+
+
+class DeliveryError(SyncdError):
+    """A delivery to us that is not taken; `status` is the HTTP status that tells the sender why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status

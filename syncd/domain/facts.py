@@ -1,0 +1,53 @@
+"""A provider described as data: what is true of it, and what its adapter can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from syncd.domain.changes import ChangeKind
+
+
+class Grade(StrEnum):
+    """How well we know that a cell is as we think."""
+
+    VERIFIED = "verified"  # read there, after our last write
+    ACCEPTED = "accepted"  # the provider said yes and cannot be asked
+    ASSUMED = "assumed"  # written or inferred, not read since
+    UNKNOWN = "unknown"  # never seen
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is true of a provider (declared by its adapter, from its documentation).
+
+    `batch` is how many changes of a kind one call takes; kinds not named are sent one by one. `keeps_duplicates`: one person may have several
+    records in one container. `one_name_field`: first and last name are one field there, so they are compared joined. `has_lists`: False where
+    every container is the whole account. `unsubscribe_is_global`: an unsubscribe there ends everything there. `blind_unsubscribe`: can be told of
+    an unsubscribe of somebody it has never named to us. `fields`: canonical fields that can be written.
+    `unsubscribe_removes`: there a "no" is written by taking the record away, so that gone is what it should read afterwards.
+    `absence_is_unsubscribe`: somebody who vanished from a whole listing has opted out (inferred, guarded).
+    """
+
+    batch: dict[ChangeKind, int] = field(default_factory=dict)
+    fields: frozenset[str] = frozenset()
+    has_lists: bool = True
+    keeps_duplicates: bool = False
+    one_name_field: bool = False
+    blind_unsubscribe: bool = False
+    unsubscribe_is_global: bool = False
+    unsubscribe_removes: bool = False
+    absence_is_unsubscribe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an adapter can do, asked of its type once, and its facts; plain data for the core."""
+
+    facts: Facts
+    accepts: frozenset[ChangeKind]
+    snapshot: bool
+    feed: bool
+    lookup: bool
+    report: bool
+    notify: bool

@@ -1,0 +1,140 @@
+"""What is seen at a provider: lists, contacts in them, campaigns, each as it stood at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+from syncd.domain.identity import Identity
+
+ContainerId = NewType("ContainerId", str)
+"""The provider's id of one list, or `WHOLE_ACCOUNT`."""
+
+WHOLE_ACCOUNT = ContainerId("*")
+"""The container of facts that hold for a whole account: a ROCS customer, everything at Rokt."""
+
+
+class Status(StrEnum):
+    """Where a contact stands in one container. Provider words that no table knows become `UNKNOWN`, never `SUBSCRIBED`."""
+
+    SUBSCRIBED = "subscribed"
+    UNSUBSCRIBED = "unsubscribed"
+    PENDING = "pending"  # waits for its own confirmation: no consent to spread
+    BOUNCED = "bounced"  # deliverability, not consent
+    COMPLAINED = "complained"
+    REMOVED = "removed"  # we knew it there and it is gone; says nothing about consent
+    UNKNOWN = "unknown"
+    ABSENT = "absent"  # asked for by address, and never was there
+
+
+SUPPRESSED = frozenset({Status.UNSUBSCRIBED, Status.COMPLAINED})
+"""Statuses that say no."""
+
+PRESENT = frozenset({Status.SUBSCRIBED, Status.PENDING, Status.BOUNCED, Status.UNKNOWN}) | SUPPRESSED
+"""Statuses of a contact that is there, in whatever standing."""
+
+
+class Record(NamedTuple):
+    """One contact as it came: enough to tell whether it changed, without reading it.
+
+    `key` names the record in its container and stays the same from read to read; `raw` is the provider's own bytes.
+    """
+
+    key: str
+    raw: bytes
+
+
+class Observation(NamedTuple):
+    """What one provider said of one contact in one container, read from one record.
+
+    `address` is the provider's spelling and the one to use when speaking to it. `identity` is None when the
+    address cannot be mailed: such a record is mirrored and never acted upon. `fields` holds canonical names
+    (`first_name`, `last_name`, `phone`, …); a field that is missing or empty there is simply not in it, since
+    a blank is not a deletion. `counters` are telemetry and never part of any comparison.
+
+    `unsubscribed_at` is the provider's own time of the unsubscribe, as it gave it; it is compared with nothing
+    but an earlier value of itself: one that moved is a new unsubscribe.
+    """
+
+    container: ContainerId
+    key: str
+    address: str
+    identity: Identity | None
+    status: Status
+    fields: Mapping[str, str]
+    raw: bytes
+    remote_id: str | None = None  # what people at the provider call it; None: same as key
+    unsubscribed_at: str | None = None
+    counters: Mapping[str, int] | None = None
+
+
+class Hint(NamedTuple):
+    """Something moved for this address: look it up. What providers whose notices carry no state send us."""
+
+    container: ContainerId
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One list as the provider shows it. `active` is its own count of members where it gives one: a cheap sign of change."""
+
+    id: ContainerId
+    name: str
+    active: int | None = None
+    remote: Mapping[str, str] = field(default_factory=dict)  # other ids of the same list
+
+
+class Page(NamedTuple):
+    """One page of a listing. `next` is None on the last; `total` is the provider's own count where it gives one.
+
+    `watermark` is the newest change time seen on this page, in the provider's own spelling and clock.
+    """
+
+    body: bytes
+    records: tuple[Record, ...]
+    next: str | None
+    total: int | None = None
+    watermark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignStats:
+    """Counters of one campaign at one moment; None where the provider does not say."""
+
+    campaign_id: str
+    name: str
+    sent: int | None = None
+    opened: int | None = None
+    clicked: int | None = None
+    bounced: int | None = None
+    unsubscribed: int | None = None
+    status: str | None = None
+    remote_at: str | None = None
+    extra: Mapping[str, int | float | str] = field(default_factory=dict)
+    day: str | None = None  # set where the provider reports by day and restates days
+
+    @property
+    def counters(self) -> Mapping[str, int | None]:
+        return {
+            "sent": self.sent,
+            "opened": self.opened,
+            "clicked": self.clicked,
+            "bounced": self.bounced,
+            "unsubscribed": self.unsubscribed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Something a provider sent to us, as it arrived. `route` is the rest of the path after the account."""
+
+    route: tuple[str, ...]
+    method: str
+    headers: Mapping[str, str]  # lower-case names
+    query: tuple[tuple[str, str], ...]
+    body: bytes
+    received_at: datetime

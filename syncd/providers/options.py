@@ -1,0 +1,74 @@
+"""What every account has in its section of the configuration, whichever provider it is at.
+
+Each adapter adds its own keys in `providers/<name>/options.py`. These models are the only description of the keys:
+the loader, `config check`, the generated example and the schema are made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(value: Any) -> float:
+    """``"5m"`` as seconds. Numbers are seconds already."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    text = str(value).strip().lower()
+    for unit in ("ms", "s", "m", "h", "d"):
+        head = text.removesuffix(unit).strip()
+        if head != text:
+            try:
+                return float(head) * _UNITS[unit]
+            except ValueError:
+                break
+    raise ValueError(f"not a duration: {text!r}; write a number and one of ms, s, m, h, d, such as '5m'")
+
+
+def _https_or_loopback(url: str) -> str:
+    parsed = AnyHttpUrl(url)
+    if parsed.scheme != "https" and (parsed.host or "") not in LOOPBACK:
+        raise ValueError("must be https (plain http is taken only for a loopback host)")
+    return url.rstrip("/")
+
+
+def _stripped(value: Any) -> Any:
+    # Keys are pasted with blanks and newlines around them; RocketResponder's own samples show one (its devzone page).
+    return value.strip() if isinstance(value, str) else value
+
+
+Duration = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
+"""Seconds; written ``"30s"``, ``"5m"``, ``"24h"``."""
+
+Url = Annotated[str, AfterValidator(_https_or_loopback)]
+"""An https address without a trailing slash; http only to a loopback host."""
+
+Secret = Annotated[SecretStr, BeforeValidator(_stripped), Field(min_length=1)]
+"""Never printed. May also be given as `x_file`, by environment or by systemd credential."""
+
+Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class AccountOptions(Options):
+    """Keys that every account takes."""
+
+    provider: str
+    interval: Duration | None = None
+    full_every: Duration | None = None
+    settle: Duration | None = None
+    spread: bool = True
+    fields: dict[str, Text] = Field(default_factory=dict)
+    timeout: Duration = 30.0
+    requests_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
+    retry_after_max: Duration = 900.0
+    answer_bytes_max: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    page_size: Annotated[int, Field(ge=1, le=10_000)] | None = None

@@ -1,0 +1,158 @@
+"""What an adapter is: the base every one has, and a `Can…` protocol for each thing it may be able to do.
+
+Adapters are pure. They converse (yield a `Request`, receive a `Response`) and translate; they keep no state between
+calls, open no socket, never sleep, retry or log. What a provider cannot do is visible in its type: it lacks the method.
+
+Rules that hold for every exchange
+* An answer that cannot be read raises `MalformedError`; nothing is ever inferred from it.
+* 401 (and whatever else the provider uses for it) raises `UnauthorisedError`, 429 `ThrottledError`, 5xx `UnavailableError`,
+  unless the provider's documentation gives them another meaning.
+* Error messages and `Request.label` name no person and no secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from syncd.domain.changes import Ack, Change, ChangeKind, Target
+from syncd.domain.facts import Capabilities, Facts
+from syncd.domain.records import CampaignStats, Container, ContainerId, Delivery, Hint, Observation, Page, Record
+from syncd.wire import Exchange, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a login gave. Not printed."""
+
+    value: str = field(repr=False)
+    lifetime_s: float
+
+
+class Provider(Protocol):
+    """One account at one provider."""
+
+    facts: Facts
+
+    def check(self) -> Exchange[None]:
+        """The cheapest harmless call that proves address and credentials; raises what is wrong."""
+        ...
+
+
+@runtime_checkable
+class CanLogin(Protocol):
+    """Needs a token. The carrier asks for one when it has none, one login at a time, and once more after a refusal."""
+
+    login_again_on: frozenset[int]
+
+    def login(self) -> Exchange[Token]: ...
+    def authorise(self, request: Request, token: Token) -> Request: ...
+
+
+@runtime_checkable
+class CanList(Protocol):
+    """Names its lists."""
+
+    def containers(self) -> Exchange[Sequence[Container]]:
+        """All lists, whole, in one exchange. Includes `WHOLE_ACCOUNT` where contacts exist apart from lists."""
+        ...
+
+
+@runtime_checkable
+class CanSnapshot(Protocol):
+    """Lists everyone in a container: the one place where absence is a fact."""
+
+    def snapshot(self, container: ContainerId, at: str | None) -> Exchange[Page]:
+        """One page; `at` is None for the first and the last page's `next` afterwards."""
+        ...
+
+    def read(self, container: ContainerId, record: Record) -> Observation:
+        """Translate one record. Pure; never raises for odd content: an unusable address or status is marked as such."""
+        ...
+
+
+@runtime_checkable
+class CanFeed(Protocol):
+    """Lists what changed since a watermark; absence says nothing. `since` is inclusive, so the last one is seen again."""
+
+    def feed(self, container: ContainerId, since: str, at: str | None) -> Exchange[Page]: ...
+    def read(self, container: ContainerId, record: Record) -> Observation: ...
+
+
+@runtime_checkable
+class CanLookup(Protocol):
+    """Can be asked about one person."""
+
+    def lookup(self, target: Target) -> Exchange[Sequence[Observation] | None]:
+        """All records that stand for the person in the container. Empty: not there. None: this provider cannot tell
+        from what is known (no key, no search by address); only a whole listing can.
+        """
+        ...
+
+
+@runtime_checkable
+class CanReport(Protocol):
+    def campaigns(
+        self, known_addresses: Sequence[str], since: datetime | None
+    ) -> Exchange[Sequence[CampaignStats]]:
+        """Statistics of every campaign that can be found.
+
+        `known_addresses` cover all lists with few addresses, for providers whose campaigns are found through a contact.
+        `since` is when the last whole report was read (None: never), for providers that report by day.
+        """
+        ...
+
+
+@runtime_checkable
+class CanApply(Protocol):
+    """Takes writes."""
+
+    accepts: frozenset[ChangeKind]
+
+    def apply(self, changes: Sequence[Change]) -> Exchange[Sequence[Ack]]:
+        """Send changes of one kind for one container, at most `facts.batch[kind]` (else one). One `Ack` each, in order.
+
+        Raises for the call as a whole; the caller then treats every change in it alike.
+        """
+        ...
+
+
+@runtime_checkable
+class CanNotify(Protocol):
+    """Sends to us."""
+
+    def verify(self, delivery: Delivery) -> None:
+        """Raise `DeliveryError` unless this came from the provider; runs before anything is stored. Constant time."""
+        ...
+
+    def delivery_id(self, delivery: Delivery) -> str:
+        """The same for a repetition of the same delivery, different for another one."""
+        ...
+
+    def read_delivery(self, delivery: Delivery) -> Sequence[Observation | Hint]:
+        """Raise `DeliveryError(400)` for a body that cannot be read."""
+        ...
+
+
+@runtime_checkable
+class CanRegister(Protocol):
+    """Wants to be told where to send notices."""
+
+    def register(self, callback_url: str) -> Exchange[str]:
+        """Make sure that exactly one registration for this address exists; returns its id. Repeating changes nothing."""
+        ...
+
+
+def capabilities_of(provider: Provider) -> Capabilities:
+    """Ask the type once and hand the core plain data; it cannot claim what is not implemented."""
+    return Capabilities(
+        facts=provider.facts,
+        accepts=provider.accepts if isinstance(provider, CanApply) else frozenset(),
+        snapshot=isinstance(provider, CanSnapshot),
+        feed=isinstance(provider, CanFeed),
+        lookup=isinstance(provider, CanLookup),
+        report=isinstance(provider, CanReport),
+        notify=isinstance(provider, CanNotify),
+    )
