@@ -26,6 +26,7 @@ class Facts:
     every container is the whole account. `unsubscribe_is_global`: an unsubscribe there ends everything there. `blind_unsubscribe`: can be told of
     an unsubscribe of somebody it has never named to us. `fields`: canonical fields that can be written.
     `unsubscribe_removes`: there a "no" is written by taking the record away, so that gone is what it should read afterwards.
+    `looks_before_subscribe`: its SUBSCRIBE looks the person up first, so repeating it after a failure that was answered adds nobody twice.
     `absence_is_unsubscribe`: somebody who vanished from a whole listing has opted out (inferred, guarded).
     """
 
@@ -38,6 +39,7 @@ class Facts:
     unsubscribe_is_global: bool = False
     unsubscribe_removes: bool = False
     absence_is_unsubscribe: bool = False
+    looks_before_subscribe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class AccountOptions(Options):
     interval: Duration | None = None
     full_every: Duration | None = None
     settle: Duration | None = None
+    report_every: Duration = 3600.0
     spread: bool = True
     fields: dict[str, Text] = Field(default_factory=dict)
     timeout: Duration = 30.0

@@ -94,9 +94,7 @@ class CanLookup(Protocol):
 
 @runtime_checkable
 class CanReport(Protocol):
-    def campaigns(
-        self, known_addresses: Sequence[str], since: datetime | None
-    ) -> Exchange[Sequence[CampaignStats]]:
+    def campaigns(self, known_addresses: Sequence[str], since: datetime | None) -> Exchange[Sequence[CampaignStats]]:
         """Statistics of every campaign that can be found.
 
         `known_addresses` cover all lists with few addresses, for providers whose campaigns are found through a contact.

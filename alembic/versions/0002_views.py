@@ -1,0 +1,105 @@
+"""The views: the stable way into the mirror, on both engines
+
+Revision: 0002
+Revises: 0001
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+LEVELS = """CASE {column} WHEN 0 THEN 'unknown' WHEN 1 THEN 'pending' WHEN 2 THEN 'subscribed' WHEN 3 THEN 'unsubscribed'
+    WHEN 4 THEN 'complaint' ELSE 'erased' END"""
+
+VIEWS = {
+    "v_contacts": """
+        SELECT c.identity AS email, MIN(p.fields) AS fields, COUNT(DISTINCT c.account) AS accounts, COUNT(*) AS records,
+               MAX(c.observed_at) AS observed_at
+        FROM cell c LEFT JOIN (SELECT identity, CAST(fields AS TEXT) AS fields FROM person) p ON p.identity = c.identity
+        WHERE c.identity IS NOT NULL AND c.status <> 'absent'
+        GROUP BY c.identity""",
+    "v_memberships": """
+        SELECT c.identity AS email, l.list AS list, c.account AS account, a.provider AS provider, c.container AS remote_list,
+               COALESCE(c.remote_id, c.key) AS remote_id, c.address AS address, c.status AS status, c.grade AS grade,
+               CASE WHEN n.whole_at IS NOT NULL AND n.whole_at > c.observed_at AND c.missing_count = 0 AND c.status NOT IN ('removed', 'absent')
+                    THEN n.whole_at ELSE c.observed_at END AS observed_at,
+               c.fields AS fields, c.raw AS raw
+        FROM cell c
+        JOIN account a ON a.name = c.account
+        LEFT JOIN container n ON n.account = c.account AND n.container = c.container
+        LEFT JOIN link l ON l.account = c.account AND (l.container = c.container OR l.container = '*')
+        WHERE c.status <> 'absent'""",
+    "v_lists": """
+        SELECT l.list AS list, n.account AS account, a.provider AS provider, n.container AS remote_list, n.name AS name, l.scope AS scope,
+               n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt
+        FROM container n JOIN account a ON a.name = n.account
+        LEFT JOIN link l ON l.account = n.account AND l.container = n.container""",
+    "v_campaigns": """
+        SELECT k.account AS account, a.provider AS provider, k.campaign_id AS campaign_id, k.name AS name, k.status AS status,
+               SUM(s.sent) AS sent, SUM(s.opened) AS opened, SUM(s.clicked) AS clicked, SUM(s.bounced) AS bounced,
+               SUM(s.unsubscribed) AS unsubscribed, k.observed_at AS observed_at
+        FROM campaign k JOIN account a ON a.name = k.account
+        LEFT JOIN campaign_sample s ON s.account = k.account AND s.campaign_id = k.campaign_id
+             AND s.id IN (SELECT MAX(id) FROM campaign_sample GROUP BY account, campaign_id, day)
+        GROUP BY k.account, a.provider, k.campaign_id, k.name, k.status, k.observed_at""",
+    "v_consent": f"""
+        SELECT c.person_key AS person, e.identity AS email, c.scope AS scope, {LEVELS.format(column="c.level")} AS level, c.epoch AS epoch,
+               c.since AS since, c.source AS source, e.route AS route, e.evidence AS evidence
+        FROM consent c JOIN consent_event e ON e.id = c.event_id""",
+    "v_runs": """
+        SELECT id, account, started_at, ended_at, result, reason, counts FROM run""",
+    "v_outbox": """
+        SELECT o.id AS id, o.account AS account, a.provider AS provider, o.container AS remote_list, o.identity AS email, o.kind AS kind,
+               o.state AS state, o.why AS why, o.attempts AS attempts, o.not_before AS not_before, o.created_at AS created_at,
+               o.sent_at AS sent_at, o.receipt AS receipt, o.reason AS reason
+        FROM op o JOIN account a ON a.name = o.account
+        WHERE o.state IN ('ready', 'inflight', 'unknown', 'accepted')""",
+    "v_parked": """
+        SELECT CAST(o.id AS TEXT) AS id, 'change' AS what, o.account AS account, o.container AS remote_list, o.identity AS email,
+               o.kind AS kind, o.reason AS reason, o.closed_at AS at
+        FROM op o WHERE o.state IN ('parked', 'blocked')
+        UNION ALL
+        SELECT i.id, 'delivery', i.account, NULL, NULL, NULL, i.reason, i.received_at FROM inbox i WHERE i.state = 'parked'
+        UNION ALL
+        SELECT c.account || '/' || c.container || '/' || c.key, 'record', c.account, c.container, c.address, c.status,
+               'the address cannot be mailed', c.observed_at
+        FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed'""",
+    "v_propagation": f"""
+        SELECT e.id AS event, e.identity AS email, e.scope AS scope, {LEVELS.format(column="e.level")} AS level, e.source AS source,
+               e.route AS route, e.at AS learnt_at, o.account AS account, o.container AS remote_list, o.created_at AS decided_at,
+               o.sent_at AS sent_at, o.ended_at AS answered_at, o.receipt AS receipt, o.closed_at AS closed_at, o.state AS state
+        FROM consent_event e
+        LEFT JOIN op o ON o.person_key = e.person_key AND o.kind = 'unsubscribe' AND o.created_at >= e.at
+        WHERE e.level >= 3""",
+    "v_drift": """
+        SELECT 'claim' AS kind, k.identity AS email, k.account AS account, k.container AS remote_list,
+               'said no and reads subscribed again' AS detail, k.seen_at AS since
+        FROM claim k WHERE k.state = 'open'
+        UNION ALL
+        SELECT 'reachable', c.identity, c.account, c.container, 'said no (' || s.scope || ') and reads ' || c.status, s.since
+        FROM cell c
+        JOIN consent s ON s.person_key = c.person_key AND s.level >= 3
+        WHERE c.status IN ('subscribed', 'pending', 'bounced', 'unknown') AND c.missing_count = 0
+          AND (s.scope = 'global'
+               OR EXISTS (SELECT 1 FROM link l WHERE l.scope = s.scope AND l.account = c.account
+                          AND (l.container = c.container OR l.container = '*')))
+        UNION ALL
+        SELECT 'two records', c.identity, c.account, c.container, 'several records claim one address; no field is written to them', MIN(c.observed_at)
+        FROM cell c WHERE c.container = '*' AND c.identity IS NOT NULL AND c.status NOT IN ('removed', 'absent')
+        GROUP BY c.identity, c.account, c.container HAVING COUNT(*) > 1""",
+}
+
+
+def upgrade() -> None:
+    for name, query in VIEWS.items():
+        op.execute(f"CREATE VIEW {name} AS {query}")
+
+
+def downgrade() -> None:
+    for name in reversed(VIEWS):
+        op.execute(f"DROP VIEW {name}")

@@ -1,0 +1,53 @@
+"""The keys of a RocketResponder account in the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from syncd.domain.records import PRESENT, Status
+from syncd.providers.options import AccountOptions, Duration, Secret, Text, Url
+
+
+def _one_or_many(value: Any) -> Any:
+    """One secret, a list, or a file with one on each line: the old one stays valid while URLs are changed."""
+    if value is None:
+        return ()
+    return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
+
+
+def _folded(words: dict[str, Status]) -> dict[str, Status]:
+    folded = {word.strip().casefold(): status for word, status in words.items()}
+    for word, status in folded.items():
+        if status not in PRESENT:
+            raise ValueError(f"status_words: {word!r}: {status.value!r} is not a standing of somebody who is there")
+    # The one word that is documented (RocketResponder devzone, SUBSCRIBER OBJECT); another meaning would undo opt-outs.
+    if folded.get("unsubscribed", Status.UNSUBSCRIBED) is not Status.UNSUBSCRIBED:
+        raise ValueError("status_words: 'unsubscribed' always means unsubscribed")
+    return folded
+
+
+class RocketResponderOptions(AccountOptions):
+    """One API key pair.
+
+    `signing_url` is what the service believes its own address to be; it differs from `base_url` behind a proxy.
+    `max_age` and `lookups_per_round` bound how stale a known subscriber may become and how many are asked about in one
+    round, since nobody can be listed. `status_words` adds to the words that `translate.STATUS_WORDS` knows.
+    `confirm_url` is where new subscribers land after confirming (a parameter of the provider's SDK, not of its page).
+    """
+
+    provider: Literal["rocketresponder"]
+    base_url: Url = "https://www.rocketresponder.com/api"
+    signing_url: Url | None = None
+    public_key: Text
+    private_key: Secret
+    webhook_secret: Annotated[tuple[Secret, ...], BeforeValidator(_one_or_many)] = ()
+    max_age: Annotated[Duration, Field(gt=0)] = 24 * 3600.0
+    lookups_per_round: Annotated[int, Field(ge=1)] = 500
+    status_words: Annotated[dict[str, Status], AfterValidator(_folded)] = Field(default_factory=dict)
+    confirm_url: Url | None = None
+
+    @property
+    def signed_base(self) -> str:
+        return self.signing_url or self.base_url

@@ -1,0 +1,89 @@
+"""The configuration of an account at Sales.Rocks."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator, model_validator
+
+from syncd.providers.options import AccountOptions, Secret, Text, Url
+
+CANONICAL = ("first_name", "last_name", "phone", "country", "language", "postal_code", "birth_date")
+
+RESERVED = frozenset({"_id", "list_id"})
+"""Members of a contact that are the provider's own: its identity and its place."""
+
+
+class SalesRocksOptions(AccountOptions):
+    """Limits are ours: the provider states none for `size`, for a batch or for calls a minute (docs.sales.rocks)."""
+
+    provider: Literal["salesrocks"]
+    base_url: Url = "https://api.sales.rocks"
+    username: Text
+    password: Secret
+    on_unsubscribe: Literal["remove", "field"] = "remove"
+    unsubscribe_field: Text = "status"
+    unsubscribe_value: Text = "unsubscribed"
+    subscribe_value: Text = "subscribed"
+    on_absence: Literal["ignore", "unsubscribe"] = "ignore"
+    timezone: Text = "UTC"
+    page_size: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    lists_page_size: Annotated[int, Field(ge=1, le=10_000)] = 100
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
+    name_field: Text = "name"
+    phone_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        _zone(name)
+        return name
+
+    @field_validator("fields")
+    @classmethod
+    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
+        if unknown := sorted(fields.keys() - {*CANONICAL, "email"}):
+            raise ValueError(f"no such field: {', '.join(unknown)}; known are email, {', '.join(CANONICAL)}")
+        return fields
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> SalesRocksOptions:
+        names = [self.name_field, self.unsubscribe_field, self.email_field, *self.member_of.values()]
+        if taken := sorted(RESERVED & set(names)):
+            raise ValueError(f"{', '.join(taken)} belongs to Sales.Rocks and cannot hold a value of ours")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"one member of a contact cannot have two meanings: {', '.join(twice)}")
+        if self.unsubscribe_value.lower() == self.subscribe_value.lower():
+            raise ValueError("unsubscribe_value and subscribe_value must differ")
+        return self
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of the provider's times, which name none."""
+        return _zone(self.timezone)
+
+    @property
+    def email_field(self) -> str:
+        return self.fields.get("email", "email")
+
+    @property
+    def one_name_field(self) -> bool:
+        """Whether a name is written to `name_field` whole; naming a member for either half says otherwise."""
+        return not self.fields.keys() & {"first_name", "last_name"}
+
+    @property
+    def member_of(self) -> dict[str, str]:
+        """Canonical field -> member of a contact. The store is free of schema, so only names have a default place."""
+        own = {field: member for field, member in self.fields.items() if field != "email"}
+        return {"first_name": "first_name", "last_name": "last_name"} | own
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC  # there also on machines without a zone database
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"no such time zone: {name!r}; write an IANA name such as 'Europe/Skopje'") from None

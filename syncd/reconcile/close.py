@@ -1,0 +1,85 @@
+"""What became of what was sent: a newer reading confirms an operation, or refutes it, or says nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.records import Status
+from syncd.reconcile.desired import Closing
+from syncd.reconcile.fields import NAME_FIELDS, full_name
+from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
+from syncd.reconcile.suppress import suppressing
+
+
+def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing | datetime]:
+    """Closings, and the times at which to look again at what may only lag behind.
+
+    A reading counts only if its request began after the operation ended; one that contradicts it counts only once the provider has had
+    time to settle.
+    """
+    for op in person.operations:
+        if op.state is OpState.READY:
+            if (reason := _unwanted(op, person, topology)) is not None:
+                yield Closing(op, OpState.SUPERSEDED, reason)
+        elif op.state in {OpState.UNKNOWN, OpState.ACCEPTED}:
+            verdict = _verdict(op, person.at(op.account, op.container, op.identity), topology)
+            settled_at = (op.ended_at or now) + timedelta(seconds=topology.accounts[op.account].settle_s)
+            if verdict is True:
+                yield Closing(op, OpState.VERIFIED, "read back as asked")
+            elif verdict is False and now < settled_at:
+                yield settled_at
+            elif verdict is False:
+                yield Closing(op, OpState.REFUTED, "read back otherwise, after time to settle")
+
+
+def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
+    """Why an operation that was not sent yet must not go out any more, or None. An unsubscribe always goes out."""
+    if op.kind is ChangeKind.UNSUBSCRIBE:
+        return None
+    if suppressing(person, topology, op.account, op.container) is not None:
+        return "the person has said no since"
+    here = person.at(op.account, op.container, op.identity)
+    if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT for cell in here):
+        return "the person is known there by now"
+    return None
+
+
+def _verdict(op: Operation, cells: Sequence[Cell], topology: Topology) -> bool | None:
+    """True: read back as asked. False: read back otherwise. None: not read since."""
+    whole = topology.whole.get((op.account, op.container), 0)
+    if op.kind is ChangeKind.SUBSCRIBE:
+        there = [cell for cell in cells if cell.status is not Status.ABSENT]
+        if not there:
+            return False if max([whole, *(cell.seq for cell in cells)]) > op.ended_seq else None
+        return True if any(_reading(op, cell, whole) for cell in there) else None
+    readings = [_reading(op, cell, whole) for cell in cells]
+    if not readings or None in readings:
+        return None
+    return all(readings)
+
+
+def _reading(op: Operation, cell: Cell, whole: int) -> bool | None:
+    if cell.missing_seq > op.ended_seq:
+        return op.kind is ChangeKind.UNSUBSCRIBE  # gone is as good as unsubscribed, and no good otherwise
+    # A record that is listed was seen by the latest whole listing too, even where that had nothing new to say of it.
+    seen = cell.seq if cell.missing_seq else max(cell.seq, whole)
+    if seen <= op.ended_seq:
+        return None
+    match op.kind:
+        case ChangeKind.UNSUBSCRIBE:
+            return not stands(cell)
+        case ChangeKind.SUBSCRIBE:
+            return cell.status is not Status.REMOVED
+        case ChangeKind.UPDATE:
+            return _shows(op, cell)
+
+
+def _shows(op: Operation, cell: Cell) -> bool:
+    """Whether the record shows what was written. Names may have been written as one field, so they are compared joined."""
+    rest = {name for name in op.fields if name not in NAME_FIELDS}
+    if any(cell.fields.get(name) != op.fields[name] for name in rest):
+        return False
+    names = {name: op.fields[name] for name in NAME_FIELDS if name in op.fields}
+    return all(cell.fields.get(n) == v for n, v in names.items()) or full_name(names) == full_name(cell.fields)

@@ -1,0 +1,127 @@
+"""Base, observed, desired: one decision per person, with its reasons.
+
+Level-triggered: a decision follows from how things stand, never from the notice that made us look. So planning twice adds nothing, and
+what was planned, sent and read back plans to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.identity import Identity
+from syncd.domain.records import Status
+from syncd.reconcile.close import close
+from syncd.reconcile.correct import correct
+from syncd.reconcile.desired import Closing, Desired, LookUp
+from syncd.reconcile.fields import merge
+from syncd.reconcile.learn import ABSENCES_NEEDED
+from syncd.reconcile.person import OPEN, Operation, OpState, Person, Place, Topology
+from syncd.reconcile.spread import spread
+from syncd.reconcile.suppress import suppress
+
+STICKS_MAX = 3
+"""Writes of one kind to one cell that were accepted and then read back otherwise, before we stop. Unsubscribes never stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """All that follows for one person.
+
+    `fields` are the merged values per identity. `by_hand` says what should be done and no provider's interface can do.
+    `again_at`: when to look at this person again although nothing new was seen.
+    """
+
+    desired: tuple[Desired, ...] = ()
+    look_ups: tuple[LookUp, ...] = ()
+    closings: tuple[Closing, ...] = ()
+    fields: Mapping[Identity, Mapping[str, str]] = field(default_factory=dict)
+    by_hand: tuple[str, ...] = ()
+    again_at: datetime | None = None
+
+
+def decide(person: Person, topology: Topology, now: datetime) -> Decision:
+    """What is to be done about one person. The same arguments give the same decision, in the same order."""
+    found: list[Closing | Desired | LookUp | datetime] = [*close(person, topology, now)]
+    fields = {identity: _merged(person, topology, identity) for identity in person.identities}
+    for identity in person.identities:
+        found += suppress(person, topology, identity, now)
+        found += spread(person, topology, identity, fields[identity])
+        found += correct(person, topology, identity, fields[identity])
+    closings = [item for item in found if isinstance(item, Closing)]
+    closed = {closing.operation.id for closing in closings}
+    found += _confirm_absences(person)
+    found += _ask_after(person, topology, closed)
+    desired = [item for item in found if isinstance(item, Desired)]
+    settled = {_place(item.operation) for item in closings if item.state is OpState.VERIFIED}
+    if settled:
+        found.append(now)  # its cell reads as asked from here on: whatever else is wanted there is decided next
+    sendable, by_hand = _sendable(person, topology, [w for w in desired if _place_of(w) not in settled], closed)
+    return Decision(
+        desired=tuple(sendable),
+        look_ups=tuple(dict.fromkeys(item for item in found if isinstance(item, LookUp))),
+        closings=tuple(closings),
+        fields=fields,
+        by_hand=tuple(by_hand),
+        again_at=min((item for item in found if isinstance(item, datetime)), default=None),
+    )
+
+
+def _sendable(
+    person: Person, topology: Topology, desired: list[Desired], closed: set[int]
+) -> tuple[list[Desired], list[str]]:
+    """Leave out what is under way already, what does not stick, and what the provider's interface cannot do."""
+    busy = {_place(op): op for op in person.operations if op.state in OPEN and op.id not in closed}
+    sendable: list[Desired] = []
+    by_hand: list[str] = []
+    taken: set[Place] = set()
+    for wish in desired:
+        change = wish.change
+        place = _place_of(wish)
+        tries = person.refuted.get((place, change.kind), 0)
+        parked = person.parked.get((place, change.kind))
+        if change.kind not in topology.accounts[wish.account].capabilities.accepts:
+            by_hand.append(f"{change.kind} at {wish.account}, whose interface cannot: {wish.why}")
+        elif change.kind is not ChangeKind.UNSUBSCRIBE and tries >= STICKS_MAX:
+            by_hand.append(f"{change.kind} at {wish.account} did not stick after {tries} tries: {wish.why}")
+        elif parked is not None and dict(parked) == dict(change.fields):
+            continue  # refused as it is; a person, or another value, opens it again
+        elif place not in taken and (place not in busy or _replaces(wish, busy[place])):
+            taken.add(place)  # one operation per cell; unsubscribes were decided first
+            sendable.append(wish)
+    return sendable, by_hand
+
+
+def _place(op: Operation) -> Place:
+    return op.account, op.container, op.identity
+
+
+def _place_of(wish: Desired) -> Place:
+    return wish.account, wish.change.container, wish.change.identity
+
+
+def _replaces(wish: Desired, op: Operation) -> bool:
+    """A newer desire takes the place of an unsent one; an operation under way or in doubt keeps its cell."""
+    return op.state is OpState.READY and (wish.change.kind != op.kind or dict(wish.change.fields) != dict(op.fields))
+
+
+def _merged(person: Person, topology: Topology, identity: Identity) -> Mapping[str, str]:
+    cells = [cell for cell in person.cells if cell.identity == identity and cell.fields]
+    return merge(person.fields.get(identity, {}), cells, tuple(topology.accounts), topology.accounts)
+
+
+def _confirm_absences(person: Person) -> Iterator[LookUp]:
+    for cell in person.cells:
+        if cell.missing_count >= ABSENCES_NEEDED and cell.status not in {Status.REMOVED, Status.ABSENT}:
+            yield LookUp(cell.account, cell.container, cell.identity, cell.address, "gone from two whole listings")
+
+
+def _ask_after(person: Person, topology: Topology, closed: set[int]) -> Iterator[LookUp]:
+    """An operation whose outcome nobody knows is asked after, where the provider can be asked."""
+    for op in person.operations:
+        if op.state is OpState.UNKNOWN and op.id not in closed and topology.accounts[op.account].capabilities.lookup:
+            here = person.at(op.account, op.container, op.identity)
+            address = here[0].address if here else str(op.identity)
+            yield LookUp(op.account, op.container, op.identity, address, "what became of a call is unknown")

@@ -1,0 +1,64 @@
+"""Three-way merge of ordinary fields: what each side last agreed on tells who moved.
+
+Blank is not a value: a field that a provider does not show is neither a change nor a deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from syncd.reconcile.person import Account, Cell
+
+NAME_FIELDS = ("first_name", "last_name")
+
+
+def merge(
+    canonical: Mapping[str, str], cells: Sequence[Cell], authority: Sequence[str], accounts: Mapping[str, Account]
+) -> dict[str, str]:
+    """The values that should hold everywhere, given what held before and what every record shows now.
+
+    Nobody moved: nothing changes. One moved, or several to the same value: that value. Several moved apart: the account that comes first in
+    `authority` (the order of the configuration) wins. At first contact nobody has moved yet; a record then only fills what is blank, first authority first.
+    """
+    rank = {name: place for place, name in enumerate(authority)}
+    ordered = sorted(cells, key=lambda cell: (rank.get(cell.account, len(rank)), cell.container, cell.key))
+    merged = dict(canonical)
+    for name in sorted({name for cell in ordered for name in cell.fields}):
+        moved = [
+            cell.fields[name]
+            for cell in ordered
+            if name in cell.fields and cell.base is not None and _moved(cell, name, merged, accounts)
+        ]
+        if moved:
+            merged[name] = moved[0]
+        elif name not in merged:
+            merged[name] = next(cell.fields[name] for cell in ordered if name in cell.fields)
+    return merged
+
+
+def differing(canonical: Mapping[str, str], cell: Cell, account: Account) -> dict[str, str]:
+    """The fields to write so that this record shows the canonical values; only fields that the account can hold."""
+    facts = account.capabilities.facts
+    wanted = {name: value for name, value in canonical.items() if name in facts.fields and value}
+    differs = {name: value for name, value in wanted.items() if cell.fields.get(name, "") != value}
+    if facts.one_name_field and differs.keys() & set(NAME_FIELDS):
+        whole = {name: canonical[name] for name in NAME_FIELDS if canonical.get(name)}
+        for name in NAME_FIELDS:
+            differs.pop(name, None)
+        if full_name(whole) != full_name(cell.fields):
+            differs |= whole
+    return differs
+
+
+def full_name(fields: Mapping[str, str]) -> str:
+    return " ".join(" ".join(fields.get(name, "") for name in NAME_FIELDS).split())
+
+
+def _moved(cell: Cell, name: str, merged: Mapping[str, str], accounts: Mapping[str, Account]) -> bool:
+    base = cell.base or {}
+    if cell.fields[name] in {base.get(name), merged.get(name)}:
+        return False  # as it was, or the echo of what we wrote
+    if name in NAME_FIELDS and accounts[cell.account].capabilities.facts.one_name_field:
+        # One field there, split by us: another place of the cut is not another name.
+        return full_name(cell.fields) not in {full_name(base), full_name(merged)}
+    return True

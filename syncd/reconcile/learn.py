@@ -1,0 +1,91 @@
+"""What was seen, read as consent: the one place where a status becomes a fact about what a person wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncd.domain.consent import LEVEL_OF, ConsentEvent, ConsentState, Level, Scope, scope_of_status
+from syncd.domain.records import SUPPRESSED, Status
+from syncd.reconcile.person import Cell, Person, Topology
+
+ABSENCES_NEEDED = 2
+"""Whole listings in a row that must not show somebody before the absence counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A record that stood unsubscribed and now reads subscribed. Not a change: a person decides."""
+
+    cell: Cell
+    scope: Scope
+
+
+def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[ConsentEvent]:
+    """Consent events that follow from the cells and are not yet in the consent state.
+
+    A suppressed reading is news if nothing suppresses its scope yet, or if it says more than what is known; a reading from before the current
+    epoch began belongs to the past. An absence is news only where the configuration reads it as an opt-out.
+    """
+    known = dict(person.consent)
+    events: list[ConsentEvent] = []
+    for cell in person.cells:
+        level, inferred = _level_of(cell, topology)
+        if level is None:
+            continue
+        for place in topology.scopes_of(cell.account, cell.container):
+            scope = scope_of_status(cell.status, place)
+            state = known.get(scope, ConsentState())
+            if level <= state.level or (state.epoch > 0 and cell.status_seq <= state.seq):
+                continue
+            known[scope] = ConsentState(state.epoch, level, state.seq)
+            events.append(
+                ConsentEvent(
+                    key=person.key,
+                    identity=cell.identity,
+                    scope=scope,
+                    epoch=state.epoch,
+                    level=level,
+                    at=now,
+                    seq=seq,
+                    source=cell.account,
+                    route=cell.route,
+                    evidence="gone from two whole listings" if inferred else f"read as {cell.status}",
+                    container=cell.container,
+                    inferred=inferred,
+                )
+            )
+    return events
+
+
+def _level_of(cell: Cell, topology: Topology) -> tuple[Level | None, bool]:
+    if cell.status in LEVEL_OF:
+        return LEVEL_OF[cell.status], False
+    facts = topology.accounts[cell.account].capabilities.facts
+    if cell.status is Status.REMOVED and facts.absence_is_unsubscribe and topology.linked(cell.account, cell.container):
+        return Level.UNSUBSCRIBED, True
+    return None, False
+
+
+def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
+    """Records that said no, were seen to say no, and now read subscribed, seen so for longer than the provider needs to settle."""
+    found = []
+    for cell in person.cells:
+        if cell.status is not Status.SUBSCRIBED or not _reverted(cell):
+            continue
+        settle_s = topology.accounts[cell.account].settle_s
+        if (now - cell.status_at).total_seconds() < settle_s or cell.seq <= cell.status_seq:
+            continue  # once is not enough: it may be a replica that lags
+        found += [
+            Claim(cell, scope) for scope in topology.scopes_of(cell.account, cell.container) if person.suppressed(scope)
+        ]
+    return found
+
+
+def _reverted(cell: Cell) -> bool:
+    return 0 < cell.said_no_seq < cell.status_seq
+
+
+def suppressed_everywhere(cells: Sequence[Cell]) -> bool:
+    return all(cell.status in SUPPRESSED | {Status.REMOVED, Status.ABSENT} for cell in cells)

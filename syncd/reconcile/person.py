@@ -1,0 +1,178 @@
+"""What the core knows when it decides about one person: cells, open operations, consent, and where our lists live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.consent import GLOBAL, ConsentState, Scope
+from syncd.domain.facts import Capabilities
+from syncd.domain.identity import Identity, SuppressionKey
+from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The last admissible observation of one record of one person in one container.
+
+    `seq` is the number of the read that last showed it as it is (the *beginning* of that request). `status_seq` and `status_at` belong to the read at
+    which the status last changed. `said_no_seq` is the last read at which it stood suppressed, 0 if it never did.
+    `base` holds the fields as they were when they were last merged; None before the first merge.
+    `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed; `missing_count` says how many in a row.
+    """
+
+    account: str
+    container: ContainerId
+    key: str
+    identity: Identity
+    address: str
+    status: Status
+    seq: int
+    status_seq: int
+    status_at: datetime
+    route: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    base: Mapping[str, str] | None = None
+    said_no_seq: int = 0
+    missing_seq: int = 0
+    missing_count: int = 0
+
+
+class OpState(StrEnum):
+    """The life of an operation. Open ones stand in the outbox; at most one is open per cell."""
+
+    READY = "ready"  # decided, not sent
+    INFLIGHT = "inflight"  # written down before the call; after a restart it is UNKNOWN
+    UNKNOWN = "unknown"  # sent, and no answer tells what became of it: look before anything else
+    ACCEPTED = "accepted"  # the provider said yes; waits for a read that shows it
+    VERIFIED = "verified"  # read back
+    DONE = "done"  # accepted where nothing can be read back
+    REFUTED = "refuted"  # read back and not so: planned again
+    SUPERSEDED = "superseded"  # no longer wanted, or something newer was seen
+    PARKED = "parked"  # refused for good: a person looks at it
+    BLOCKED = "blocked"  # did not stick after several tries
+
+
+OPEN = frozenset({OpState.READY, OpState.INFLIGHT, OpState.UNKNOWN, OpState.ACCEPTED})
+"""States in which an operation holds its cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation on one cell, as far as a decision needs it."""
+
+    id: int
+    account: str
+    container: ContainerId
+    identity: Identity
+    kind: ChangeKind
+    state: OpState
+    fields: Mapping[str, str] = field(default_factory=dict)
+    ended_seq: int = 0
+    ended_at: datetime | None = None
+
+
+Place = tuple[str, ContainerId, Identity]
+"""Where an operation takes effect: account, container, identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Everybody who shares one suppression key; nearly always one identity.
+
+    `operations` are the open ones. `refuted` counts writes that were accepted and read back otherwise since the last one that held; `parked` holds the
+    fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no" rests on nothing better.
+    """
+
+    key: SuppressionKey
+    cells: Sequence[Cell]
+    consent: Mapping[Scope, ConsentState] = field(default_factory=dict)
+    operations: Sequence[Operation] = ()
+    fields: Mapping[Identity, Mapping[str, str]] = field(default_factory=dict)
+    refuted: Mapping[tuple[Place, ChangeKind], int] = field(default_factory=dict)
+    parked: Mapping[tuple[Place, ChangeKind], Mapping[str, str]] = field(default_factory=dict)
+    mass_scopes: frozenset[Scope] = frozenset()
+    inferred_scopes: frozenset[Scope] = frozenset()
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        known = {cell.identity for cell in self.cells} | set(self.fields)
+        return tuple(sorted(known))
+
+    def suppressed(self, scope: Scope) -> bool:
+        """Whether a "no" stands for this scope, or for everything."""
+        return self.said_no(scope) or self.said_no(GLOBAL)
+
+    def said_no(self, scope: Scope) -> bool:
+        """Whether a "no" stands for exactly this scope."""
+        return scope in self.consent and self.consent[scope].level.suppresses
+
+    def at(self, account: str, container: ContainerId, identity: Identity | None = None) -> list[Cell]:
+        return [
+            cell
+            for cell in self.cells
+            if cell.account == account
+            and cell.container == container
+            and (identity is None or cell.identity == identity)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account as the core sees it. `joined`: its first contact is over."""
+
+    name: str
+    provider: str
+    capabilities: Capabilities
+    settle_s: float
+    spread: bool = True
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MailingList:
+    """One list of ours: its consent scope, and the containers where it lives, by account."""
+
+    name: str
+    scope: Scope
+    places: Mapping[str, tuple[ContainerId, ...]]
+    spread: bool = True
+
+    def holds(self, account: str, container: ContainerId) -> bool:
+        ids = self.places.get(account, ())
+        return container in ids or WHOLE_ACCOUNT in ids
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Where our lists live. `whole` names the containers that were read whole at least once, with the sequence number at which the latest such read began."""
+
+    accounts: Mapping[str, Account]
+    lists: Mapping[str, MailingList]
+    whole: Mapping[tuple[str, ContainerId], int] = field(default_factory=dict)
+
+    def lists_of(self, account: str, container: ContainerId) -> list[MailingList]:
+        return [entry for entry in self.lists.values() if entry.holds(account, container)]
+
+    def linked(self, account: str, container: ContainerId) -> bool:
+        return any(entry.holds(account, container) for entry in self.lists.values())
+
+    def scopes_of(self, account: str, container: ContainerId) -> tuple[Scope, ...]:
+        """The scopes that a "no" in this container speaks for.
+
+        The account as a whole speaks for everything, as does any container of a provider that has no lists. A container that no
+        list of ours names is a scope of its own.
+        """
+        facts = self.accounts[account].capabilities.facts
+        if container == WHOLE_ACCOUNT or facts.unsubscribe_is_global:
+            return (GLOBAL,)
+        scopes = {entry.scope for entry in self.lists_of(account, container)}
+        return tuple(sorted(scopes)) or (Scope(f"{account}/{container}"),)
+
+
+def stands(cell: Cell) -> bool:
+    """Whether mail could still reach somebody through this record: there, and not marked as one who said no."""
+    return cell.status in PRESENT and cell.status not in SUPPRESSED

@@ -1,0 +1,38 @@
+"""Was this listing whole? Only from a whole one may an absence be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syncd.reconcile.guard import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a listing showed. `expected`: how many contacts we know there, those apart that we took away ourselves.
+
+    `total` is the provider's own count where it gives one. `repeated`: a page came twice in a row, so the listing goes in circles.
+    `allowed`: a smaller size that a person has accepted.
+    """
+
+    expected: int
+    rows: int
+    total: int | None = None
+    repeated: bool = False
+    allowed: int | None = None
+
+
+def doubt(evidence: Evidence, limits: Limits) -> str | None:
+    """Why nothing may be inferred from this listing, or None if it counts as whole."""
+    if evidence.repeated:
+        return "the same page came twice in a row"
+    if evidence.total is not None and evidence.rows < evidence.total:
+        return f"the provider counts {evidence.total} and listed {evidence.rows}"
+    if evidence.allowed is not None and evidence.rows >= evidence.allowed:
+        return None
+    lost = evidence.expected - evidence.rows
+    if evidence.rows == 0 and lost > 0:
+        return f"empty, where {evidence.expected} were known"
+    if limits.exceeded(lost, evidence.expected):
+        return f"{lost} of {evidence.expected} are gone at once"
+    return None

@@ -1,0 +1,148 @@
+"""What can be configured: the models of the file's sections, and how they are shown to a person.
+
+`config.py` fills them. An account's keys are its provider's own (`providers/<name>/options.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SerializeAsAny
+
+from syncd.providers.options import AccountOptions, Duration, Options, Text, Url
+
+_USERINFO = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+
+HOLDS_PASSWORD = object()
+"""Marks a plain text that may carry a password, so that it too can come from a file or a credential."""
+
+
+def _engine(url: str) -> str:
+    if url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("names no driver; write postgresql+psycopg://")
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+    if url == "sqlite:///":
+        raise ValueError("names no file")
+    return url
+
+
+def _listen(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8480")
+    return text
+
+
+class MirrorSettings(Options):
+    url: Annotated[str, AfterValidator(_engine), HOLDS_PASSWORD]
+
+
+class ReceiverSettings(Options):
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8480"
+    public_url: Url | None = None
+    body_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 262_144
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+class ScheduleSettings(Options):
+    interval: Annotated[Duration, Field(gt=0)] = 300.0
+    full_every: Annotated[Duration, Field(gt=0)] = 86_400.0
+    settle: Duration = 30.0
+
+
+class GuardSettings(Options):
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_count: Annotated[int, Field(ge=0)] = 20
+    window: Annotated[Duration, Field(gt=0)] = 86_400.0
+    first_sync: Literal["hold", "go"] = "hold"
+    release_after: Duration = 43_200.0
+
+
+class PushSettings(Options):
+    attempts_max: Annotated[int, Field(ge=1, le=100)] = 8
+    backoff: Annotated[Duration, Field(gt=0)] = 30.0
+    backoff_max: Annotated[Duration, Field(gt=0)] = 3600.0
+
+
+class ListSettings(Options):
+    """One list of ours: its ids at each account, by the account's name."""
+
+    accounts: dict[str, tuple[Text, ...]]
+    scope: Text
+    spread: bool = True
+
+
+class Settings(Options):
+    mirror: MirrorSettings
+    receiver: ReceiverSettings = ReceiverSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    guard: GuardSettings = GuardSettings()
+    push: PushSettings = PushSettings()
+    accounts: dict[str, SerializeAsAny[AccountOptions]]
+    lists: dict[str, ListSettings] = Field(default_factory=dict)
+    source: Path | None = None
+    warnings: tuple[str, ...] = ()
+    origins: dict[str, str] = Field(default_factory=dict)
+
+    def schedule_of(self, account: str) -> ScheduleSettings:
+        """The schedule with what the account says otherwise."""
+        own = {key: getattr(self.accounts[account], key) for key in ScheduleSettings.model_fields}
+        return self.schedule.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+
+SECTIONS: dict[str, type[Options]] = {
+    "mirror": MirrorSettings,
+    "receiver": ReceiverSettings,
+    "schedule": ScheduleSettings,
+    "guard": GuardSettings,
+    "push": PushSettings,
+}
+TABLES = (*SECTIONS, "accounts", "lists")
+LIST_KEYS = ("scope", "spread")
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """Everything as plain values, secrets and passwords starred."""
+    shown = settings.model_dump(mode="json", exclude={"source", "warnings", "origins", "lists"})
+    shown["lists"] = {
+        name: {
+            **{account: list(ids) for account, ids in one.accounts.items()},
+            "scope": one.scope,
+            "spread": one.spread,
+        }
+        for name, one in settings.lists.items()
+    }
+    return {key: _starred(value) for key, value in shown.items()}
+
+
+def origin(settings: Settings) -> dict[str, str]:
+    """Where each value came from, by dotted key: `env`, `credential`, `file` or `default`."""
+    return {key: settings.origins.get(key, "default") for key in leaves(masked(settings))}
+
+
+def _starred(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _starred(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_starred(inner) for inner in value]
+    return _USERINFO.sub("**********", value) if isinstance(value, str) else value
+
+
+def leaves(table: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Dotted keys of everything that is not a table with something in it."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{where}{key}.")
+        else:
+            yield f"{where}{key}"

@@ -1,0 +1,155 @@
+"""Lists at accounts: which there are, how far each was read, what each page of the latest whole listing held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from syncd.domain.records import Container, ContainerId, Status
+from syncd.store.tables import CellRow, ContainerRow, LinkRow, PageRow
+
+container = ContainerRow.__table__  # type: ignore[attr-defined]
+page = PageRow.__table__  # type: ignore[attr-defined]
+link = LinkRow.__table__  # type: ignore[attr-defined]
+cell = CellRow.__table__  # type: ignore[attr-defined]
+
+_pack = msgspec.json.Encoder().encode
+_unpack = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class PageDigest(NamedTuple):
+    """What one page of a listing held."""
+
+    digest: bytes
+    keys: tuple[str, ...]
+
+
+def save_containers(connection: Connection, account: str, found: Sequence[Container]) -> None:
+    """Note which lists an account shows. One that is gone keeps its rows and is marked: nothing is inferred from it."""
+    known = {row.container: row for row in load_containers(connection, account)}
+    for entry in found:
+        values = {"name": entry.name, "remote": dict(entry.remote), "active": entry.active, "present": True}
+        before = known.pop(entry.id, None)
+        if before is None:
+            connection.execute(
+                container.insert().values(account=account, container=entry.id, rows=0, whole_seq=0, doubt="", **values)
+            )
+        elif any(getattr(before, name) != value for name, value in values.items()):
+            connection.execute(_one(account, entry.id).values(**values))
+    for gone, row in known.items():
+        if row.present:
+            connection.execute(
+                _one(account, gone).values(present=False, doubt="the account does not show this list any more")
+            )
+
+
+def ensure_container(connection: Connection, account: str, container_id: str, name: str) -> None:
+    """A container that only deliveries name (a lead campaign, everything at an account without lists)."""
+    known = connection.scalar(
+        sa.select(container.c.name).where(container.c.account == account, container.c.container == container_id)
+    )
+    if known is None:
+        connection.execute(
+            container.insert().values(
+                account=account,
+                container=container_id,
+                name=name,
+                remote={},
+                present=True,
+                rows=0,
+                whole_seq=0,
+                doubt="",
+            )
+        )
+
+
+def load_containers(connection: Connection, account: str | None = None) -> list[sa.Row[Any]]:
+    query = sa.select(container).order_by(container.c.account, container.c.container)
+    return list(connection.execute(query if account is None else query.where(container.c.account == account)))
+
+
+def update_container(connection: Connection, account: str, container_id: str, **values: Any) -> None:
+    connection.execute(_one(account, container_id).values(**values))
+
+
+def _one(account: str, container_id: str) -> sa.Update:
+    statement: sa.Update = container.update().where(
+        container.c.account == account, container.c.container == container_id
+    )
+    return statement
+
+
+def save_links(connection: Connection, links: Iterable[tuple[str, str, str, str]]) -> bool:
+    """Write the configuration's links (list, account, container, scope) down for the views; says whether they differ from before."""
+    wanted = {tuple(entry) for entry in links}
+    known = {
+        tuple(row) for row in connection.execute(sa.select(link.c.list, link.c.account, link.c.container, link.c.scope))
+    }
+    if wanted == known:
+        return False
+    connection.execute(link.delete())
+    if wanted:
+        names = ("list", "account", "container", "scope")
+        connection.execute(link.insert(), [dict(zip(names, entry, strict=True)) for entry in sorted(wanted)])
+    return True
+
+
+def load_pages(connection: Connection, account: str, container_id: ContainerId) -> dict[int, PageDigest]:
+    """The digests of the latest whole listing, without the keys of the pages (see `load_page_keys`)."""
+    query = sa.select(page.c.number, page.c.digest).where(page.c.account == account, page.c.container == container_id)
+    return {number: PageDigest(digest, ()) for number, digest in connection.execute(query)}
+
+
+def load_page_keys(
+    connection: Connection, account: str, container_id: ContainerId, numbers: Sequence[int]
+) -> dict[int, tuple[str, ...]]:
+    if not numbers:
+        return {}
+    query = sa.select(page.c.number, page.c.keys).where(
+        page.c.account == account, page.c.container == container_id, page.c.number.in_(numbers)
+    )
+    return {number: _unpack(bytes(keys)) for number, keys in connection.execute(query)}
+
+
+def save_pages(
+    connection: Connection, account: str, container_id: ContainerId, pages: Mapping[int, PageDigest], last: int
+) -> None:
+    """Replace the pages that differ and drop those past the end. One transaction with everything read from them."""
+    place = (page.c.account == account, page.c.container == container_id)
+    connection.execute(page.delete().where(*place, sa.or_(page.c.number > last, page.c.number.in_(list(pages)))))
+    if pages:
+        connection.execute(
+            page.insert(),
+            [
+                {
+                    "account": account,
+                    "container": container_id,
+                    "number": number,
+                    "digest": entry.digest,
+                    "count": len(entry.keys),
+                    "keys": _pack(entry.keys),
+                }
+                for number, entry in pages.items()
+            ],
+        )
+
+
+def sizes(connection: Connection) -> dict[tuple[str, ContainerId], int]:
+    """How many contacts each container holds, as far as it was told or counted."""
+    query = sa.select(container.c.account, container.c.container, container.c.rows, container.c.active)
+    return {
+        (account, ContainerId(cid)): max(rows, active or 0) for account, cid, rows, active in connection.execute(query)
+    }
+
+
+def subscribed(connection: Connection, account: str, container_id: str) -> int:
+    """How many stand subscribed there, as far as we know."""
+    query = sa.select(sa.func.count()).where(
+        cell.c.account == account, cell.c.container == container_id, cell.c.status == Status.SUBSCRIBED.value
+    )
+    return connection.scalar(query) or 0

@@ -1,0 +1,72 @@
+"""Deliveries as they came, each once. What was answered with 2xx is here, whatever happens next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from syncd.domain.records import Delivery
+from syncd.store.tables import InboxRow
+
+inbox = InboxRow.__table__  # type: ignore[attr-defined]
+
+KEPT_HEADERS = frozenset({"content-type", "user-agent"})
+"""Headers worth keeping: none that authenticates."""
+
+
+def put_delivery(connection: Connection, account: str, delivery_id: str, delivery: Delivery, *, id: str, seq: int) -> tuple[str, bool]:  # fmt: skip
+    """Keep a delivery. Returns its id and whether it is new; a repetition gets the id of the first."""
+    known = connection.scalar(
+        sa.select(inbox.c.id).where(inbox.c.account == account, inbox.c.delivery_id == delivery_id)
+    )
+    if known is not None:
+        return str(known), False
+    connection.execute(
+        inbox.insert().values(
+            id=id,
+            account=account,
+            delivery_id=delivery_id,
+            route=list(delivery.route),
+            method=delivery.method,
+            headers={name: value for name, value in delivery.headers.items() if name in KEPT_HEADERS},
+            query=[list(pair) for pair in delivery.query],
+            body=delivery.body,
+            received_at=delivery.received_at,
+            seq=seq,
+            state="new",
+            reason="",
+        )
+    )
+    return id, True
+
+
+def new_deliveries(connection: Connection, limit: int) -> list[tuple[Any, Delivery]]:
+    """Deliveries nobody has read yet, in the order of their arrival."""
+    rows = connection.execute(sa.select(inbox).where(inbox.c.state == "new").order_by(inbox.c.seq).limit(limit)).all()
+    return [
+        (
+            row,
+            Delivery(
+                route=tuple(row.route),
+                method=row.method,
+                headers=row.headers,
+                query=tuple((name, value) for name, value in row.query),
+                body=bytes(row.body),
+                received_at=row.received_at,
+            ),
+        )
+        for row in rows
+    ]
+
+
+def settle_delivery(connection: Connection, id: str, state: str, reason: str = "") -> None:
+    connection.execute(inbox.update().where(inbox.c.id == id).values(state=state, reason=reason))
+
+
+def retry_delivery(connection: Connection, id: str) -> bool:
+    result = connection.execute(
+        inbox.update().where(inbox.c.id == id, inbox.c.state == "parked").values(state="new", reason="")
+    )
+    return bool(result.rowcount)

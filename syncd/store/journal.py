@@ -1,0 +1,143 @@
+"""What was done and how accounts stand: runs, account states, requests of people, and who holds the mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from syncd.store.tables import AccountRow, HolderRow, Meta, RunRow, WakeRow
+
+account = AccountRow.__table__  # type: ignore[attr-defined]
+run = RunRow.__table__  # type: ignore[attr-defined]
+wake = WakeRow.__table__  # type: ignore[attr-defined]
+holder = HolderRow.__table__  # type: ignore[attr-defined]
+meta = Meta.__table__  # type: ignore[attr-defined]
+
+_HOLDER = "mirror"
+
+
+# Accounts ------------------------------------------------------------------------------------------------------------
+
+
+def ensure_accounts(connection: Connection, providers: Mapping[str, str]) -> None:
+    """Make a row for every configured account."""
+    known = {row.name for row in load_accounts(connection)}
+    for name, provider in providers.items():
+        if name not in known:
+            connection.execute(
+                account.insert().values(
+                    name=name, provider=provider, state="new", reason="", hint="", joined=False, failures=0
+                )
+            )
+
+
+def load_accounts(connection: Connection) -> list[sa.Row[Any]]:
+    return list(connection.execute(sa.select(account).order_by(account.c.name)))
+
+
+def load_account(connection: Connection, name: str) -> sa.Row[Any]:
+    return connection.execute(sa.select(account).where(account.c.name == name)).one()
+
+
+def update_account(connection: Connection, name: str, **values: Any) -> None:
+    connection.execute(account.update().where(account.c.name == name).values(**values))
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+
+def open_run(connection: Connection, run_id: str, name: str, at: datetime) -> None:
+    connection.execute(
+        run.insert().values(id=run_id, account=name, started_at=at, result="running", reason="", counts={})
+    )
+
+
+def close_run(
+    connection: Connection, run_id: str, at: datetime, result: str, reason: str, counts: Mapping[str, int]
+) -> None:
+    connection.execute(
+        run.update().where(run.c.id == run_id).values(ended_at=at, result=result, reason=reason, counts=dict(counts))
+    )
+
+
+def abandon_runs(connection: Connection, at: datetime) -> None:
+    """At the start: runs that never ended were cut off."""
+    connection.execute(
+        run.update()
+        .where(run.c.result == "running")
+        .values(result="aborted", ended_at=at, reason="syncd stopped during the run")
+    )
+
+
+# Requests of people --------------------------------------------------------------------------------------------------
+
+
+def ask_for_round(connection: Connection, wake_id: str, accounts: Sequence[str], full: bool, at: datetime) -> None:
+    connection.execute(wake.insert().values(id=wake_id, accounts=list(accounts), full=full, asked_at=at, outcome={}))
+
+
+def asked_rounds(connection: Connection) -> list[sa.Row[Any]]:
+    return list(connection.execute(sa.select(wake).where(wake.c.done_at.is_(None)).order_by(wake.c.asked_at)))
+
+
+def answer_round(connection: Connection, wake_id: str, outcome: Mapping[str, Any], at: datetime) -> None:
+    connection.execute(wake.update().where(wake.c.id == wake_id).values(done_at=at, outcome=dict(outcome)))
+
+
+def round_outcome(connection: Connection, wake_id: str) -> dict[str, Any] | None:
+    row = connection.execute(sa.select(wake.c.done_at, wake.c.outcome).where(wake.c.id == wake_id)).one_or_none()
+    return None if row is None or row.done_at is None else dict(row.outcome)
+
+
+# The holder ----------------------------------------------------------------------------------------------------------
+
+
+def take_mirror(connection: Connection, who: str, now: datetime, for_s: float) -> int | None:
+    """Become the one process that works on this mirror. Returns the token to show when renewing, or None while another one holds it."""
+    row = connection.execute(sa.select(holder).where(holder.c.name == _HOLDER).with_for_update()).one_or_none()
+    until = now + timedelta(seconds=for_s)
+    if row is None:
+        connection.execute(holder.insert().values(name=_HOLDER, token=1, who=who, until=until))
+        return 1
+    if row.until > now and row.who != who:
+        return None
+    token: int = row.token + 1
+    connection.execute(holder.update().where(holder.c.name == _HOLDER).values(token=token, who=who, until=until))
+    return token
+
+
+def keep_mirror(connection: Connection, token: int, now: datetime, for_s: float) -> bool:
+    """Renew; False if somebody else holds the mirror by now."""
+    result = connection.execute(
+        holder.update()
+        .where(holder.c.name == _HOLDER, holder.c.token == token)
+        .values(until=now + timedelta(seconds=for_s))
+    )
+    return bool(result.rowcount)
+
+
+def leave_mirror(connection: Connection, token: int, now: datetime) -> None:
+    connection.execute(holder.update().where(holder.c.name == _HOLDER, holder.c.token == token).values(until=now))
+
+
+def holding(connection: Connection, now: datetime) -> str | None:
+    """Who works on the mirror right now, or None."""
+    row = connection.execute(sa.select(holder).where(holder.c.name == _HOLDER)).one_or_none()
+    return None if row is None or row.until <= now else str(row.who)
+
+
+# Single values -------------------------------------------------------------------------------------------------------
+
+
+def get_value(connection: Connection, key: str) -> str | None:
+    value: str | None = connection.scalar(sa.select(meta.c.value).where(meta.c.key == key))
+    return value
+
+
+def set_value(connection: Connection, key: str, value: str) -> None:
+    if not connection.execute(meta.update().where(meta.c.key == key).values(value=value)).rowcount:
+        connection.execute(meta.insert().values(key=key, value=value))

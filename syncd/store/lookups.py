@@ -1,0 +1,131 @@
+"""Whom to ask about at providers that cannot list anybody, or that must be asked about one person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from syncd.domain.changes import Target
+from syncd.domain.identity import Identity
+from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
+from syncd.reconcile.desired import LookUp
+from syncd.store.tables import CellRow, ContainerRow, LookUpRow
+
+lookup = LookUpRow.__table__  # type: ignore[attr-defined]
+cell = CellRow.__table__  # type: ignore[attr-defined]
+container = ContainerRow.__table__  # type: ignore[attr-defined]
+
+
+def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, urgent: bool = False) -> int:
+    """Note whom to ask about; returns how many are new."""
+    new = 0
+    for wish in look_ups:
+        place = (
+            lookup.c.account == wish.account,
+            lookup.c.container == wish.container,
+            lookup.c.identity == wish.identity,
+        )
+        values: dict[str, Any] = {"urgent": True} if urgent else {}
+        known = connection.scalar(sa.select(lookup.c.address).where(*place))
+        if known is None:
+            connection.execute(
+                lookup.insert().values(
+                    account=wish.account,
+                    container=wish.container,
+                    identity=wish.identity,
+                    address=wish.address,
+                    reason=wish.reason,
+                    urgent=urgent,
+                    wanted_at=at,
+                )  # fmt: skip
+            )
+            new += 1
+        elif values:
+            connection.execute(lookup.update().where(*place).values(**values))
+    return new
+
+
+def done(connection: Connection, account: str, container_id: str, identity: Identity) -> None:
+    connection.execute(
+        lookup.delete().where(
+            lookup.c.account == account, lookup.c.container == container_id, lookup.c.identity == identity
+        )
+    )
+
+
+def wanted(connection: Connection, account: str, limit: int) -> list[Target]:
+    """Asked for by name, the urgent first, then the oldest."""
+    query = (
+        sa.select(lookup.c.container, lookup.c.identity, lookup.c.address)
+        .where(lookup.c.account == account)
+        .order_by(lookup.c.urgent.desc(), lookup.c.wanted_at, lookup.c.identity)
+        .limit(limit)
+    )
+    return [_target(connection, account, *row) for row in connection.execute(query).all()]
+
+
+def count_wanted(connection: Connection, account: str | None = None) -> int:
+    query = sa.select(sa.func.count()).select_from(lookup)
+    return connection.scalar(query if account is None else query.where(lookup.c.account == account)) or 0
+
+
+def due(
+    connection: Connection, account: str, containers: Sequence[str], older_than: datetime, limit: int
+) -> list[Target]:
+    """Known pairs that are due: those of lists whose count moved and that were not read since, then those read before `older_than`. Oldest first."""
+    moved = sa.and_(container.c.moved_at.is_not(None), cell.c.observed_at < container.c.moved_at)
+    query = (
+        sa.select(cell.c.container, cell.c.identity, cell.c.address)
+        .join(container, sa.and_(container.c.account == cell.c.account, container.c.container == cell.c.container))
+        .where(
+            cell.c.account == account,
+            cell.c.container.in_(containers),
+            cell.c.identity.is_not(None),
+            sa.or_(moved, cell.c.observed_at <= older_than),
+        )
+        # Somebody who stands subscribed can be mailed: they are asked about before the rest.
+        .order_by(moved.desc(), (cell.c.status == Status.SUBSCRIBED.value).desc(), cell.c.observed_at, cell.c.identity)
+        .limit(limit)
+    )
+    return [_target(connection, account, *row) for row in connection.execute(query).all()]
+
+
+def moved_left(connection: Connection, account: str, container_id: str) -> int:
+    """How many known pairs of a list whose count moved were not read since."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(
+            cell.join(
+                container, sa.and_(container.c.account == cell.c.account, container.c.container == cell.c.container)
+            )
+        )
+        .where(cell.c.account == account, cell.c.container == container_id, cell.c.observed_at < container.c.moved_at)
+    )
+    return connection.scalar(query) or 0
+
+
+def target_of(connection: Connection, account: str, container_id: str, identity: Identity, address: str) -> Target:
+    return _target(connection, account, container_id, identity, address)
+
+
+def _target(connection: Connection, account: str, container_id: str, identity: str, address: str) -> Target:
+    known = (
+        cell.c.account == account,
+        cell.c.identity == identity,
+        cell.c.status.not_in([Status.ABSENT.value, Status.REMOVED.value]),
+    )
+    keys = connection.scalars(
+        sa.select(cell.c.key).where(*known, cell.c.container == container_id).order_by(cell.c.key)
+    ).all()
+    whole = connection.scalars(sa.select(cell.c.key).where(*known, cell.c.container == WHOLE_ACCOUNT).limit(2)).all()
+    return Target(
+        container=ContainerId(container_id),
+        identity=Identity(identity),
+        address=address,
+        keys=tuple(keys),
+        account_key=whole[0] if len(whole) == 1 else None,
+    )

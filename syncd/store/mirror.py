@@ -1,0 +1,374 @@
+"""What was seen: cells, pages, containers. Only observations come in here, never intentions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from syncd.domain.facts import Grade
+from syncd.domain.identity import Identity, SuppressionKey, suppression_key
+from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Status
+from syncd.store.bulk import chunks, insert_rows, native_time
+from syncd.store.tables import CellRow, CounterSampleRow
+
+cell = CellRow.__table__  # type: ignore[attr-defined]
+counter_sample = CounterSampleRow.__table__  # type: ignore[attr-defined]
+
+IN_MAX = 1000
+"""Keys in one `IN`: SQLite takes 32,766 parameters, Postgres plans badly long before that."""
+
+_encode = msgspec.json.Encoder().encode
+_COLUMNS = (
+    "account", "container", "key", "person_key", "identity", "address", "remote_id", "status", "fields", "base", "raw", "digest",
+    "seq", "observed_at", "status_seq", "status_at", "said_no_seq", "missing_seq", "missing_count", "unsubscribed_at", "route", "grade",
+    "receipt",
+)  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """An observation and the digest of the record it was read from."""
+
+    observation: Observation
+    digest: bytes
+
+
+class Known(NamedTuple):
+    """What the mirror holds of a record, as far as a new reading of it needs."""
+
+    digest: bytes
+    identity: str | None
+    status: str
+    status_seq: int
+    status_at: datetime
+    said_no_seq: int
+    seq: int
+    missing_seq: int
+    unsubscribed_at: str | None
+
+
+@dataclass(slots=True)
+class Observed:
+    """What a batch of readings changed. `people` are those who must be planned again."""
+
+    new: int = 0
+    changed: int = 0
+    people: set[SuppressionKey] = field(default_factory=set)
+
+    def add(self, other: Observed) -> None:
+        self.new += other.new
+        self.changed += other.changed
+        self.people |= other.people
+
+
+def known_cells(connection: Connection, account: str, container: ContainerId, keys: Sequence[str]) -> dict[str, Known]:
+    """What is known of these records."""
+    found: dict[str, Known] = {}
+    columns = (cell.c.key, *(cell.c[name] for name in Known._fields))
+    for part in chunks(keys, IN_MAX):
+        query = sa.select(*columns).where(
+            cell.c.account == account, cell.c.container == container, cell.c.key.in_(part)
+        )
+        found.update((row[0], Known(*row[1:])) for row in connection.execute(query))
+    return found
+
+
+def observe(
+    connection: Connection,
+    account: str,
+    readings: Sequence[Reading],
+    known: Mapping[str, Known],
+    *,
+    seq: int,
+    at: datetime,
+    route: str,
+) -> Observed:
+    """Write readings of one container down. `seq` is when the request that showed them began.
+
+    A reading older than what is known is dropped: a page may be read before and worked on after a newer look at the same record.
+    """
+    outcome = Observed()
+    fresh: dict[str, tuple[Any, ...]] = {}
+    moved: dict[str, dict[str, Any]] = {}
+    samples: list[dict[str, Any]] = []
+    now = native_time(connection, at)
+    for reading in readings:
+        observation = reading.observation
+        person_key = None if observation.identity is None else suppression_key(observation.identity)
+        before = known.get(observation.key)
+        if before is not None and before.seq > seq:
+            continue
+        if before is None:
+            if observation.key not in fresh:
+                outcome.new += 1
+            fresh[observation.key] = _new_row(account, reading, person_key, seq, now, route)
+        else:
+            outcome.changed += 1
+            moved[observation.key] = _changed_row(reading, before, person_key, seq, at, route)
+            if before.identity is not None and before.identity != observation.identity:
+                outcome.people.add(suppression_key(Identity(before.identity)))
+        if person_key is not None:
+            outcome.people.add(person_key)
+        if observation.counters is not None:
+            samples.append(_sample(account, observation, at))
+    insert_rows(connection, cell, _COLUMNS, list(fresh.values()))
+    if moved:
+        _update(connection, account, readings[0].observation.container, moved)
+    if samples:
+        _append_counters(connection, samples)
+    return outcome
+
+
+def _new_row(
+    account: str, reading: Reading, person_key: str | None, seq: int, now: datetime | str, route: str
+) -> tuple[Any, ...]:
+    seen = reading.observation
+    said_no_seq = seq if seen.status in SUPPRESSED else 0
+    return (
+        account, seen.container, seen.key, person_key, seen.identity, seen.address, seen.remote_id, seen.status.value,
+        _encode(seen.fields).decode() if seen.fields else "{}", None, seen.raw.decode("utf-8", "replace"), reading.digest,
+        seq, now, seq, now, said_no_seq, 0, 0, seen.unsubscribed_at, route, Grade.VERIFIED.value, None,
+    )  # fmt: skip
+
+
+def _changed_row(
+    reading: Reading, before: Known, person_key: str | None, seq: int, at: datetime, route: str
+) -> dict[str, Any]:
+    seen = reading.observation
+    # The provider's own time of the unsubscribe moved: a new "no", even if the word stayed the same.
+    said_again = seen.status in SUPPRESSED and seen.unsubscribed_at != before.unsubscribed_at
+    turned = seen.status != before.status or said_again
+    return {
+        "person_key": person_key,
+        "identity": seen.identity,
+        "address": seen.address,
+        "remote_id": seen.remote_id,
+        "status": seen.status.value,
+        "fields": _encode(seen.fields).decode(),
+        "raw": seen.raw.decode("utf-8", "replace"),
+        "digest": reading.digest,
+        "seq": seq,
+        "observed_at": at,
+        "status_seq": seq if turned else before.status_seq,
+        "status_at": at if turned else before.status_at,
+        "said_no_seq": seq if seen.status in SUPPRESSED else before.said_no_seq,
+        "missing_seq": 0,
+        "missing_count": 0,
+        "unsubscribed_at": seen.unsubscribed_at,
+        "route": route,
+        "grade": Grade.VERIFIED.value,
+    }
+
+
+def _update(connection: Connection, account: str, container: str, rows: Mapping[str, dict[str, Any]]) -> None:
+    names = next(iter(rows.values())).keys()
+    statement = (
+        cell.update()
+        .where(cell.c.account == account, cell.c.container == container, cell.c.key == sa.bindparam("of_key"))
+        .values({name: sa.bindparam(f"to_{name}", type_=cell.c[name].type) for name in names})
+    )
+    connection.execute(
+        statement,
+        [{"of_key": key, **{f"to_{name}": value for name, value in row.items()}} for key, row in rows.items()],
+    )
+
+
+def touch(connection: Connection, account: str, container: str, keys: Sequence[str], seq: int, at: datetime) -> None:
+    """These records were read one by one and are as they were: only the moment of the reading moves."""
+    for part in chunks(keys, IN_MAX):
+        connection.execute(
+            cell.update()
+            .where(cell.c.account == account, cell.c.container == container, cell.c.key.in_(part), cell.c.seq <= seq)
+            .values(seq=seq, observed_at=at, missing_seq=0, missing_count=0, grade=Grade.VERIFIED.value)
+        )
+
+
+def record_absence(
+    connection: Connection, account: str, container: str, identity: Identity, address: str, *, seq: int, at: datetime
+) -> SuppressionKey:
+    """A look-up found nobody: what was known there is removed; somebody who never was there is noted as absent."""
+    place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    key = suppression_key(identity)
+    result = connection.execute(
+        cell.update()
+        .where(*place, cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value]), cell.c.seq <= seq)
+        .values(
+            status=Status.REMOVED.value,
+            status_seq=seq,
+            status_at=at,
+            seq=seq,
+            observed_at=at,
+            digest=b"",
+            missing_seq=0,
+            missing_count=0,
+            route="lookup",
+            grade=Grade.VERIFIED.value,
+        )  # fmt: skip
+    )
+    if result.rowcount:
+        return key
+    known = connection.execute(
+        cell.update().where(*place, cell.c.seq <= seq).values(seq=seq, observed_at=at, missing_seq=0, missing_count=0)
+    )
+    if not known.rowcount and connection.scalar(sa.select(sa.func.count()).where(*place)) == 0:
+        row = (
+            account, container, str(identity), key, identity, address, None, Status.ABSENT.value, "{}", None, "", b"",
+            seq, native_time(connection, at), seq, native_time(connection, at), 0, 0, 0, None, "lookup",
+            Grade.VERIFIED.value, None,
+        )  # fmt: skip
+        insert_rows(connection, cell, _COLUMNS, [row])
+    return key
+
+
+def mark_missing(
+    connection: Connection, account: str, container: str, gone: Iterable[str], *, seq: int
+) -> list[SuppressionKey]:
+    """After a whole listing that began at `seq`: the records in `gone` were listed before and are not any more; those that were missing already are
+    missing once more. Returns the people concerned.
+    """
+    place = (cell.c.account == account, cell.c.container == container)
+    still = sa.and_(cell.c.missing_count > 0, cell.c.missing_seq < seq)
+    present = cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value])
+    again = {"missing_seq": seq, "missing_count": cell.c.missing_count + 1}
+    connection.execute(cell.update().where(*place, present, still).values(again))
+    for part in chunks(sorted(gone), IN_MAX):
+        connection.execute(
+            cell.update()
+            .where(*place, present, cell.c.key.in_(part), cell.c.missing_count == 0, cell.c.seq <= seq)
+            .values(missing_seq=seq, missing_count=1)
+        )
+    query = sa.select(cell.c.person_key).where(
+        *place, present, cell.c.missing_seq == seq, cell.c.person_key.is_not(None)
+    )
+    return [SuppressionKey(key) for key in connection.scalars(query)]
+
+
+def reappeared(connection: Connection, account: str, container: str, keys: Sequence[str]) -> None:
+    """These records are listed again, unchanged: they are not missing any more."""
+    for part in chunks(keys, IN_MAX):
+        connection.execute(
+            cell.update()
+            .where(
+                cell.c.account == account, cell.c.container == container, cell.c.key.in_(part), cell.c.missing_count > 0
+            )
+            .values(missing_seq=0, missing_count=0)
+        )
+
+
+def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
+    """Records whose absence is established: two whole listings without them where nobody can be asked, or taken away by us and gone."""
+    connection.execute(
+        cell.update()
+        .where(
+            cell.c.account == account,
+            cell.c.container == container,
+            cell.c.identity == identity,
+            cell.c.missing_count > 0,
+        )
+        .values(
+            status=Status.REMOVED.value,
+            status_seq=cell.c.missing_seq,
+            status_at=at,
+            seq=seq,
+            digest=b"",
+            missing_seq=0,
+            missing_count=0,
+            grade=Grade.VERIFIED.value,
+        )  # fmt: skip
+    )
+
+
+def remove_records(
+    connection: Connection, account: str, container: str, keys: Sequence[str], *, seq: int, at: datetime
+) -> None:
+    """These records were asked for one by one and are not there any more."""
+    for part in chunks(keys, IN_MAX):
+        connection.execute(
+            cell.update()
+            .where(cell.c.account == account, cell.c.container == container, cell.c.key.in_(part), cell.c.seq <= seq)
+            .values(
+                status=Status.REMOVED.value,
+                status_seq=seq,
+                status_at=at,
+                seq=seq,
+                observed_at=at,
+                digest=b"",
+                missing_seq=0,
+                missing_count=0,
+                route="lookup",
+                grade=Grade.VERIFIED.value,
+            )  # fmt: skip
+        )
+
+
+def note_said_no(connection: Connection, account: str, container: str, identity: Identity, seq: int) -> None:
+    """Our unsubscribe was read back at `seq`: from here on, "subscribed" there is a claim and not merely old."""
+    connection.execute(
+        cell.update()
+        .where(
+            cell.c.account == account,
+            cell.c.container == container,
+            cell.c.identity == identity,
+            cell.c.said_no_seq < seq,
+        )
+        .values(said_no_seq=seq)
+    )
+
+
+def write_told(
+    connection: Connection,
+    account: str,
+    container: str,
+    identity: Identity,
+    *,
+    seq: int,
+    at: datetime,
+    receipt: str | None,
+) -> None:
+    """A provider that cannot be read accepted a "no": that is all that will ever be known, and its grade says so."""
+    place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    values = {
+        "status": Status.UNSUBSCRIBED.value, "status_seq": seq, "status_at": at, "said_no_seq": seq, "seq": seq, "observed_at": at,
+        "grade": Grade.ACCEPTED.value, "receipt": receipt, "route": "answer",
+    }  # fmt: skip
+    if connection.execute(cell.update().where(*place).values(values)).rowcount:
+        return
+    row = (
+        account, container, str(identity), suppression_key(identity), identity, str(identity), None,
+        Status.UNSUBSCRIBED.value, "{}", None, "", b"", seq, native_time(connection, at), seq, native_time(connection, at),
+        seq, 0, 0, None, "answer", Grade.ACCEPTED.value, receipt,
+    )  # fmt: skip
+    insert_rows(connection, cell, _COLUMNS, [row])
+
+
+def _sample(account: str, seen: Observation, at: datetime) -> dict[str, Any]:
+    return {
+        "account": account,
+        "container": seen.container,
+        "key": seen.key,
+        "observed_at": at,
+        "counters": dict(seen.counters or {}),
+    }
+
+
+def _append_counters(connection: Connection, samples: Sequence[dict[str, Any]]) -> None:
+    """Append only what differs from the latest sample of the same contact."""
+    latest = (
+        sa.select(sa.func.max(counter_sample.c.id))
+        .where(
+            counter_sample.c.account == sa.bindparam("a"),
+            counter_sample.c.container == sa.bindparam("c"),
+            counter_sample.c.key == sa.bindparam("k"),
+        )
+        .scalar_subquery()
+    )
+    query = sa.select(counter_sample.c.counters).where(counter_sample.c.id == latest)
+    for sample in samples:
+        known = connection.scalar(query, {"a": sample["account"], "c": sample["container"], "k": sample["key"]})
+        if known != sample["counters"]:
+            connection.execute(counter_sample.insert().values(sample))

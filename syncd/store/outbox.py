@@ -1,0 +1,248 @@
+"""Operations on their way out. Written down before the call, so that no crash can forget what may have been sent.
+
+ready ──▶ inflight ──▶ accepted ──▶ verified
+  │          │  ╲          └──────▶ refuted   (planned again)
+  │          │   └──▶ unknown ──▶ verified | refuted   (looked up, never repeated blindly)
+  │          └──────▶ ready (nothing was sent) | parked (refused for good) | done (cannot be read back)
+  └──▶ superseded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from syncd.domain.changes import Change, ChangeKind
+from syncd.domain.identity import Identity, SuppressionKey, suppression_key
+from syncd.domain.records import ContainerId
+from syncd.reconcile.desired import Closing, Desired
+from syncd.reconcile.guard import Group
+from syncd.reconcile.person import OPEN, OpState
+from syncd.store.bulk import chunks
+from syncd.store.tables import OpRow
+
+op = OpRow.__table__  # type: ignore[attr-defined]
+
+PRIORITY = {ChangeKind.UNSUBSCRIBE: 0, ChangeKind.UPDATE: 1, ChangeKind.SUBSCRIBE: 2}
+"""Unsubscribes first, then corrections, then the rest."""
+
+_OPEN_WORDS = [state.value for state in OPEN]
+IN_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """One operation as the push needs it."""
+
+    id: int
+    key: SuppressionKey
+    change: Change
+    attempts: int
+
+
+def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: datetime) -> int:
+    """Put changes into the outbox; the flag says whether a change counts against the guard. Returns how many are new.
+
+    A cell holds one open operation: an unsent one is replaced, any other keeps its place.
+    """
+    new = 0
+    for wish, guarded in wishes:
+        change = wish.change
+        place = (
+            op.c.account == wish.account,
+            op.c.container == change.container,
+            op.c.identity == change.identity,
+            op.c.state.in_(_OPEN_WORDS),
+        )
+        known = connection.execute(sa.select(op.c.id, op.c.state).where(*place)).one_or_none()
+        if known is not None and known.state != OpState.READY:
+            continue
+        if known is not None:
+            _close(connection, [known.id], OpState.SUPERSEDED, "a newer decision took its place", at)
+        connection.execute(
+            op.insert().values(
+                account=wish.account,
+                container=change.container,
+                identity=change.identity,
+                person_key=suppression_key(change.identity),
+                kind=change.kind.value,
+                address=change.address,
+                keys=list(change.keys),
+                account_key=change.account_key,
+                fields=dict(change.fields),
+                state=OpState.READY.value,
+                priority=PRIORITY[change.kind],
+                why=wish.why.value,
+                guarded=guarded,
+                attempts=0,
+                not_before=at,
+                created_at=at,
+                began_seq=0,
+                ended_seq=0,
+                reason="",
+            )  # fmt: skip
+        )
+        new += 1
+    return new
+
+
+def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime) -> None:
+    for closing in closings:
+        _close(connection, [closing.operation.id], closing.state, closing.reason, at)
+
+
+def sendable(connection: Connection, account: str, now: datetime, limit: int) -> list[Sendable]:
+    """What may be sent now, unsubscribes first, oldest first."""
+    query = (
+        sa.select(op)
+        .where(op.c.account == account, op.c.state == OpState.READY.value, op.c.not_before <= now)
+        .order_by(op.c.priority, op.c.container, op.c.id)
+        .limit(limit)
+    )
+    return [
+        Sendable(
+            id=row.id,
+            key=SuppressionKey(row.person_key),
+            change=Change(
+                kind=ChangeKind(row.kind),
+                container=ContainerId(row.container),
+                identity=Identity(row.identity),
+                address=row.address,
+                keys=tuple(row.keys),
+                account_key=row.account_key,
+                fields=row.fields,
+            ),
+            attempts=row.attempts,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def begin(connection: Connection, ids: Sequence[int], seq: int, at: datetime) -> None:
+    """Committed before the first byte leaves."""
+    connection.execute(
+        op.update()
+        .where(op.c.id.in_(ids), op.c.state == OpState.READY.value)
+        .values(state=OpState.INFLIGHT.value, began_seq=seq, sent_at=at, attempts=op.c.attempts + 1)
+    )
+
+
+def finish(
+    connection: Connection,
+    id: int,
+    state: OpState,
+    seq: int,
+    at: datetime,
+    *,
+    receipt: str | None = None,
+    keys: Sequence[str] = (),
+    reason: str = "",
+) -> None:  # fmt: skip
+    """The call ended; `seq` fences: no reading that began before it says anything about this operation."""
+    values: dict[str, Any] = {"state": state.value, "ended_seq": seq, "ended_at": at, "reason": reason}
+    if receipt is not None:
+        values["receipt"] = receipt
+    if keys:
+        values["keys"] = list(keys)
+    if state not in OPEN:
+        values["closed_at"] = at
+    connection.execute(op.update().where(op.c.id == id).values(**values))
+
+
+def postpone(connection: Connection, ids: Sequence[int], until: datetime, reason: str, *, counts: bool = True) -> None:
+    """Nothing reached the provider, or it asked to wait: back into the outbox. `counts=False` takes the attempt back."""
+    attempts = op.c.attempts if counts else sa.case((op.c.attempts > 0, op.c.attempts - 1), else_=0)
+    connection.execute(
+        op.update()
+        .where(op.c.id.in_(ids))
+        .values(state=OpState.READY.value, not_before=until, reason=reason, attempts=attempts)
+    )
+
+
+def recover(connection: Connection, seq: int, at: datetime) -> int:
+    """At the start: whatever was under way may or may not have arrived."""
+    result = connection.execute(
+        op.update()
+        .where(op.c.state == OpState.INFLIGHT.value)
+        .values(state=OpState.UNKNOWN.value, ended_seq=seq, ended_at=at, reason="syncd stopped during the call")
+    )
+    return result.rowcount
+
+
+def fenced(connection: Connection, account: str, container: ContainerId, seq: int) -> set[Identity]:
+    """Identities about whom a read that began at `seq` must not be believed: one of our writes ended after that, or is under way."""
+    query = sa.select(op.c.identity).where(
+        op.c.account == account,
+        op.c.container == container,
+        sa.or_(op.c.state == OpState.INFLIGHT.value, op.c.ended_seq > seq),
+    )
+    return {Identity(value) for value in connection.scalars(query)}
+
+
+def count_guarded(connection: Connection, since: datetime) -> dict[Group, int]:
+    """Guarded operations decided within the window, by group; superseded ones never went out and do not count."""
+    query = (
+        sa.select(op.c.account, op.c.container, op.c.kind, sa.func.count())
+        .where(op.c.guarded.is_(True), op.c.created_at >= since, op.c.state != OpState.SUPERSEDED.value)
+        .group_by(op.c.account, op.c.container, op.c.kind)
+    )
+    return {(account, ContainerId(cid), ChangeKind(kind)): n for account, cid, kind, n in connection.execute(query)}
+
+
+def awaiting_read(
+    connection: Connection, account: str
+) -> list[tuple[ContainerId, Identity, str, tuple[str, ...], SuppressionKey]]:
+    """Operations that a read would settle: accepted or unknown ones."""
+    query = (
+        sa.select(op.c.container, op.c.identity, op.c.address, op.c["keys"], op.c.person_key)
+        .where(op.c.account == account, op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]))
+        .order_by(op.c.priority, op.c.id)
+    )
+    return [
+        (ContainerId(cid), Identity(identity), address, tuple(keys), SuppressionKey(person_key))
+        for cid, identity, address, keys, person_key in connection.execute(query)
+    ]
+
+
+def taken_away(connection: Connection, account: str, container: ContainerId) -> set[Identity]:
+    """Whom we took out of a container ourselves, or may have, and did not see gone yet."""
+    query = sa.select(op.c.identity).where(
+        op.c.account == account,
+        op.c.container == container,
+        op.c.kind == ChangeKind.UNSUBSCRIBE.value,
+        op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
+    )
+    return {Identity(value) for value in connection.scalars(query)}
+
+
+def retry_parked(connection: Connection, id: int, at: datetime) -> bool:
+    """Let a parked operation be planned again; says whether there was one."""
+    result = connection.execute(
+        op.update()
+        .where(op.c.id == id, op.c.state == OpState.PARKED.value)
+        .values(state=OpState.SUPERSEDED.value, closed_at=at, reason="a person asked for another try")
+    )
+    return bool(result.rowcount)
+
+
+def next_due(connection: Connection) -> datetime | None:
+    value: datetime | None = connection.scalar(
+        sa.select(sa.func.min(op.c.not_before)).where(op.c.state == OpState.READY.value)
+    )
+    return value
+
+
+def backoff(attempts: int, jitter: float, *, base_s: float, max_s: float) -> timedelta:
+    """How long to wait after so many attempts; `jitter` in 0…1 spreads it over the upper half."""
+    ceiling = min(max_s, base_s * 2.0 ** min(attempts, 16))
+    return timedelta(seconds=ceiling * (0.5 + jitter / 2))
+
+
+def _close(connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime) -> None:
+    for part in chunks(ids, IN_MAX):
+        connection.execute(op.update().where(op.c.id.in_(part)).values(state=state.value, reason=reason, closed_at=at))

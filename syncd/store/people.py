@@ -1,0 +1,335 @@
+"""People as the core decides about them, their consent, and the agenda of who is to be looked at when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
+from syncd.domain.identity import Identity, SuppressionKey
+from syncd.domain.records import ContainerId, Status
+from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place
+from syncd.store.bulk import chunks
+from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, OpRow, PersonRow
+
+agenda = AgendaRow.__table__  # type: ignore[attr-defined]
+cell = CellRow.__table__  # type: ignore[attr-defined]
+consent = ConsentRow.__table__  # type: ignore[attr-defined]
+consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+op = OpRow.__table__  # type: ignore[attr-defined]
+person = PersonRow.__table__  # type: ignore[attr-defined]
+
+_fields = msgspec.json.Decoder(dict[str, str]).decode
+_encode = msgspec.json.Encoder().encode
+
+IN_MAX = 500
+
+
+# The agenda ----------------------------------------------------------------------------------------------------------
+
+
+def put_on_agenda(connection: Connection, people: Iterable[SuppressionKey], due_at: datetime) -> None:
+    """Look at these people at `due_at` or, if they are due earlier already, then."""
+    for part in chunks(sorted(set(people)), IN_MAX):
+        known = set(connection.scalars(sa.select(agenda.c.person_key).where(agenda.c.person_key.in_(part))))
+        if known:
+            connection.execute(
+                agenda.update().where(agenda.c.person_key.in_(known), agenda.c.due_at > due_at).values(due_at=due_at)
+            )
+        rows = [{"person_key": key, "due_at": due_at} for key in part if key not in known]
+        if rows:
+            connection.execute(agenda.insert(), rows)
+
+
+def due_people(connection: Connection, now: datetime, limit: int, after: str = "") -> list[SuppressionKey]:
+    """Who is due, in the order of their keys, beginning behind `after`."""
+    query = (
+        sa.select(agenda.c.person_key)
+        .where(agenda.c.due_at <= now, agenda.c.person_key > after)
+        .order_by(agenda.c.person_key)
+        .limit(limit)
+    )
+    return [SuppressionKey(key) for key in connection.scalars(query)]
+
+
+def take_off_agenda(
+    connection: Connection, people: Sequence[SuppressionKey], later: Mapping[SuppressionKey, datetime]
+) -> None:
+    """These people were looked at; those in `later` are to be looked at again then."""
+    for part in chunks(people, IN_MAX):
+        connection.execute(agenda.delete().where(agenda.c.person_key.in_(part)))
+    if later:
+        connection.execute(agenda.insert(), [{"person_key": key, "due_at": at} for key, at in later.items()])
+
+
+def everybody_on_agenda(connection: Connection, due_at: datetime) -> None:
+    """Look at everyone: after a change of the configuration, and now and then so that no notice is ever relied on."""
+    known = sa.select(agenda.c.person_key)
+    everyone = (
+        sa.select(cell.c.person_key, sa.literal(due_at, type_=agenda.c.due_at.type))
+        .where(cell.c.person_key.is_not(None), cell.c.person_key.not_in(known))
+        .distinct()
+    )
+    connection.execute(agenda.update().where(agenda.c.due_at > due_at).values(due_at=due_at))
+    connection.execute(agenda.insert().from_select(["person_key", "due_at"], everyone))
+
+
+def suppressed_among(connection: Connection, people: Iterable[SuppressionKey]) -> set[SuppressionKey]:
+    """Those of whom any "no" is known."""
+    found: set[SuppressionKey] = set()
+    for part in chunks(sorted(people), IN_MAX):
+        query = sa.select(consent.c.person_key).where(consent.c.person_key.in_(part))
+        found.update(SuppressionKey(key) for key in connection.scalars(query))
+    return found
+
+
+# People --------------------------------------------------------------------------------------------------------------
+
+
+def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[Person]:
+    """Everything the core needs to decide about these people, in the order asked for."""
+    cells: defaultdict[str, list[Cell]] = defaultdict(list)
+    operations: defaultdict[str, list[Any]] = defaultdict(list)
+    states: defaultdict[str, dict[Scope, ConsentState]] = defaultdict(dict)
+    fields: defaultdict[str, dict[Identity, Mapping[str, str]]] = defaultdict(dict)
+    for part in chunks(keys, IN_MAX):
+        for row in connection.execute(_CELLS.where(cell.c.person_key.in_(part))):
+            cells[row.person_key].append(_cell(row))
+        for row in connection.execute(_OPERATIONS.where(op.c.person_key.in_(part)).order_by(op.c.id)):
+            operations[row.person_key].append(row)
+        for row in connection.execute(sa.select(consent).where(consent.c.person_key.in_(part))):
+            states[row.person_key][Scope(row.scope)] = ConsentState(row.epoch, Level(row.level), row.seq)
+        for row in connection.execute(sa.select(person).where(person.c.person_key.in_(part))):
+            fields[row.person_key][Identity(row.identity)] = row.fields
+    suppressed = [key for key in keys if states[key]]
+    flags = _scope_flags(connection, suppressed) if suppressed else {}
+    return [_person(key, cells[key], operations[key], states[key], fields[key], flags.get(key)) for key in keys]
+
+
+_CELLS = sa.select(
+    *(
+        c
+        for c in cell.c
+        if c.name not in {"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "grade", "receipt"}
+    )
+)
+_OPERATIONS = sa.select(
+    op.c.id, op.c.person_key, op.c.account, op.c.container, op.c.identity, op.c.kind, op.c.state, op.c.fields, op.c.ended_seq, op.c.ended_at
+).where(op.c.state.in_([*(state.value for state in OPEN), "refuted", "parked", "verified"]))  # fmt: skip
+
+
+def _cell(row: Any) -> Cell:
+    return Cell(
+        account=row.account,
+        container=ContainerId(row.container),
+        key=row.key,
+        identity=Identity(row.identity),
+        address=row.address,
+        status=Status(row.status),
+        seq=row.seq,
+        status_seq=row.status_seq,
+        status_at=row.status_at,
+        route=row.route,
+        fields=_fields(row.fields),
+        base=None if row.base is None else _fields(row.base),
+        said_no_seq=row.said_no_seq,
+        missing_seq=row.missing_seq,
+        missing_count=row.missing_count,
+    )
+
+
+def _person(
+    key: SuppressionKey,
+    cells: list[Cell],
+    rows: list[Any],
+    states: dict[Scope, ConsentState],
+    fields: dict[Identity, Mapping[str, str]],
+    flags: tuple[frozenset[Scope], frozenset[Scope]] | None,
+) -> Person:
+    refuted: dict[tuple[Place, ChangeKind], int] = {}
+    parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
+    open_ones: list[Operation] = []
+    for row in rows:  # in the order in which they were decided
+        at = (row.account, ContainerId(row.container), Identity(row.identity)), ChangeKind(row.kind)
+        if row.state == OpState.REFUTED:
+            refuted[at] = refuted.get(at, 0) + 1
+        elif row.state == OpState.VERIFIED:
+            refuted.pop(at, None)
+        elif row.state == OpState.PARKED:
+            parked[at] = row.fields
+        else:
+            open_ones.append(_operation(row))
+    cells.sort(key=lambda entry: (entry.account, entry.container, entry.key))
+    inferred, mass = flags or (frozenset(), frozenset())
+    return Person(
+        key=key,
+        cells=cells,
+        consent=states,
+        operations=open_ones,
+        fields=fields,
+        refuted=refuted,
+        parked=parked,
+        inferred_scopes=inferred,
+        mass_scopes=mass,
+    )
+
+
+def _operation(row: Any) -> Operation:
+    return Operation(
+        id=row.id,
+        account=row.account,
+        container=ContainerId(row.container),
+        identity=Identity(row.identity),
+        kind=ChangeKind(row.kind),
+        state=OpState(row.state),
+        fields=row.fields,
+        ended_seq=row.ended_seq,
+        ended_at=row.ended_at,
+    )
+
+
+def save_merged(
+    connection: Connection, people: Sequence[tuple[Person, Mapping[Identity, Mapping[str, str]]]], at: datetime
+) -> None:
+    """Keep the merged fields, and what each record showed when they were merged: the base of the next merge."""
+    new: list[dict[str, Any]] = []
+    moved: list[dict[str, Any]] = []
+    bases: list[dict[str, Any]] = []
+    for who, merged in people:
+        for identity, values in merged.items():
+            row = {"identity": identity, "person_key": who.key, "fields": dict(values), "updated_at": at}
+            if identity not in who.fields:
+                new.append(row)
+            elif who.fields[identity] != values:
+                moved.append({"of": identity, "to": dict(values), "at": at})
+        for entry in who.cells:
+            if entry.fields and entry.base != entry.fields:
+                bases.append(
+                    {"a": entry.account, "c": entry.container, "k": entry.key, "b": _encode(entry.fields).decode()}
+                )
+    if new:
+        connection.execute(person.insert(), new)
+    if moved:
+        statement = person.update().where(person.c.identity == sa.bindparam("of"))
+        connection.execute(
+            statement.values(
+                fields=sa.bindparam("to", type_=person.c.fields.type),
+                updated_at=sa.bindparam("at", type_=person.c.updated_at.type),
+            ),
+            moved,
+        )
+    if bases:
+        place = (
+            cell.c.account == sa.bindparam("a"),
+            cell.c.container == sa.bindparam("c"),
+            cell.c.key == sa.bindparam("k"),
+        )
+        connection.execute(cell.update().where(*place).values(base=sa.bindparam("b")), bases)
+
+
+# Consent -------------------------------------------------------------------------------------------------------------
+
+
+def record_consent(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:
+    """Append events and fold them into the state, in one go; those that change nothing are not written. Returns what was written."""
+    written = []
+    for event in events:
+        state = load_consent(connection, event.key).get(event.scope, ConsentState())
+        joined = state.join(
+            ConsentState(event.epoch, event.level, event.seq if event.epoch > state.epoch else state.seq)
+        )
+        if (joined.epoch, joined.level) == (state.epoch, state.level):
+            continue
+        inserted = connection.execute(
+            consent_event.insert().values(
+                seq=event.seq,
+                at=event.at,
+                person_key=event.key,
+                identity=event.identity,
+                scope=event.scope,
+                epoch=event.epoch,
+                level=int(event.level),
+                source=event.source,
+                container=event.container,
+                route=event.route,
+                evidence=event.evidence,
+                inferred=event.inferred,
+                mass=event.mass,
+            )  # fmt: skip
+        )
+        values = {
+            "epoch": joined.epoch, "level": int(joined.level), "seq": joined.seq, "since": event.at, "source": event.source,
+            "event_id": (inserted.inserted_primary_key or (None,))[0],
+        }  # fmt: skip
+        place = (consent.c.person_key == event.key, consent.c.scope == event.scope)
+        if not connection.execute(consent.update().where(*place).values(values)).rowcount:
+            connection.execute(consent.insert().values(person_key=event.key, scope=event.scope, **values))
+        written.append(event)
+    return written
+
+
+def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, ConsentState]:
+    query = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
+        consent.c.person_key == key
+    )
+    return {
+        Scope(scope): ConsentState(epoch, Level(level), seq) for scope, epoch, level, seq in connection.execute(query)
+    }
+
+
+def _scope_flags(
+    connection: Connection, keys: Sequence[SuppressionKey]
+) -> dict[str, tuple[frozenset[Scope], frozenset[Scope]]]:
+    """Scopes whose "no" rests on nothing but inference, and those that only a mass flip, not yet released, stands for."""
+    said: defaultdict[str, defaultdict[Scope, list[tuple[bool, bool]]]] = defaultdict(lambda: defaultdict(list))
+    for part in chunks(keys, IN_MAX):
+        query = sa.select(
+            consent_event.c.person_key, consent_event.c.scope, consent_event.c.inferred, consent_event.c.mass
+        ).where(consent_event.c.person_key.in_(part))
+        for key, scope, inferred, mass in connection.execute(query):
+            said[key][Scope(scope)].append((inferred, mass))
+    return {
+        key: (
+            frozenset(scope for scope, events in scopes.items() if all(inferred for inferred, _ in events)),
+            frozenset(scope for scope, events in scopes.items() if all(mass for _, mass in events)),
+        )
+        for key, scopes in said.items()
+    }
+
+
+def count_events(connection: Connection, source: str, container: str, since: datetime) -> int:
+    """How many said no in one container, by listing, since then."""
+    query = sa.select(sa.func.count()).where(
+        consent_event.c.source == source,
+        consent_event.c.container == container,
+        consent_event.c.at >= since,
+        consent_event.c.route.in_(["listing", "feed"]),
+    )
+    return connection.scalar(query) or 0
+
+
+def flag_mass(connection: Connection, events: Sequence[ConsentEvent]) -> None:
+    """Mark these events as part of a listing that flipped very many at once."""
+    for event in events:
+        connection.execute(
+            consent_event.update()
+            .where(
+                consent_event.c.person_key == event.key,
+                consent_event.c.scope == event.scope,
+                consent_event.c.seq == event.seq,
+            )
+            .values(mass=True)
+        )
+
+
+def release_mass(connection: Connection, people: Sequence[SuppressionKey]) -> None:
+    """What a mass flip said is taken as said from here on."""
+    for part in chunks(people, IN_MAX):
+        connection.execute(consent_event.update().where(consent_event.c.person_key.in_(part)).values(mass=False))

@@ -1,0 +1,392 @@
+"""The mirror's tables. SQLModel describes them; rows move through SQLAlchemy Core, in batches.
+
+Times are UTC. Free-form content is JSON as text where rows are many (`cell`), so that the provider's own bytes are kept as they came.
+Tables may change; the views (`v_…`, see `alembic/`) are the stable way in.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+JsonColumn = sa.JSON().with_variant(JSONB(), "postgresql")
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Meta(SQLModel, table=True):
+    """Single values: the sequence, the key of the keyed hashes."""
+
+    __tablename__ = "meta"
+    key: str = Field(primary_key=True)
+    value: str
+
+
+class AccountRow(SQLModel, table=True):
+    """The state of one account. `state`: new, ok, failing, quarantined, paused."""
+
+    __tablename__ = "account"
+    name: str = Field(primary_key=True)
+    provider: str
+    state: str = "new"
+    reason: str = ""
+    hint: str = ""
+    joined: bool = False
+    last_attempt: datetime | None = None
+    last_good_read: datetime | None = None
+    last_report: datetime | None = None
+    held_until: datetime | None = None
+    failures: int = 0
+
+
+class ContainerRow(SQLModel, table=True):
+    """One list at one account. `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not."""
+
+    __tablename__ = "container"
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    name: str
+    remote: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    present: bool = True
+    active: int | None = Field(default=None, sa_type=sa.BigInteger)
+    active_explained: int | None = Field(default=None, sa_type=sa.BigInteger)
+    known_explained: int | None = Field(default=None, sa_type=sa.BigInteger)
+    moved_at: datetime | None = None
+    rows: int = 0
+    rows_allowed: int | None = None
+    whole_seq: int = Field(default=0, sa_type=sa.BigInteger)
+    whole_at: datetime | None = None
+    read_at: datetime | None = None
+    watermark: str | None = None
+    doubt: str = ""
+
+
+class LinkRow(SQLModel, table=True):
+    """Which container belongs to which list of ours: the configuration as the views need it."""
+
+    __tablename__ = "link"
+    list: str = Field(primary_key=True)
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    scope: str
+
+
+class PageRow(SQLModel, table=True):
+    """What each page of the latest whole listing held: a digest of the body, and the keys in their order."""
+
+    __tablename__ = "page"
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    digest: bytes
+    count: int
+    keys: bytes
+
+
+_MISSING = sa.text("missing_count > 0")
+
+
+class CellRow(SQLModel, table=True):
+    """The last admissible observation of one record in one container, with the record as it came."""
+
+    __tablename__ = "cell"
+    __table_args__ = (
+        sa.Index("ix_cell_person", "person_key"),
+        sa.Index("ix_cell_missing", "account", "container", sqlite_where=_MISSING, postgresql_where=_MISSING),
+    )
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    person_key: str | None
+    identity: str | None
+    address: str
+    remote_id: str | None
+    status: str
+    fields: str
+    base: str | None
+    raw: str
+    digest: bytes
+    seq: int = Field(sa_type=sa.BigInteger)
+    observed_at: datetime
+    status_seq: int = Field(sa_type=sa.BigInteger)
+    status_at: datetime
+    said_no_seq: int = Field(default=0, sa_type=sa.BigInteger)
+    missing_seq: int = Field(default=0, sa_type=sa.BigInteger)
+    missing_count: int = 0
+    unsubscribed_at: str | None = None
+    route: str
+    grade: str
+    receipt: str | None = None
+
+
+class PersonRow(SQLModel, table=True):
+    """The merged fields of one identity, for those that were ever compared."""
+
+    __tablename__ = "person"
+    __table_args__ = (sa.Index("ix_person_person_key", "person_key"),)
+    identity: str = Field(primary_key=True)
+    person_key: str
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    updated_at: datetime
+
+
+class ConsentEventRow(SQLModel, table=True):
+    """Append-only: every fact about consent, with where it came from."""
+
+    __tablename__ = "consent_event"
+    __table_args__ = (
+        sa.Index("ix_consent_event_person", "person_key", "scope"),
+        sa.Index("ix_consent_event_source", "source", "container", "at"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    seq: int = Field(sa_type=sa.BigInteger)
+    at: datetime
+    person_key: str
+    identity: str
+    scope: str
+    epoch: int
+    level: int
+    source: str
+    container: str = ""
+    route: str
+    evidence: str
+    inferred: bool = False
+    mass: bool = False
+
+
+class ConsentRow(SQLModel, table=True):
+    """The fold of the events: one state per person and scope."""
+
+    __tablename__ = "consent"
+    person_key: str = Field(primary_key=True)
+    scope: str = Field(primary_key=True)
+    epoch: int
+    level: int
+    seq: int = Field(sa_type=sa.BigInteger)
+    since: datetime
+    source: str
+    event_id: int
+
+
+class AgendaRow(SQLModel, table=True):
+    """Who is to be planned, and when."""
+
+    __tablename__ = "agenda"
+    __table_args__ = (sa.Index("ix_agenda_due_at", "due_at"),)
+    person_key: str = Field(primary_key=True)
+    due_at: datetime
+
+
+class LookUpRow(SQLModel, table=True):
+    """Who is to be asked about at an account."""
+
+    __tablename__ = "lookup"
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    address: str
+    reason: str
+    urgent: bool = False
+    wanted_at: datetime
+
+
+_OPEN = sa.text("state IN ('ready','inflight','unknown','accepted')")
+
+
+class OpRow(SQLModel, table=True):
+    """One operation: the outbox while it is open, its history afterwards."""
+
+    __tablename__ = "op"
+    __table_args__ = (
+        sa.Index(
+            "uq_op_open_cell",
+            "account",
+            "container",
+            "identity",
+            unique=True,
+            sqlite_where=_OPEN,
+            postgresql_where=_OPEN,
+        ),
+        sa.Index("ix_op_person", "person_key"),
+        sa.Index("ix_op_state", "state", "account"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    container: str
+    identity: str
+    person_key: str
+    kind: str
+    address: str
+    keys: list[str] = Field(default_factory=list, sa_type=JsonColumn)
+    account_key: str | None = None
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    state: str
+    priority: int
+    why: str
+    guarded: bool
+    attempts: int = 0
+    not_before: datetime
+    created_at: datetime
+    sent_at: datetime | None = None
+    began_seq: int = Field(default=0, sa_type=sa.BigInteger)
+    ended_seq: int = Field(default=0, sa_type=sa.BigInteger)
+    ended_at: datetime | None = None
+    closed_at: datetime | None = None
+    receipt: str | None = None
+    reason: str = ""
+
+
+class PlanRow(SQLModel, table=True):
+    """Changes that wait for a person, as one thing to approve or reject. `id` is a digest of what is in it: it changes when that does."""
+
+    __tablename__ = "plan"
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    hold: str = Field(primary_key=True)
+    id: str = Field(index=True)
+    count: int
+    reason: str
+    created_at: datetime
+    release_at: datetime | None = None
+
+
+class PlanItemRow(SQLModel, table=True):
+    """One held change. `state`: held, approved, rejected."""
+
+    __tablename__ = "plan_item"
+    __table_args__ = (sa.Index("ix_plan_item_person", "person_key"),)
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    hold: str
+    person_key: str
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    why: str
+    state: str = "held"
+    created_at: datetime
+
+
+class ClaimRow(SQLModel, table=True):
+    """Somebody who said no and reads subscribed again at one place: a person decides. `state`: open, dismissed, granted."""
+
+    __tablename__ = "claim"
+    id: str = Field(primary_key=True)
+    account: str
+    container: str
+    key: str
+    identity: str
+    person_key: str
+    scope: str
+    status_seq: int = Field(sa_type=sa.BigInteger)
+    seen_at: datetime
+    state: str = "open"
+
+
+class RunRow(SQLModel, table=True):
+    """One recorded execution of a cycle. `result` only worsens: success, partial, failed."""
+
+    __tablename__ = "run"
+    __table_args__ = (sa.Index("ix_run_started_at", "started_at"),)
+    id: str = Field(primary_key=True)
+    account: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    result: str = "running"
+    reason: str = ""
+    counts: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+
+
+class CampaignRow(SQLModel, table=True):
+    __tablename__ = "campaign"
+    account: str = Field(primary_key=True)
+    campaign_id: str = Field(primary_key=True)
+    name: str
+    status: str | None = None
+    observed_at: datetime
+
+
+class CampaignSampleRow(SQLModel, table=True):
+    """Counters of a campaign, appended when they changed. `day` is '' where a provider counts over all time."""
+
+    __tablename__ = "campaign_sample"
+    __table_args__ = (sa.Index("ix_campaign_sample_campaign", "account", "campaign_id", "day", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    campaign_id: str
+    day: str = ""
+    observed_at: datetime
+    sent: int | None = Field(default=None, sa_type=sa.BigInteger)
+    opened: int | None = Field(default=None, sa_type=sa.BigInteger)
+    clicked: int | None = Field(default=None, sa_type=sa.BigInteger)
+    bounced: int | None = Field(default=None, sa_type=sa.BigInteger)
+    unsubscribed: int | None = Field(default=None, sa_type=sa.BigInteger)
+    extra: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+
+
+class CounterSampleRow(SQLModel, table=True):
+    """Counters of one contact, appended when they changed: telemetry, never compared."""
+
+    __tablename__ = "counter_sample"
+    __table_args__ = (sa.Index("ix_counter_sample_cell", "account", "container", "key", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    container: str
+    key: str
+    observed_at: datetime
+    counters: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+
+
+class InboxRow(SQLModel, table=True):
+    """A delivery as it came, before anybody looked into it. `state`: new, done, parked."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        sa.UniqueConstraint("account", "delivery_id", name="uq_inbox_delivery"),
+        sa.Index("ix_inbox_state", "state"),
+    )
+    id: str = Field(primary_key=True)
+    account: str
+    delivery_id: str
+    route: list[str] = Field(default_factory=list, sa_type=JsonColumn)
+    method: str
+    headers: dict[str, str] = Field(default_factory=dict, sa_type=JsonColumn)
+    query: list[list[str]] = Field(default_factory=list, sa_type=JsonColumn)
+    body: bytes
+    received_at: datetime
+    seq: int = Field(sa_type=sa.BigInteger)
+    state: str = "new"
+    reason: str = ""
+
+
+class WakeRow(SQLModel, table=True):
+    """A person asks for a round now; the daemon takes it."""
+
+    __tablename__ = "wake"
+    id: str = Field(primary_key=True)
+    accounts: list[str] = Field(default_factory=list, sa_type=JsonColumn)
+    full: bool = False
+    asked_at: datetime
+    done_at: datetime | None = None
+    outcome: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+
+
+class HolderRow(SQLModel, table=True):
+    """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on."""
+
+    __tablename__ = "holder"
+    name: str = Field(primary_key=True)
+    token: int = Field(sa_type=sa.BigInteger)
+    who: str
+    until: datetime

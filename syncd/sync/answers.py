@@ -1,0 +1,164 @@
+"""What becomes of operations once a call has ended, well or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.engine import Connection
+
+from syncd.domain.changes import Ack, ChangeKind, Outcome
+from syncd.domain.errors import (
+    AnswerLostError,
+    MalformedError,
+    ProviderError,
+    ThrottledError,
+    UnauthorisedError,
+    UnavailableError,
+    UnreachableError,
+)
+from syncd.domain.records import WHOLE_ACCOUNT
+from syncd.reconcile.person import OpState
+from syncd.store import mirror, outbox, people
+from syncd.store.outbox import Sendable
+from syncd.sync.context import Context, Lane
+from syncd.sync.pull import digest_of
+
+FAILURES_MAX = 3
+"""Calls in a row that a provider failed before we stop for this time: an outage, not one bad record."""
+
+REFUSED_HEAD_START = 4
+"""A refused unsubscribe is tried again, as if it had failed so many times already: soon is no use."""
+
+
+@dataclass(slots=True)
+class Pushed:
+    """What a push did, in numbers. `failures`: calls in a row that the provider failed."""
+
+    sent: int = 0
+    accepted: int = 0
+    parked: int = 0
+    unknown: int = 0
+    postponed: int = 0
+    failures: int = field(default=0, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that has ended. `ended` fences: no reading that began before it says anything about these operations."""
+
+    connection: Connection
+    lane: Lane
+    context: Context
+    pushed: Pushed
+    began: int
+    ended: int
+
+    @property
+    def now(self) -> datetime:
+        return self.context.now()
+
+    def answered(self, op: Sendable, ack: Ack) -> None:
+        """Take one answer down, and look at the person again."""
+        match ack.outcome:
+            case Outcome.ACCEPTED if self._cannot_be_read(op):
+                self._finish(op, OpState.DONE, ack)
+                change = op.change
+                mirror.write_told(
+                    self.connection, self.lane.name, change.container, change.identity,
+                    seq=self.ended, at=self.now, receipt=ack.receipt,
+                )  # fmt: skip
+                self.pushed.accepted += 1
+            case Outcome.ACCEPTED:
+                self._finish(op, OpState.ACCEPTED, ack)
+                self.pushed.accepted += 1
+            case Outcome.UNCERTAIN:
+                self.unknown([op], ack.reason or "the answer leaves open what was done", keys=ack.keys)
+            case Outcome.REFUSED:
+                self.refused(op, ack.reason)
+            case Outcome.STALE:
+                self._stale(op, ack)
+        people.put_on_agenda(self.connection, [op.key], self.now)
+
+    def refused(self, op: Sendable, reason: str) -> None:
+        """Given up for a person to see. An unsubscribe is never given up: it is tried again and grows overdue."""
+        if op.change.kind is ChangeKind.UNSUBSCRIBE:
+            self._postpone([op], self.now + self._wait(op.attempts + REFUSED_HEAD_START), f"refused: {reason}")
+        else:
+            outbox.finish(self.connection, op.id, OpState.PARKED, self.ended, self.now, reason=reason)
+            self.pushed.parked += 1
+        people.put_on_agenda(self.connection, [op.key], self.now)
+
+    def failed(self, batch: Sequence[Sendable], error: ProviderError) -> bool:
+        """The call went wrong as a whole: what did not arrive goes back, what may have is unknown. True if it makes no sense to go on."""
+        attempts = max(op.attempts for op in batch)
+        match error:
+            case UnreachableError() | UnauthorisedError():
+                self._postpone(batch, self.now, error.message, counts=False)
+                return True
+            case ThrottledError():
+                asked = timedelta(seconds=error.retry_after_s) if error.retry_after_s else self._wait(attempts)
+                self._postpone(batch, self.now + asked, error.message, counts=False)
+                return True
+            case UnavailableError():
+                for op in batch:
+                    self._unavailable(op, error.message)
+                self.pushed.failures += 1
+                return self.pushed.failures >= FAILURES_MAX
+            case AnswerLostError() | MalformedError():
+                self.unknown(batch, error.message)
+                return False
+            case _:
+                self.unknown(batch, error.message)
+                return True
+
+    def unknown(self, batch: Sequence[Sendable], reason: str, *, keys: Sequence[str] = ()) -> None:
+        """Nobody knows whether it arrived: looked up before anything else happens to it."""
+        for op in batch:
+            if self._cannot_be_read(op):
+                # Nobody can be asked, and telling somebody twice of a "no" changes nothing.
+                self._postpone([op], self.now + self._wait(op.attempts), f"{reason}; told again")
+            else:
+                outbox.finish(self.connection, op.id, OpState.UNKNOWN, self.ended, self.now, keys=keys, reason=reason)
+                self.pushed.unknown += 1
+        people.put_on_agenda(self.connection, [op.key for op in batch], self.now)
+
+    def _unavailable(self, op: Sendable, reason: str) -> None:
+        """The provider answered that it failed. A change that may be repeated is, some times; any other is looked up first."""
+        adds_blindly = (
+            op.change.kind is ChangeKind.SUBSCRIBE and not self.lane.capabilities.facts.looks_before_subscribe
+        )
+        if adds_blindly:
+            self.unknown([op], reason)
+        elif op.attempts + 1 >= self.context.policy.attempts_max:
+            self.refused(op, f"{reason}, {op.attempts + 1} times")
+        else:
+            self._postpone([op], self.now + self._wait(op.attempts), reason)
+
+    def _stale(self, op: Sendable, ack: Ack) -> None:
+        """Nothing was sent: what was seen on the way is news, and the plan is made again."""
+        reason = ack.reason or "something newer was seen before sending"
+        outbox.finish(self.connection, op.id, OpState.SUPERSEDED, 0, self.now, reason=reason)
+        for seen in ack.seen:
+            known = mirror.known_cells(self.connection, self.lane.name, seen.container, [seen.key])
+            readings = [mirror.Reading(seen, digest_of(seen.raw))]
+            mirror.observe(
+                self.connection, self.lane.name, readings, known, seq=self.began, at=self.now, route="lookup"
+            )
+
+    def _cannot_be_read(self, op: Sendable) -> bool:
+        return self.lane.capabilities.facts.blind_unsubscribe and op.change.container == WHOLE_ACCOUNT
+
+    def _finish(self, op: Sendable, state: OpState, ack: Ack) -> None:
+        outbox.finish(
+            self.connection, op.id, state, self.ended, self.now, receipt=ack.receipt, keys=ack.keys, reason=ack.reason
+        )
+
+    def _postpone(self, batch: Sequence[Sendable], until: datetime, reason: str, *, counts: bool = True) -> None:
+        outbox.postpone(self.connection, [op.id for op in batch], until, reason, counts=counts)
+        self.pushed.postponed += len(batch)
+
+    def _wait(self, attempts: int) -> timedelta:
+        policy = self.context.policy
+        return outbox.backoff(attempts, self.context.jitter(), base_s=policy.backoff_s, max_s=policy.backoff_max_s)

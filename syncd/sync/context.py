@@ -1,0 +1,150 @@
+"""What every step of a cycle needs: the mirror, the clock, the rules, and one lane per account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.engine import Engine
+
+from syncd.domain.consent import Scope
+from syncd.domain.facts import Capabilities
+from syncd.domain.records import WHOLE_ACCOUNT, ContainerId
+from syncd.providers.protocol import Provider
+from syncd.reconcile.guard import Limits
+from syncd.reconcile.person import Account, MailingList, Topology
+from syncd.store import containers, journal
+from syncd.store.sequence import Sequence
+from syncd.store.session import writing
+from syncd.wire import Exchange
+
+T = TypeVar("T")
+
+
+class Carries(Protocol):
+    """What carries exchanges: the carrier, over whatever transport."""
+
+    async def carry(self, exchange: Exchange[T]) -> T: ...
+
+
+@dataclass(slots=True)
+class Lane:
+    """One account at work. One thing at a time happens in a lane; no lane waits for another."""
+
+    name: str
+    provider_name: str
+    provider: Provider
+    capabilities: Capabilities
+    carrier: Carries
+    settle_s: float
+    full_every_s: float
+    spread: bool = True
+    max_age_s: float = 86_400.0
+    look_ups_max: int = 500
+    report_every_s: float = 3600.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def asks_only(self) -> bool:
+        """Cannot list anybody: everything known of it was asked for one by one."""
+        return self.capabilities.lookup and not self.capabilities.snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ListConfig:
+    """One list of ours as configured: the provider's ids by account, as people wrote them."""
+
+    name: str
+    scope: Scope
+    places: Mapping[str, tuple[str, ...]]
+    spread: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules that the configuration sets."""
+
+    limits: Limits = field(default_factory=Limits)
+    hold_first_contact: bool = True
+    mass_release_s: float = 12 * 3600.0
+    attempts_max: int = 8
+    backoff_s: float = 5.0
+    backoff_max_s: float = 900.0
+    push_batch: int = 500
+    passes_max: int = 8
+
+
+@dataclass(slots=True)
+class Context:
+    """Everything a cycle works with; built once, by `syncd.app`.
+
+    `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort by time.
+    """
+
+    engine: Engine
+    sequence: Sequence
+    lanes: Mapping[str, Lane]
+    lists: Mapping[str, ListConfig]
+    policy: Policy
+    now: Callable[[], datetime]
+    jitter: Callable[[], float]
+    new_id: Callable[[], str]
+    log: Any
+    progress: Callable[[str, str, int, int | None], None] = lambda *_: None
+
+    def topology(self, connection: Any) -> Topology:
+        """Where our lists live, resolved against what the accounts show, and how each account stands."""
+        rows = {row.name: row for row in journal.load_accounts(connection)}
+        known = containers.load_containers(connection)
+        accounts = {
+            lane.name: Account(
+                name=lane.name,
+                provider=lane.provider_name,
+                capabilities=lane.capabilities,
+                settle_s=lane.settle_s,
+                spread=lane.spread,
+                joined=lane.name in rows and rows[lane.name].joined,
+            )
+            for lane in self.lanes.values()
+        }
+        lists = {
+            entry.name: MailingList(
+                name=entry.name,
+                scope=entry.scope,
+                places={
+                    account: tuple(resolve(account, written, known) for written in ids)
+                    for account, ids in entry.places.items()
+                    if account in accounts
+                },
+                spread=entry.spread,
+            )
+            for entry in self.lists.values()
+        }
+        whole = {(row.account, ContainerId(row.container)): row.whole_seq for row in known if row.whole_seq}
+        return Topology(accounts=accounts, lists=lists, whole=whole)
+
+    def save_links(self) -> bool:
+        """Write the resolved links down for the views; says whether they changed."""
+        with writing(self.engine) as connection:
+            topology = self.topology(connection)
+            links = [
+                (entry.name, account, str(container), str(entry.scope))
+                for entry in topology.lists.values()
+                for account, ids in entry.places.items()
+                for container in ids
+            ]
+            return containers.save_links(connection, links)
+
+
+def resolve(account: str, written: str, known: list[Any]) -> ContainerId:
+    """The container that a configured id means: providers show several ids of one list, and people copy any of them."""
+    mine = [row for row in known if row.account == account]
+    if written == WHOLE_ACCOUNT or any(row.container == written for row in mine):
+        return ContainerId(written)
+    for row in mine:
+        if written in {str(value) for value in row.remote.values()}:
+            return ContainerId(row.container)
+    return ContainerId(written)

@@ -1,0 +1,249 @@
+"""One round, by name: pull, ingest, plan, push, verify, until nothing more follows.
+
+Accounts are isolated: what goes wrong at one is recorded there and delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+from syncd.domain.errors import ProviderError, ThrottledError, UnauthorisedError
+from syncd.reconcile.person import Topology
+from syncd.store import journal, lookups, people, plans
+from syncd.store.session import reading, writing
+from syncd.sync.context import Context, Lane
+from syncd.sync.ingest import ingest
+from syncd.sync.plan import Planned, plan
+from syncd.sync.pull import Pulled, look_up, pull
+from syncd.sync.answers import Pushed
+from syncd.sync.push import push
+from syncd.sync.verify import verify
+
+T = TypeVar("T")
+
+WORSE = ("success", "partial", "failed")
+"""A run's result only worsens."""
+
+
+@dataclass(slots=True)
+class AccountOutcome:
+    """What a round did at one account."""
+
+    name: str
+    provider: str
+    result: str = "success"
+    reason: str = ""
+    hint: str = ""
+    pulled: Pulled = field(default_factory=Pulled)
+    pushed: Pushed = field(default_factory=Pushed)
+    readable: bool = True
+
+    def worsen(self, result: str, reason: str, hint: str = "") -> None:
+        if WORSE.index(result) > WORSE.index(self.result):
+            self.result, self.reason, self.hint = result, reason, hint
+
+    def counts(self) -> dict[str, int]:
+        names = ("rows", "new", "changed", "pages", "pages_same", "looked_up", "samples")
+        done = ("sent", "accepted", "parked", "unknown", "postponed")
+        return {name: getattr(self.pulled, name) for name in names} | {
+            name: getattr(self.pushed, name) for name in done
+        }
+
+
+@dataclass(slots=True)
+class Round:
+    """What a round did in all. `passes`: how often it went from planning to reading back before nothing more followed."""
+
+    accounts: dict[str, AccountOutcome] = field(default_factory=dict)
+    planned: Planned = field(default_factory=Planned)
+    deliveries: int = 0
+    passes: int = 0
+
+    @property
+    def failed(self) -> list[AccountOutcome]:
+        return [outcome for outcome in self.accounts.values() if outcome.result != "success"]
+
+
+async def run_round(
+    context: Context, accounts: Sequence[str] = (), *, full: bool = False, pull_first: bool = True
+) -> Round:
+    """One round over these accounts, or over all. What follows is pushed wherever it belongs.
+
+    `pull_first=False`: only what has come in since is worked on (a delivery, a person's command).
+    """
+    chosen = list(accounts) or list(context.lanes)
+    done = Round()
+    run_ids = _open_runs(context, chosen, done) if pull_first else {}
+    if pull_first:
+        await _everywhere(context, chosen, done, lambda lane: _pull(lane, context, done, full=full))
+    settled = False
+    while not settled and done.passes < context.policy.passes_max:
+        done.passes += 1
+        done.deliveries += ingest(context).read
+        settled = await _pass(context, done)
+    _join(context, chosen, done)
+    _close_runs(context, run_ids, done)
+    return done
+
+
+async def _pass(context: Context, done: Round) -> bool:
+    """Plan, send, read back, ask. True when nothing moved, so that another pass would do nothing."""
+    planned = plan(context)
+    _add(done.planned, planned)
+    sent = sum(outcome.pushed.sent for outcome in done.accounts.values())
+    asked = _asked(done)
+    usable = [name for name in context.lanes if name not in done.accounts or done.accounts[name].readable]
+    await _everywhere(context, usable, done, lambda lane: _push_and_verify(lane, context, done))
+    moved = (
+        planned.put or planned.closed or planned.look_ups or sum(o.pushed.sent for o in done.accounts.values()) > sent
+    )
+    return not moved and _asked(done) == asked and not _due_now(context)
+
+
+def _due_now(context: Context) -> bool:
+    with reading(context.engine) as connection:
+        return bool(people.due_people(connection, context.now(), 1))
+
+
+def _asked(done: Round) -> int:
+    return sum(outcome.pulled.looked_up for outcome in done.accounts.values())
+
+
+# At each account -----------------------------------------------------------------------------------------------------
+
+
+async def _everywhere(
+    context: Context, names: Sequence[str], done: Round, work: Callable[[Lane], Awaitable[None]]
+) -> None:
+    """Do the same at several accounts side by side. A provider's fault stays at its account; any other stops the round."""
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            lane = context.lanes[name]
+            done.accounts.setdefault(name, AccountOutcome(name, lane.provider_name))
+            group.create_task(_guarded(lane, context, done, work))
+
+
+async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[Lane], Awaitable[None]]) -> None:
+    outcome = done.accounts[lane.name]
+    async with lane.lock:
+        try:
+            await work(lane)
+        except ProviderError as error:
+            outcome.worsen("failed", error.message, error.hint)
+            outcome.readable = False
+            _note_failure(lane, context, error)
+            context.log.warning(
+                "account.failed", account=lane.name, error=type(error).__name__, call=error.call, reason=error.message
+            )
+
+
+async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> None:
+    outcome = done.accounts[lane.name]
+    with writing(context.engine) as connection:
+        if journal.load_account(connection, lane.name).state == "paused":
+            outcome.readable = False
+            outcome.worsen("partial", "paused by a person", f"syncd account resume {lane.name}")
+            return
+        journal.update_account(connection, lane.name, last_attempt=context.now())
+    outcome.pulled = await pull(lane, context, full=full)
+    for reason in outcome.pulled.doubts:
+        outcome.worsen("partial", reason, "syncd plan")
+    with writing(context.engine) as connection:
+        journal.update_account(
+            connection,
+            lane.name,
+            last_good_read=context.now(),
+            state="ok",
+            reason="",
+            hint="",
+            failures=0,
+            held_until=None,
+        )
+
+
+async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
+    outcome = done.accounts[lane.name]
+    pushed = await push(lane, context)
+    for name in ("sent", "accepted", "parked", "unknown", "postponed"):
+        setattr(outcome.pushed, name, getattr(outcome.pushed, name) + getattr(pushed, name))
+    if pushed.parked:
+        outcome.worsen("partial", f"{pushed.parked} parked", "syncd inspect parked")
+    read_back = await verify(lane, context)
+    await look_up(lane, context, read_back)
+    outcome.pulled.looked_up += read_back.looked_up
+
+
+def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
+    state = "quarantined" if isinstance(error, UnauthorisedError) else "failing"
+    with writing(context.engine) as connection:
+        row = journal.load_account(connection, lane.name)
+        held_until = row.held_until
+        if isinstance(error, ThrottledError) and error.retry_after_s:
+            held_until = context.now() + timedelta(seconds=error.retry_after_s)
+        journal.update_account(
+            connection,
+            lane.name,
+            state=state,
+            reason=error.message,
+            hint=error.hint,
+            failures=row.failures + 1,
+            held_until=held_until,
+        )
+
+
+# First contact -------------------------------------------------------------------------------------------------------
+
+
+def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
+    """First contact with an account is over once it was read whole, everybody was asked about, and nothing from it waits for a person."""
+    with writing(context.engine) as connection:
+        topology = context.topology(connection)
+        waiting = plans.accounts_in_first_contact(connection)
+        for name in chosen:
+            lane = context.lanes[name]
+            row = journal.load_account(connection, name)
+            ready = done.accounts[name].result != "failed" and name not in waiting and not row.joined
+            if ready and _read_whole(lane, topology) and not lookups.count_wanted(connection, name):
+                journal.update_account(connection, name, joined=True)
+                context.log.info("account.joined", account=name)
+
+
+def _read_whole(lane: Lane, topology: Topology) -> bool:
+    if not lane.capabilities.snapshot:
+        return True
+    return all(
+        (lane.name, container) in topology.whole
+        for entry in topology.lists.values()
+        for container in entry.places.get(lane.name, ())
+    )
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+
+def _open_runs(context: Context, names: Sequence[str], done: Round) -> dict[str, str]:
+    run_ids = {name: context.new_id() for name in names}
+    with writing(context.engine) as connection:
+        for name, run_id in run_ids.items():
+            journal.open_run(connection, run_id, name, context.now())
+    return run_ids
+
+
+def _close_runs(context: Context, run_ids: dict[str, str], done: Round) -> None:
+    with writing(context.engine) as connection:
+        for name, run_id in run_ids.items():
+            outcome = done.accounts[name]
+            journal.close_run(connection, run_id, context.now(), outcome.result, outcome.reason, outcome.counts())
+            context.log.info("run.closed", account=name, run_id=run_id, result=outcome.result, **outcome.counts())
+
+
+def _add(total: Planned, more: Planned) -> None:
+    for name in ("people", "learnt", "put", "look_ups", "closed", "claims"):
+        setattr(total, name, getattr(total, name) + getattr(more, name))
+    total.held = more.held or total.held
+    total.by_hand = Counter(total.by_hand) + more.by_hand

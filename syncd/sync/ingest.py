@@ -1,0 +1,124 @@
+"""What providers send us. Kept raw before it is answered, read afterwards; a delivery is one more observation and never acts by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level, Scope
+from syncd.domain.errors import DeliveryError
+from syncd.domain.identity import Identity, suppression_key
+from syncd.domain.records import Delivery, Hint, Observation
+from syncd.providers.contact_points import read_address
+from syncd.providers.protocol import CanNotify
+from syncd.reconcile.desired import LookUp
+from syncd.store import containers, inbox, lookups, mirror, people
+from syncd.store.session import writing
+from syncd.sync.context import Context, Lane
+from syncd.sync.pull import digest_of
+
+BATCH = 200
+
+
+@dataclass(slots=True)
+class Ingested:
+    read: int = 0
+    parked: int = 0
+
+
+def accept(lane: Lane, context: Context, delivery: Delivery) -> tuple[str, bool]:
+    """Take a delivery in: proved to come from the provider, readable, and durable when this returns.
+
+    Returns its id and whether it is new. Raises `DeliveryError` with the status to answer.
+    """
+    provider = lane.provider
+    if not isinstance(provider, CanNotify):
+        raise DeliveryError(404, "this account receives nothing")
+    provider.verify(delivery)
+    provider.read_delivery(delivery)  # refused now rather than parked later: the sender is still there to be told
+    delivery_id = provider.delivery_id(delivery)
+    seq = context.sequence.take()
+    with writing(context.engine) as connection:
+        return inbox.put_delivery(connection, lane.name, delivery_id, delivery, id=context.new_id(), seq=seq)
+
+
+def ingest(context: Context) -> Ingested:
+    """Read what has been taken in, in the order of arrival."""
+    done = Ingested()
+    while True:
+        with writing(context.engine) as connection:
+            batch = inbox.new_deliveries(connection, BATCH)
+            for row, delivery in batch:
+                lane = context.lanes.get(row.account)
+                reason = _read(connection, lane, context, delivery, row.seq)
+                inbox.settle_delivery(connection, row.id, "parked" if reason else "done", reason)
+                done.parked += bool(reason)
+                done.read += not reason
+        if len(batch) < BATCH:
+            return done
+
+
+def _read(connection: Connection, lane: Lane | None, context: Context, delivery: Delivery, seq: int) -> str:
+    """Read one delivery. Returns why it cannot be, or nothing."""
+    if lane is None or not isinstance(lane.provider, CanNotify):
+        return "its account is not configured any more"
+    try:
+        found = lane.provider.read_delivery(delivery)
+    except DeliveryError as error:
+        return error.message
+    for entry in found:
+        if isinstance(entry, Hint):
+            identity = read_address(entry.address)
+            if identity is not None and lane.capabilities.lookup:
+                wish = LookUp(lane.name, entry.container, identity, entry.address, "the provider sent a notice")
+                lookups.want(connection, [wish], context.now(), urgent=True)
+        else:
+            _observe(connection, lane, context, entry, seq)
+    return ""
+
+
+def _observe(connection: Connection, lane: Lane, context: Context, entry: Observation, seq: int) -> None:
+    if not lane.capabilities.facts.has_lists:
+        containers.ensure_container(
+            connection, lane.name, entry.container, "everything" if entry.container == "*" else entry.container
+        )
+    known = mirror.known_cells(connection, lane.name, entry.container, [entry.key])
+    readings = [mirror.Reading(entry, digest_of(entry.raw))]
+    seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route="delivery")
+    people.put_on_agenda(connection, seen.people, context.now())
+
+
+def unsubscribe(context: Context, address: str, scope: Scope = GLOBAL, *, source: str, evidence: str) -> Identity:
+    """A person's "no" that reached us directly. Durable when this returns; raises `DeliveryError(400)` for what is no address."""
+    return _record(context, address, scope, Level.UNSUBSCRIBED, source=source, evidence=evidence)
+
+
+def resubscribe(context: Context, address: str, scope: Scope, *, evidence: str) -> Identity:
+    """A person's own word, vouched for by an operator, opens the next epoch of one scope. What says "no" elsewhere stays."""
+    return _record(context, address, scope, Level.SUBSCRIBED, source="operator", evidence=evidence)
+
+
+def _record(context: Context, address: str, scope: Scope, level: Level, *, source: str, evidence: str) -> Identity:
+    identity = read_address(address)
+    if identity is None:
+        raise DeliveryError(400, "not an e-mail address")
+    key = suppression_key(identity)
+    seq = context.sequence.take()
+    with writing(context.engine) as connection:
+        state = people.load_consent(connection, key).get(scope, ConsentState())
+        event = ConsentEvent(
+            key=key,
+            identity=identity,
+            scope=scope,
+            epoch=state.epoch if level.suppresses else state.epoch + 1,
+            level=level,
+            at=context.now(),
+            seq=seq,
+            source=source,
+            route="command",
+            evidence=evidence,
+        )
+        people.record_consent(connection, [event])
+        people.put_on_agenda(connection, [key], context.now())
+    return identity

@@ -1,0 +1,364 @@
+"""Read an account: its lists, everyone in them, whoever must be asked about, its campaigns.
+
+Every page is written down before the next is asked for. Only a listing that counts as whole says anything about who is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from syncd.domain.changes import Target
+from syncd.domain.errors import RefusedError
+from syncd.domain.identity import suppression_key
+from syncd.domain.records import ContainerId, Page, Record, Status
+from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
+from syncd.reconcile.cover import cover
+from syncd.reconcile.whole import Evidence, doubt
+from syncd.store import campaigns, containers, journal, lookups, mirror, outbox, people, plans
+from syncd.store.containers import PageDigest
+from syncd.store.session import reading, writing
+from syncd.sync.context import Context, Lane
+
+
+@dataclass(slots=True)
+class Pulled:
+    """What a pull did, in numbers."""
+
+    rows: int = 0
+    new: int = 0
+    changed: int = 0
+    pages: int = 0
+    pages_same: int = 0
+    looked_up: int = 0
+    samples: int = 0
+    doubts: list[str] = field(default_factory=list)
+
+
+async def pull(lane: Lane, context: Context, *, full: bool = False) -> Pulled:
+    """Read everything that is due at one account. Raises `ProviderError` where it cannot go on; what was read until then is kept."""
+    pulled = Pulled()
+    provider = lane.provider
+    if isinstance(provider, CanList):
+        found = await lane.carrier.carry(provider.containers())
+        with writing(context.engine) as connection:
+            containers.save_containers(connection, lane.name, found)
+            if lane.asks_only:
+                for entry in found:
+                    _note_movement(connection, lane, entry.id, entry.active, context)
+        if context.save_links():
+            with writing(context.engine) as connection:
+                people.everybody_on_agenda(connection, context.now())
+    if isinstance(provider, CanSnapshot):
+        for row in _containers_of(lane, context):
+            if not full and _feed_is_enough(row, lane, context):
+                await read_feed(lane, context, ContainerId(row.container), row.watermark, pulled)
+            else:
+                await read_whole(lane, context, row, pulled)
+    await look_up(lane, context, pulled)
+    if isinstance(provider, CanReport):
+        await _report(lane, context, pulled, full=full)
+    return pulled
+
+
+def _containers_of(lane: Lane, context: Context) -> list[Any]:
+    with reading(context.engine) as connection:
+        return [row for row in containers.load_containers(connection, lane.name) if row.present]
+
+
+def _feed_is_enough(row: Any, lane: Lane, context: Context) -> bool:
+    if not lane.capabilities.feed or not row.watermark or row.whole_at is None or row.doubt:
+        return False
+    age: timedelta = context.now() - row.whole_at
+    return age < timedelta(seconds=lane.full_every_s)
+
+
+# Whole listings ------------------------------------------------------------------------------------------------------
+
+
+async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled) -> None:
+    """List everyone in one container. Records that have not changed are not even read."""
+    provider = lane.provider
+    assert isinstance(provider, CanSnapshot)
+    container = ContainerId(row.container)
+    began = context.sequence.take()
+    with reading(context.engine) as connection:
+        known = containers.load_pages(connection, lane.name, container)
+    fresh: dict[int, PageDigest] = {}
+    evidence_rows, number, at = 0, 0, None
+    total: int | None = None
+    watermark: str | None = None
+    before = b""
+    repeated = False
+    while True:
+        seq = context.sequence.take()
+        page = await lane.carrier.carry(provider.snapshot(container, at))
+        digest = digest_of(page.body)
+        if page.records and digest == before:
+            repeated = True
+            break
+        before = digest
+        number += 1
+        pulled.pages += 1
+        evidence_rows += len(page.records)
+        total = page.total if page.total is not None else total
+        if number == 1:
+            # Whatever changes while the listing goes on is newer than its first page.
+            watermark = page.watermark
+        if number in known and known[number].digest == digest:
+            pulled.pages_same += 1
+        else:
+            with writing(context.engine) as connection:
+                clean = _observe(connection, lane, context, container, page, seq, "listing", pulled)
+            fresh[number] = PageDigest(digest if clean else b"", tuple(record.key for record in page.records))
+        context.progress(lane.name, row.name, evidence_rows, total)
+        at = page.next
+        if at is None:
+            break
+    pulled.rows += evidence_rows
+    with writing(context.engine) as connection:
+        evidence = Evidence(
+            expected=row.rows - len(outbox.taken_away(connection, lane.name, container)),
+            rows=evidence_rows,
+            total=total,
+            repeated=repeated,
+            allowed=row.rows_allowed,
+        )
+        _conclude(connection, lane, context, container, evidence, fresh, number, began, max(watermark or "", row.watermark or "") or None, pulled)  # fmt: skip
+
+
+def _conclude(
+    connection: Connection,
+    lane: Lane,
+    context: Context,
+    container: ContainerId,
+    evidence: Evidence,
+    fresh: dict[int, PageDigest],
+    last: int,
+    began: int,
+    watermark: str | None,
+    pulled: Pulled,
+) -> None:
+    """Take a listing as whole, or say why not and infer nothing from it."""
+    now = context.now()
+    reason = doubt(evidence, context.policy.limits)
+    if reason is not None:
+        pulled.doubts.append(f"{container}: {reason}")
+        containers.update_container(connection, lane.name, container, doubt=reason, read_at=now)
+        plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
+        return
+    past_end = [n for n in containers.load_pages(connection, lane.name, container) if n > last]
+    old = containers.load_page_keys(connection, lane.name, container, [*fresh, *past_end])
+    now_listed = {key for page in fresh.values() for key in page.keys}
+    gone = {key for keys in old.values() for key in keys} - now_listed
+    containers.save_pages(connection, lane.name, container, fresh, last)
+    missing = mirror.mark_missing(connection, lane.name, container, gone, seq=began)
+    people.put_on_agenda(connection, missing, now)
+    containers.update_container(
+        connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=began, rows=evidence.rows,
+        rows_allowed=None, watermark=watermark,
+    )  # fmt: skip
+    plans.drop_absence(connection, lane.name, container)
+
+
+def _observe(
+    connection: Connection,
+    lane: Lane,
+    context: Context,
+    container: ContainerId,
+    page: Page,
+    seq: int,
+    route: str,
+    pulled: Pulled,
+) -> bool:
+    """Write the changed records of a page down. False if one of them had to be left for the next time."""
+    digests = {record.key: digest_of(record.raw) for record in page.records}
+    known = mirror.known_cells(connection, lane.name, container, list(digests))
+    changed = [r for r in page.records if r.key not in known or known[r.key].digest != digests[r.key]]
+    same = [key for key in digests if key in known and known[key].digest == digests[key]]
+    mirror.reappeared(connection, lane.name, container, [key for key in same if known[key].missing_seq])
+    if route == "feed":
+        mirror.touch(connection, lane.name, container, same, seq, context.now())
+    readings = _read(lane, container, changed, digests)
+    fence = outbox.fenced(connection, lane.name, container, seq) if readings else set()
+    admissible = [r for r in readings if r.observation.identity not in fence]
+    if admissible:
+        seen = mirror.observe(connection, lane.name, admissible, known, seq=seq, at=context.now(), route=route)
+        pulled.new += seen.new
+        pulled.changed += seen.changed
+        _put_on_agenda(connection, context, lane, container, admissible, seen)
+    return len(admissible) == len(readings)
+
+
+def _read(lane: Lane, container: ContainerId, records: list[Record], digests: dict[str, bytes]) -> list[mirror.Reading]:
+    provider = lane.provider
+    assert isinstance(provider, (CanSnapshot, CanFeed))
+    return [mirror.Reading(provider.read(container, record), digests[record.key]) for record in records]
+
+
+def _put_on_agenda(
+    connection: Connection,
+    context: Context,
+    lane: Lane,
+    container: ContainerId,
+    readings: list[mirror.Reading],
+    seen: mirror.Observed,
+) -> None:
+    """Plan those for whom something may follow. In a container that concerns no other account, that is only who is suppressed, or stands other than subscribed."""
+    concerned = seen.people
+    if _solitary(context, lane, container):
+        plain = {
+            suppression_key(r.observation.identity)
+            for r in readings
+            if r.observation.identity is not None and r.observation.status is Status.SUBSCRIBED
+        }
+        concerned = (seen.people - plain) | people.suppressed_among(connection, plain & seen.people)
+    people.put_on_agenda(connection, concerned, context.now())
+
+
+def _solitary(context: Context, lane: Lane, container: ContainerId) -> bool:
+    """Whether nothing seen here can concern another account: there is none."""
+    return len(context.lanes) == 1
+
+
+# Feeds ---------------------------------------------------------------------------------------------------------------
+
+
+async def read_feed(lane: Lane, context: Context, container: ContainerId, since: str, pulled: Pulled) -> None:
+    """Read what changed since the watermark, which moves with the last page."""
+    provider = lane.provider
+    assert isinstance(provider, CanFeed)
+    at: str | None = None
+    watermark = since
+    first = True
+    while True:
+        seq = context.sequence.take()
+        page = await lane.carrier.carry(provider.feed(container, since, at))
+        pulled.pages += 1
+        pulled.rows += len(page.records)
+        if first and page.watermark:
+            watermark = max(watermark, page.watermark)
+        first = False
+        with writing(context.engine) as connection:
+            clean = _observe(connection, lane, context, container, page, seq, "feed", pulled)
+            if not clean:
+                watermark = since  # somebody had to be left out: read the same again
+            if page.next is None or page.next == at:
+                containers.update_container(
+                    connection, lane.name, container, watermark=watermark, read_at=context.now()
+                )
+                return
+        at = page.next
+
+
+# Look-ups ------------------------------------------------------------------------------------------------------------
+
+
+async def look_up(lane: Lane, context: Context, pulled: Pulled) -> None:
+    """Ask about whoever is wanted by name, then about known pairs that are due, within the budget."""
+    if not isinstance(lane.provider, CanLookup):
+        return
+    with reading(context.engine) as connection:
+        targets = lookups.wanted(connection, lane.name, lane.look_ups_max)
+        if lane.asks_only and len(targets) < lane.look_ups_max:
+            older_than = context.now() - timedelta(seconds=lane.max_age_s)
+            linked = [
+                container
+                for entry in context.topology(connection).lists.values()
+                for container in entry.places.get(lane.name, ())
+            ]
+            more = lookups.due(connection, lane.name, linked, older_than, lane.look_ups_max - len(targets))
+            asked = {(target.container, target.identity) for target in targets}
+            targets += [target for target in more if (target.container, target.identity) not in asked]
+    for number, target in enumerate(targets, 1):
+        await ask(lane, context, target, pulled)
+        context.progress(lane.name, "look-ups", number, len(targets))
+    if lane.asks_only:
+        with writing(context.engine) as connection:
+            for row in containers.load_containers(connection, lane.name):
+                if row.moved_at is not None and not lookups.moved_left(connection, lane.name, row.container):
+                    _explain_movement(connection, lane, row)
+
+
+async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> bool:
+    """Ask about one person in one container. False if the provider cannot tell."""
+    provider = lane.provider
+    assert isinstance(provider, CanLookup)
+    seq = context.sequence.take()
+    try:
+        found = await lane.carrier.carry(provider.lookup(target))
+    except RefusedError:
+        found = ()  # an address that this provider will not even look for is on none of its lists
+    pulled.looked_up += 1
+    now = context.now()
+    with writing(context.engine) as connection:
+        if target.identity in outbox.fenced(connection, lane.name, target.container, seq):
+            return True  # a write came between: asked again when it has ended
+        lookups.done(connection, lane.name, target.container, target.identity)
+        if found is None:
+            mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now)
+        elif not found:
+            mirror.record_absence(
+                connection, lane.name, target.container, target.identity, target.address, seq=seq, at=now
+            )
+        else:
+            readings = [mirror.Reading(entry, digest_of(entry.raw)) for entry in found]
+            keys = [entry.key for entry in found]
+            known = mirror.known_cells(connection, lane.name, target.container, keys)
+            seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=now, route="lookup")
+            pulled.new += seen.new
+            lost = sorted(set(target.keys) - set(keys))
+            mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
+            people.put_on_agenda(connection, seen.people, now)
+        people.put_on_agenda(connection, [suppression_key(target.identity)], now)
+    return found is not None
+
+
+def _note_movement(
+    connection: Connection, lane: Lane, container: ContainerId, active: int | None, context: Context
+) -> None:
+    """A count that moved by other than what we know of means that somebody there must be asked about."""
+    row = next(r for r in containers.load_containers(connection, lane.name) if r.container == container)
+    if active is None or row.moved_at is not None:
+        return
+    known = containers.subscribed(connection, lane.name, container)
+    if row.active_explained is None:
+        containers.update_container(connection, lane.name, container, active_explained=active, known_explained=known)
+    elif active - row.active_explained != known - (row.known_explained or 0):
+        containers.update_container(connection, lane.name, container, moved_at=context.now())
+    else:
+        containers.update_container(connection, lane.name, container, active_explained=active, known_explained=known)
+
+
+def _explain_movement(connection: Connection, lane: Lane, row: Any) -> None:
+    known = containers.subscribed(connection, lane.name, row.container)
+    containers.update_container(
+        connection, lane.name, row.container, moved_at=None, active_explained=row.active, known_explained=known
+    )
+
+
+# Campaigns -----------------------------------------------------------------------------------------------------------
+
+
+async def _report(lane: Lane, context: Context, pulled: Pulled, *, full: bool) -> None:
+    provider = lane.provider
+    assert isinstance(provider, CanReport)
+    with reading(context.engine) as connection:
+        last = journal.load_account(connection, lane.name).last_report
+        members = campaigns.memberships_for_cover(connection, lane.name) if lane.capabilities.snapshot else {}
+    if last is not None and not full and context.now() - last < timedelta(seconds=lane.report_every_s):
+        return
+    stats = await lane.carrier.carry(provider.campaigns(cover(members), last))
+    now = context.now()
+    with writing(context.engine) as connection:
+        pulled.samples += campaigns.save_campaigns(connection, lane.name, stats, now)
+        journal.update_account(connection, lane.name, last_report=now)
+
+
+def digest_of(data: bytes) -> bytes:
+    """The digest by which a record or a page is known again."""
+    return hashlib.blake2b(data, digest_size=16).digest()

@@ -1,0 +1,127 @@
+"""Send what stands in the outbox, unsubscribes first.
+
+Written down before the first byte leaves; consent is read again in that same transaction. An answer that did not come leaves the operation
+*unknown*: it is looked up, never repeated blindly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+
+from sqlalchemy.engine import Connection
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.errors import ProviderError, RefusedError
+from syncd.domain.identity import SuppressionKey
+from syncd.providers.protocol import CanApply
+from syncd.reconcile.person import OpState, Person
+from syncd.reconcile.suppress import suppressing
+from syncd.store import outbox, people
+from syncd.store.outbox import Sendable
+from syncd.store.session import reading, writing
+from syncd.sync.answers import Ended, Pushed
+from syncd.sync.context import Context, Lane
+
+
+async def push(lane: Lane, context: Context) -> Pushed:
+    """Send what is due at one account. Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted for."""
+    pushed = Pushed()
+    if not isinstance(lane.provider, CanApply):
+        return pushed
+    while True:
+        with reading(context.engine) as connection:
+            due = outbox.sendable(connection, lane.name, context.now(), context.policy.push_batch)
+        if not due:
+            return pushed
+        for number, batch in enumerate(_batches(lane, due), 1):
+            await _send(lane, context, batch, pushed)
+            context.progress(lane.name, "push", number, None)
+
+
+def _batches(lane: Lane, due: Sequence[Sendable]) -> Iterator[list[Sendable]]:
+    """Consecutive changes of one kind in one container, as many as one call takes."""
+    for (kind, _), group in groupby(due, key=lambda op: (op.change.kind, op.change.container)):
+        same = list(group)
+        size = max(1, lane.capabilities.facts.batch.get(kind, 1))
+        for start in range(0, len(same), size):
+            yield same[start : start + size]
+
+
+async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pushed) -> None:
+    provider = lane.provider
+    assert isinstance(provider, CanApply)
+    began = context.sequence.take()
+    with writing(context.engine) as connection:
+        batch = _still_allowed(connection, lane, context, batch)
+        outbox.begin(connection, [op.id for op in batch], began, context.now())
+    if not batch:
+        return
+    try:
+        acks = await lane.carrier.carry(provider.apply([op.change for op in batch]))
+    except RefusedError as error:
+        await _refused(lane, context, batch, error, pushed, began)
+    except ProviderError as error:
+        with _ended(lane, context, pushed, began) as ended:
+            give_up = ended.failed(batch, error)
+        if give_up:
+            raise
+    except BaseException:
+        with _ended(lane, context, pushed, began) as ended:
+            ended.unknown(batch, "stopped during the call")
+        raise
+    else:
+        pushed.failures = 0
+        pushed.sent += len(batch)
+        with _ended(lane, context, pushed, began) as ended:
+            for op, ack in zip(batch, acks, strict=True):
+                ended.answered(op, ack)
+
+
+async def _refused(
+    lane: Lane, context: Context, batch: list[Sendable], error: RefusedError, pushed: Pushed, began: int
+) -> None:
+    """A refused batch is taken apart: one bad record must not keep the others back."""
+    if len(batch) == 1:
+        with _ended(lane, context, pushed, began) as ended:
+            ended.refused(batch[0], error.message)
+        return
+    with writing(context.engine) as connection:
+        outbox.postpone(connection, [op.id for op in batch], context.now(), "its batch was refused", counts=False)
+    for op in batch:
+        await _send(lane, context, [op], pushed)
+
+
+@contextmanager
+def _ended(lane: Lane, context: Context, pushed: Pushed, began: int) -> Iterator[Ended]:
+    """The call is over: one transaction for everything that follows from its answer."""
+    seq = context.sequence.take()
+    with writing(context.engine) as connection:
+        yield Ended(connection, lane, context, pushed, began, seq)
+
+
+# The last look at consent --------------------------------------------------------------------------------------------
+
+
+def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
+    """Without those who said no since it was planned, unless it is a "no" that is sent. In the transaction that puts it under way."""
+    risky = {op.key for op in batch if op.change.kind is not ChangeKind.UNSUBSCRIBE}
+    if not risky:
+        return batch
+    topology = context.topology(connection)
+    known = {key: _consent_of(connection, key) for key in risky}
+    allowed = []
+    for op in batch:
+        if op.key in risky and suppressing(known[op.key], topology, lane.name, op.change.container) is not None:
+            outbox.finish(
+                connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason="the person has said no since"
+            )
+            people.put_on_agenda(connection, [op.key], context.now())
+        else:
+            allowed.append(op)
+    return allowed
+
+
+def _consent_of(connection: Connection, key: SuppressionKey) -> Person:
+    return Person(key=key, cells=(), consent=people.load_consent(connection, key))

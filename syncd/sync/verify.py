@@ -1,0 +1,45 @@
+"""Read back what was accepted, and look up what nobody answered for. What differs is observed like anything else."""
+
+from __future__ import annotations
+
+from syncd.domain.changes import Target
+from syncd.domain.records import ContainerId
+from syncd.providers.protocol import CanFeed, CanLookup, CanSnapshot
+from syncd.store import containers, lookups, outbox
+from syncd.store.session import reading
+from syncd.sync.context import Context, Lane
+from syncd.sync.pull import Pulled, ask, read_feed, read_whole
+
+ASKED_ONE_BY_ONE = 25
+"""With more than this many to read back in one container, listing it is cheaper than asking."""
+
+
+async def verify(lane: Lane, context: Context) -> Pulled:
+    """Read back every operation that waits for it, by the cheapest way the provider has."""
+    pulled = Pulled()
+    with reading(context.engine) as connection:
+        waiting = outbox.awaiting_read(connection, lane.name)
+        rows = {row.container: row for row in containers.load_containers(connection, lane.name)}
+        targets: dict[ContainerId, list[Target]] = {}
+        for container, identity, address, keys, _ in waiting:
+            target = lookups.target_of(connection, lane.name, container, identity, address)
+            known = tuple(sorted({*target.keys, *keys}))
+            targets.setdefault(container, []).append(Target(container, identity, address, known, target.account_key))
+    for container, wanted in sorted(targets.items()):
+        row = rows.get(container)
+        many = len(wanted) > ASKED_ONE_BY_ONE and isinstance(lane.provider, CanSnapshot)
+        if isinstance(lane.provider, CanLookup) and not many and await _ask_all(lane, context, wanted, pulled):
+            continue
+        if row is not None and isinstance(lane.provider, CanFeed) and row.watermark:
+            await read_feed(lane, context, container, row.watermark, pulled)
+        elif row is not None and isinstance(lane.provider, CanSnapshot):
+            await read_whole(lane, context, row, pulled)
+    return pulled
+
+
+async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled) -> bool:
+    """Ask about each; False as soon as the provider cannot tell, so that a listing must."""
+    for target in wanted:
+        if not await ask(lane, context, target, pulled):
+            return False
+    return True

@@ -1,0 +1,197 @@
+"""Unsubscribes, subscriptions, names, new lists."""
+
+import pytest
+
+from syncd.domain.changes import ChangeKind, Outcome
+from syncd.domain.errors import MalformedError, RefusedError
+from syncd.domain.records import Status
+from syncd.providers.rocketresponder.adapter import NewList
+
+UNSUBSCRIBE, SUBSCRIBE, UPDATE = ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE
+
+
+def test_an_unsubscribe_is_taken_and_reads_back(line, emulator, adapter, lid, change, target):
+    there = emulator.add_subscriber(lid, "Ann@Example.org")
+    (ack,) = line(adapter.apply([change(UNSUBSCRIBE, "Ann@Example.org")]))
+    assert (ack.outcome, ack.receipt, ack.keys, ack.seen) == (Outcome.ACCEPTED, there.id, ("ann@example.org",), ())
+    (seen,) = line(adapter.lookup(target("Ann@Example.org")))
+    assert seen.status is Status.UNSUBSCRIBED
+    request = line.sent[0]
+    assert (request.label, request.repeatable, request.token) == ("subscriber/unsubscribe", True, False)
+
+
+def test_an_unsubscribe_repeated_changes_nothing(line, emulator, adapter, lid, change, clock):
+    there = emulator.add_subscriber(lid, "ann@example.org")
+    line(adapter.apply([change(UNSUBSCRIBE, "ann@example.org")]))
+    first = there.unsub_time
+    clock.forward(hours=1)
+    (ack,) = line(adapter.apply([change(UNSUBSCRIBE, "ann@example.org")]))
+    assert (ack.outcome, there.unsub_time, there.unsubscribed) == (Outcome.ACCEPTED, first, 1)
+
+
+def test_an_unsubscribe_of_a_stranger_is_refused(line, adapter, lid, change):
+    (ack,) = line(adapter.apply([change(UNSUBSCRIBE, "nobody@example.org")]))
+    assert ack.outcome is Outcome.REFUSED
+    assert "not found" in ack.reason
+    assert "@" not in ack.reason
+
+
+def test_a_newcomer_is_looked_up_and_subscribed(line, emulator, adapter, lid, change):
+    new = change(SUBSCRIBE, "New.One@Example.org", first_name="New", last_name="One", phone="+46701234567")
+    (ack,) = line(adapter.apply([new]))
+    there = emulator.subscriber(lid, "new.one@example.org")
+    assert there is not None
+    assert (ack.outcome, ack.receipt, ack.keys) == (Outcome.ACCEPTED, there.id, ("new.one@example.org",))
+    assert (there.email, there.name, there.status) == ("New.One@Example.org", "New One", "Unconfirmed")
+    assert [(r.label, r.repeatable) for r in line.sent] == [
+        ("subscriber/lookup", True),
+        ("subscriber/subscribe", False),
+    ]
+    assert line.fields().keys() == {"email", "LID", "name", "Time"}
+
+
+def test_a_newcomer_without_a_name_is_subscribed_without_one(line, emulator, make_adapter, lid, change):
+    line(make_adapter(confirm_url="https://x.example/thanks").apply([change(SUBSCRIBE, "new@example.org")]))
+    assert line.fields().keys() == {"email", "LID", "ConfirmURL", "Time"}
+    there = emulator.subscriber(lid, "new@example.org")
+    assert there is not None
+    assert there.confirm_url == "https://x.example/thanks"
+
+
+@pytest.mark.parametrize("word", ["Unsubscribed", "Confirmed", "Unconfirmed", "Complained", "Whatever"])
+def test_nobody_who_is_there_is_ever_subscribed_again(line, emulator, adapter, lid, change, word):
+    there = emulator.add_subscriber(lid, "ann@example.org", status=word)
+    (ack,) = line(adapter.apply([change(SUBSCRIBE, "ann@example.org")]))
+    assert ack.outcome is Outcome.STALE
+    assert [seen.remote_id for seen in ack.seen] == [there.id]
+    assert (emulator.writes, there.status, there.subscribed) == (0, word, 1)
+
+
+def test_the_emulated_service_would_have_resubscribed(emulator, adapter, lid, line, change):
+    # Why the look before is there: told outright, the service brings back who left.
+    there = emulator.add_subscriber(lid, "ann@example.org", status="Unsubscribed")
+    line(adapter._write("subscriber/subscribe", change(SUBSCRIBE, "ann@example.org"), ()))
+    assert (there.status, there.subscribed) == ("Unconfirmed", 2)
+
+
+def test_who_came_back_by_hand_reads_subscribed_only_after_confirming(line, emulator, adapter, lid, target, clock):
+    emulator.add_subscriber(lid, "ann@example.org")
+    clock.forward(days=1)
+    emulator.person_unsubscribes(lid, "ann@example.org")
+    clock.forward(days=1)
+    there = emulator.subscriber(lid, "ann@example.org")
+    assert there is not None
+    there.status = "Unconfirmed"
+    assert line(adapter.lookup(target("ann@example.org")))[0].status is Status.UNSUBSCRIBED
+    clock.forward(days=1)
+    emulator.confirm(lid, "ann@example.org")
+    assert line(adapter.lookup(target("ann@example.org")))[0].status is Status.SUBSCRIBED
+
+
+def test_a_name_is_changed_under_the_same_address(line, emulator, adapter, lid, change):
+    there = emulator.add_subscriber(lid, "Ann@Example.org", "Ann Bee")
+    (ack,) = line(adapter.apply([change(UPDATE, "Ann@Example.org", first_name="Anna", last_name="Cee")]))
+    assert (ack.outcome, ack.receipt, there.name) == (Outcome.ACCEPTED, there.id, "Anna Cee")
+    (request,) = line.sent
+    assert (request.label, request.repeatable) == ("subscriber/modify", False)
+    assert line.fields()["newemail"] == line.fields()["email"] == "Ann@Example.org"
+    assert len(emulator.subscribers) == 1
+
+
+def test_half_a_name_is_completed_by_a_look(line, emulator, adapter, lid, change):
+    there = emulator.add_subscriber(lid, "ann@example.org", "Ann Bee")
+    (ack,) = line(adapter.apply([change(UPDATE, "ann@example.org", last_name="Cee", first_name="")]))
+    assert (ack.outcome, there.name) == (Outcome.ACCEPTED, "Ann Cee")
+    assert [seen.fields for seen in ack.seen] == [{"first_name": "Ann", "last_name": "Bee"}]
+
+
+def test_half_a_name_of_nobody_is_stale(line, emulator, adapter, lid, change):
+    (ack,) = line(adapter.apply([change(UPDATE, "nobody@example.org", last_name="Cee")]))
+    assert (ack.outcome, emulator.writes) == (Outcome.STALE, 0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"phone": "+46701234567"}, {"first_name": " "}])
+def test_an_update_without_a_name_is_refused_unsent(line, adapter, lid, change, fields):
+    (ack,) = line(adapter.apply([change(UPDATE, "ann@example.org", **fields)]))
+    assert ack.outcome is Outcome.REFUSED
+    assert line.sent == []
+
+
+def test_a_name_of_nobody_is_refused(line, adapter, lid, change):
+    (ack,) = line(adapter.apply([change(UPDATE, "nobody@example.org", first_name="A", last_name="B")]))
+    assert ack.outcome is Outcome.REFUSED
+
+
+def test_an_address_the_service_does_not_take_is_refused(line, emulator, adapter, lid, change):
+    emulator.strict_emails = True
+    (ack,) = line(adapter.apply([change(UNSUBSCRIBE, "ann@example.technology")]))
+    assert (ack.outcome, ack.reason) == (Outcome.REFUSED, "subscriber/unsubscribe: Invalid email address")
+
+
+def test_changes_are_acknowledged_in_order(line, emulator, adapter, lid, change):
+    emulator.add_subscriber(lid, "b@example.org")
+    acks = line(adapter.apply([change(UNSUBSCRIBE, "a@example.org"), change(UNSUBSCRIBE, "b@example.org")]))
+    assert [ack.outcome for ack in acks] == [Outcome.REFUSED, Outcome.ACCEPTED]
+
+
+def test_text_that_cannot_be_signed_is_refused_unsent(line, adapter, lid, change):
+    (ack,) = line(adapter.apply([change(UPDATE, "ann@example.org", first_name="A\ud800", last_name="B")]))
+    assert (ack.outcome, line.sent) == (Outcome.REFUSED, [])
+    assert "not valid Unicode" in ack.reason
+
+
+# --- odd answers to writes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "subscriber", [{"ID": 1, "Email": "other@x.org"}, {"ID": 1, "LID": 99}, [1], "yes", {"ID": [], "Email": "o@x.org"}]
+)
+def test_a_success_about_somebody_else_or_nothing_readable_is_not_trusted(adapter, replying, change, subscriber):
+    answer = {"status": "Success", "subscriber": subscriber}
+    (ack,) = replying(adapter.apply([change(UNSUBSCRIBE, "ann@example.org")]), answer)
+    if subscriber == {"ID": [], "Email": "o@x.org"}:
+        assert (ack.outcome, ack.receipt) == (Outcome.ACCEPTED, None)  # without an id there is no echo to distrust
+    else:
+        assert ack.outcome is Outcome.UNCERTAIN
+
+
+@pytest.mark.parametrize("answer", [{"status": "success"}, {"status": "Success", "subscriber": [], "error": ""}])
+def test_a_success_without_an_echo_is_accepted_without_a_receipt(adapter, replying, change, answer):
+    (ack,) = replying(adapter.apply([change(UNSUBSCRIBE, "ann@example.org")]), answer)
+    assert (ack.outcome, ack.receipt, ack.keys) == (Outcome.ACCEPTED, None, ())
+
+
+def test_a_refusal_because_it_is_so_already_asks_for_a_look(adapter, replying, change):
+    answer = {"status": "Failed", "error": "Already unsubscribed|7"}
+    (ack,) = replying(adapter.apply([change(UNSUBSCRIBE, "ann@example.org")]), answer)
+    assert ack.outcome is Outcome.UNCERTAIN
+
+
+def test_a_reason_names_nobody(adapter, replying, change):
+    text = "Cannot use John Doe <john.doe@test.com> (JOHN) for john.doe@test.com: bad name|9"
+    update = change(UPDATE, "john.doe@test.com", first_name="John", last_name="Doe")
+    (ack,) = replying(adapter.apply([update]), {"status": "Failed", "error": text})
+    assert ack.outcome is Outcome.REFUSED
+    for private in ("john", "doe", "test.com", "|9"):
+        assert private not in ack.reason.lower()
+    assert "bad name" in ack.reason
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+NEW = NewList("Café/Bar", "cafebar", "hi@example.org", "The Bar", "Street 1", notify="2")
+
+
+def test_a_list_is_created_once(line, emulator, adapter):
+    made = line(adapter.create_list(NEW))
+    assert [c.id for c in line(adapter.containers())] == [made.id]
+    assert (made.name, emulator.lists[made.id].address, emulator.lists[made.id].notify) == ("Café/Bar", "Street 1", "2")
+    assert not line.sent[0].repeatable
+    with pytest.raises(RefusedError, match="Permalink"):
+        line(adapter.create_list(NEW))
+
+
+@pytest.mark.parametrize("answer", [{"status": "Success"}, {"status": "Success", "list": [{"ID": 1}, {"ID": 2}]}])
+def test_a_created_list_that_is_not_named_is_malformed(adapter, replying, answer):
+    with pytest.raises(MalformedError):
+        replying(adapter.create_list(NEW), answer)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from syncd.providers.rokt.options import PARAMETERS, each
+
+BASIC = {"kind": "basic", "username": "u", "password": "p"}
+
+
+def test_an_account_without_inbound_credentials_is_refused(options):
+    with pytest.raises(ValidationError, match="inbound_auth"):
+        options(inbound_auth=None)
+
+
+def test_get_is_taken_only_where_it_is_asked_for(options):
+    assert options().methods == ("POST", "PUT")
+    assert options(methods=["GET"]).methods == ("GET",)
+    with pytest.raises(ValidationError):
+        options(methods=["DELETE"])
+    with pytest.raises(ValidationError):
+        options(methods=[])
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        BASIC,
+        {"kind": "api_key", "header": "X-Key", "key": "k"},
+        {"kind": "client", "client_id": "i", "client_secret": "s"},
+    ],
+)
+def test_each_kind_of_credential_is_read(options, auth):
+    assert options(inbound_auth=auth).inbound_auth.kind == auth["kind"]
+
+
+@pytest.mark.parametrize("auth", [{"kind": "none"}, {"kind": "basic", "username": "u"}, {"kind": "basic", "key": "k"}])
+def test_other_credentials_are_refused(options, auth):
+    with pytest.raises(ValidationError):
+        options(inbound_auth=auth)
+
+
+def test_a_secret_may_be_several_and_is_never_printed(options):
+    one = options(inbound_auth=BASIC | {"password": ["old-one", " new-one\n"]})
+    assert each(one.inbound_auth.password) == ("old-one", "new-one")
+    assert "old-one" not in repr(one)
+    assert "rokt-key" not in repr(one)
+    with pytest.raises(ValidationError):
+        options(inbound_auth=BASIC | {"password": []})
+    with pytest.raises(ValidationError):
+        options(inbound_auth=BASIC | {"password": [""]})
+
+
+def test_query_keys_come_together_or_not_at_all(options):
+    assert not options().reports
+    with pytest.raises(ValidationError, match="missing: query_token_url, app_secret, account_id"):
+        options(query_url="https://api.rokt.com/v1/query", app_id="a")
+
+
+def test_fields_rename_parameters_and_leave_the_rest(options):
+    assert options(fields={"email": "EMAIL"}).parameters == {**PARAMETERS, "email": "EMAIL"}
+
+
+def test_a_field_nobody_knows_is_named(options):
+    with pytest.raises(ValidationError, match="no such field: first_nam;"):
+        options(fields={"first_nam": "firstname"})
+
+
+def test_one_parameter_cannot_stand_for_two_fields(options):
+    with pytest.raises(ValidationError, match="lastname"):
+        options(fields={"first_name": "lastname"})
