@@ -1,4 +1,7 @@
-"""The composition root: builds store, carriers and adapters from the settings. The one place that reads the clock and draws random numbers."""
+"""The composition root:
+
+builds store, carriers and adapters from the settings. The one place that reads the clock and draws random numbers.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ class App:
     """Everything built and connected. Use it as an async context manager: it closes what it opened."""
 
     def __init__(self, settings: Settings, outside: Outside | None = None, *, engine: Engine | None = None) -> None:
-        """Opens the mirror, which must be at the revision this program needs; an SQLite mirror that does not exist yet is made."""
+        """Opens the mirror, which must be at the revision this program needs;
+
+        an SQLite mirror that does not exist yet is made.
+        """
         self.settings = settings
         self.outside = outside or Outside()
         self.log = structlog.get_logger("syncd")
@@ -130,7 +136,10 @@ class App:
     # Who works on the mirror -----------------------------------------------------------------------------------------
 
     def take(self) -> bool:
-        """Become the one process that works on this mirror; False while another one does. Recovers what a stopped one left."""
+        """Become the one process that works on this mirror;
+
+        False while another one does. Recovers what a stopped one left.
+        """
         now, seq = self.outside.now(), self.context.sequence.take()
         with writing(self.engine) as connection:
             self._token = journal.take_mirror(connection, self.who, now, HOLD_S)

@@ -17,7 +17,8 @@ T = TypeVar("T")
 class Request:
     """One request. `label` names the call for logs and metrics and holds no person and no id.
 
-    `repeatable`: a read, or a write whose repetition changes nothing *and* needs no look in between; the carrier may send
+    `repeatable`: a read, or a write whose repetition changes nothing *and* needs no look in between; the carrier may
+    send
     it again by itself. `token`: wants the account's token where the provider has one (see `CanLogin`).
     """
 

@@ -526,10 +526,11 @@ def test_the_deadline_holds_on_a_virtual_clock_too():
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(status):
-    service = Service(httpx.Response(status, headers={"location": "http://169.254.169.254/"}))
-    with pytest.raises(MalformedError, match="redirects are not followed"):
-        await carrier(service).carry(once(get()))
-    assert len(service.asked) == 1
+    for request in (get(), post()):
+        service = Service(httpx.Response(status, headers={"location": "http://169.254.169.254/"}))
+        with pytest.raises(MalformedError, match="redirects are not followed"):
+            await carrier(service).carry(once(request))
+        assert len(service.asked) == 1
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from syncd.config import find, load, masked, origin
 from syncd.domain.errors import ConfigurationError, Problem
 from syncd.providers.options import AccountOptions, seconds
-from syncd.providers.registry import REGISTRY
+from syncd.providers.protocol import CanLogin
+from syncd.providers.registry import REGISTRY, provider_for
 from syncd.settings import LIST_KEYS, SECTIONS, Settings
 
 EXAMPLE = Path(__file__).parent.parent / "deploy" / "syncd.toml.example"
@@ -150,6 +152,21 @@ def test_where_to_listen(settings_of, listen, host, port):
 def test_settings_cannot_be_changed(settings_of):
     with pytest.raises(ValueError, match="frozen"):
         settings_of().guard.max_count = 5
+
+
+def test_every_configured_account_gets_the_adapter_of_its_provider(settings_of):
+    settings = settings_of()
+    made = {
+        name: provider_for(options, linked=frozenset({"1"}), now=lambda: datetime(2026, 11, 21, tzinfo=UTC))
+        for name, options in settings.accounts.items()
+    }
+    assert {name: type(one).__name__ for name, one in made.items()} == {
+        "crm": "RocsAdapter",
+        "sales": "SalesRocksAdapter",
+        "mail": "RocketResponderAdapter",
+        "leads": "RoktAdapter",
+    }
+    assert {name for name, one in made.items() if isinstance(one, CanLogin)} == {"crm", "sales"}
 
 
 # -- where it is ----------------------------------------------------------------------------------------------------
@@ -527,6 +544,18 @@ def test_a_fault_is_found_and_explained(problems_of, old, new, where, what, hint
     problem = problems_of(replaced(old, new))[where]
     assert what in problem.what
     assert hint in problem.hint
+
+
+def test_a_key_of_another_kind_of_proof_is_not_suggested(problems_of):
+    problems = problems_of(replaced('kind = "basic"', 'kind = "basic", headr = "X"'))
+    assert problems["accounts.leads.inbound_auth.headr"] == Problem(
+        "accounts.leads.inbound_auth.headr", "unknown key", ""
+    )
+
+
+def test_a_key_that_may_be_two_things_is_told_once(problems_of):
+    problems = problems_of(replaced(f'password = "{CANARY}-7"', "password = 7"))
+    assert list(problems) == ["accounts.leads.inbound_auth.password"]
 
 
 @pytest.mark.parametrize("name", ["Crm", "_crm", "c.m", "c__m", "scope", "spread"])

@@ -92,11 +92,11 @@ def test_under_journald_a_line_begins_with_its_priority(monkeypatch, level, prio
 def test_a_traceback_shows_no_variables_and_no_person(as_json):
     stream = io.StringIO()
     configure("info", json=as_json, stream=stream)
-    address, key = "ann@example.org", "canary-key"
+    address, held = "ann@example.org", "canary-of-a-call"
 
     def fail():
         assert address
-        assert key
+        assert held
         raise ValueError(f"no such person: {address}")
 
     try:

@@ -22,7 +22,8 @@ class Change:
 
     `address` is spelt as this provider knows it. `keys` are the records that stand for the person in the
     container, all of them where a provider keeps duplicates; empty if none is known. `account_key` is the
-    person's record in the account as a whole, where the provider has such a thing (a ROCS customer id). `fields` are canonical:
+    person's record in the account as a whole, where the provider has such a thing (a ROCS customer id). `fields` are
+    canonical:
     all known ones for SUBSCRIBE, only those that differ for UPDATE.
     """
 
@@ -46,7 +47,8 @@ class Outcome(StrEnum):
 class Ack:
     """A provider's answer to one change.
 
-    `receipt` is the id that the provider gave for the answer. `keys` are the records that now stand for the person, where the
+    `receipt` is the id that the provider gave for the answer. `keys` are the records that now stand for the person,
+    where the
     answer names them. `seen` are observations made by reading *before* the write; they count as reads.
     """
 

@@ -1,6 +1,7 @@
 """Which of two consent facts prevails.
 
-The state of a person in a scope is (epoch, level); of two states the larger epoch wins, then the higher level. That join is
+The state of a person in a scope is (epoch, level); of two states the larger epoch wins, then the higher level. That
+join is
 commutative, associative and idempotent, so any order and any repetition of what was seen ends in the same state.
 Within an epoch levels only rise; only a person's own word, with its evidence kept, opens the next one.
 """
@@ -67,8 +68,10 @@ def scope_of_status(status: Status, scope: Scope) -> Scope:
 class ConsentEvent:
     """One fact about consent as we learnt it.
 
-    `source` is the account it came from, or `operator` or `one-click`. `route` says how it reached us: listing, feed, lookup, delivery, command.
-    `inferred`: concluded, not said (somebody vanished); such events stand under the guard. `mass`: part of a listing that flipped very many at once.
+    `source` is the account it came from, or `operator` or `one-click`. `route` says how it reached us: listing, feed,
+    lookup, delivery, command.
+    `inferred`: concluded, not said (somebody vanished); such events stand under the guard. `mass`: part of a listing
+    that flipped very many at once.
     """
 
     key: SuppressionKey

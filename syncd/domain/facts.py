@@ -21,12 +21,17 @@ class Grade(StrEnum):
 class Facts:
     """What is true of a provider (declared by its adapter, from its documentation).
 
-    `batch` is how many changes of a kind one call takes; kinds not named are sent one by one. `keeps_duplicates`: one person may have several
-    records in one container. `one_name_field`: first and last name are one field there, so they are compared joined. `has_lists`: False where
-    every container is the whole account. `unsubscribe_is_global`: an unsubscribe there ends everything there. `blind_unsubscribe`: can be told of
+    `batch` is how many changes of a kind one call takes; kinds not named are sent one by one. `keeps_duplicates`: one
+    person may have several
+    records in one container. `one_name_field`: first and last name are one field there, so they are compared joined.
+    `has_lists`: False where
+    every container is the whole account. `unsubscribe_is_global`: an unsubscribe there ends everything there.
+    `blind_unsubscribe`: can be told of
     an unsubscribe of somebody it has never named to us. `fields`: canonical fields that can be written.
-    `unsubscribe_removes`: there a "no" is written by taking the record away, so that gone is what it should read afterwards.
-    `looks_before_subscribe`: its SUBSCRIBE looks the person up first, so repeating it after a failure that was answered adds nobody twice.
+    `unsubscribe_removes`: there a "no" is written by taking the record away, so that gone is what it should read
+    afterwards.
+    `looks_before_subscribe`: its SUBSCRIBE looks the person up first, so repeating it after a failure that was
+    answered adds nobody twice.
     `absence_is_unsubscribe`: somebody who vanished from a whole listing has opted out (inferred, guarded).
     """
 

@@ -18,7 +18,10 @@ WHOLE_ACCOUNT = ContainerId("*")
 
 
 class Status(StrEnum):
-    """Where a contact stands in one container. Provider words that no table knows become `UNKNOWN`, never `SUBSCRIBED`."""
+    """Where a contact stands in one container.
+
+    Provider words that no table knows become `UNKNOWN`, never `SUBSCRIBED`.
+    """
 
     SUBSCRIBED = "subscribed"
     UNSUBSCRIBED = "unsubscribed"
@@ -80,7 +83,10 @@ class Hint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One list as the provider shows it. `active` is its own count of members where it gives one: a cheap sign of change."""
+    """One list as the provider shows it.
+
+    `active` is its own count of members where it gives one: a cheap sign of change.
+    """
 
     id: ContainerId
     name: str

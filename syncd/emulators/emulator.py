@@ -1,6 +1,7 @@
 """What every emulator has: state one can look at, a log of calls, and faults on request.
 
-An emulator is driven in three ways: `handle` called directly (rules, simulation), behind a transport of the carrier (carrier and adapter together), or
+An emulator is driven in three ways: `handle` called directly (rules, simulation), behind a transport of the carrier
+(carrier and adapter together), or
 on a loopback port (`syncd emulate`). It enforces what the real service would: signatures, token lifetimes, validation.
 """
 
@@ -48,7 +49,10 @@ class LostAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as the provider saw it. `write`: it asked for a change of contacts or lists (logins and reads do not)."""
+    """One call as the provider saw it.
+
+    `write`: it asked for a change of contacts or lists (logins and reads do not).
+    """
 
     at: datetime
     method: str
@@ -61,7 +65,8 @@ class Call:
 class Emulator(ABC):
     """One provider. `now` is its clock: it may be skewed against ours.
 
-    `outgoing` holds requests that this provider wants to send to us (webhooks, leads); whoever runs the emulator carries them.
+    `outgoing` holds requests that this provider wants to send to us (webhooks, leads); whoever runs the emulator
+    carries them.
     """
 
     name: str

@@ -5,7 +5,8 @@ calls, open no socket, never sleep, retry or log. What a provider cannot do is v
 
 Rules that hold for every exchange
 * An answer that cannot be read raises `MalformedError`; nothing is ever inferred from it.
-* 401 (and whatever else the provider uses for it) raises `UnauthorisedError`, 429 `ThrottledError`, 5xx `UnavailableError`,
+* 401 (and whatever else the provider uses for it) raises `UnauthorisedError`, 429 `ThrottledError`, 5xx
+`UnavailableError`,
   unless the provider's documentation gives them another meaning.
 * Error messages and `Request.label` name no person and no secret.
 """
@@ -75,7 +76,10 @@ class CanSnapshot(Protocol):
 
 @runtime_checkable
 class CanFeed(Protocol):
-    """Lists what changed since a watermark; absence says nothing. `since` is inclusive, so the last one is seen again."""
+    """Lists what changed since a watermark;
+
+    absence says nothing. `since` is inclusive, so the last one is seen again.
+    """
 
     def feed(self, container: ContainerId, since: str, at: str | None) -> Exchange[Page]: ...
     def read(self, container: ContainerId, record: Record) -> Observation: ...
@@ -139,7 +143,10 @@ class CanRegister(Protocol):
     """Wants to be told where to send notices."""
 
     def register(self, callback_url: str) -> Exchange[str]:
-        """Make sure that exactly one registration for this address exists; returns its id. Repeating changes nothing."""
+        """Make sure that exactly one registration for this address exists;
+
+        returns its id. Repeating changes nothing.
+        """
         ...
 
 

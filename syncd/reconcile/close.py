@@ -16,7 +16,8 @@ from syncd.reconcile.suppress import suppressing
 def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing | datetime]:
     """Closings, and the times at which to look again at what may only lag behind.
 
-    A reading counts only if its request began after the operation ended; one that contradicts it counts only once the provider has had
+    A reading counts only if its request began after the operation ended; one that contradicts it counts only once the
+    provider has had
     time to settle.
     """
     for op in person.operations:
@@ -77,7 +78,10 @@ def _reading(op: Operation, cell: Cell, whole: int) -> bool | None:
 
 
 def _shows(op: Operation, cell: Cell) -> bool:
-    """Whether the record shows what was written. Names may have been written as one field, so they are compared joined."""
+    """Whether the record shows what was written.
+
+    Names may have been written as one field, so they are compared joined.
+    """
     rest = {name for name in op.fields if name not in NAME_FIELDS}
     if any(cell.fields.get(name) != op.fields[name] for name in rest):
         return False

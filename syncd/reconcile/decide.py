@@ -1,6 +1,7 @@
 """Base, observed, desired: one decision per person, with its reasons.
 
-Level-triggered: a decision follows from how things stand, never from the notice that made us look. So planning twice adds nothing, and
+Level-triggered: a decision follows from how things stand, never from the notice that made us look. So planning twice
+adds nothing, and
 what was planned, sent and read back plans to nothing.
 """
 
@@ -23,7 +24,10 @@ from syncd.reconcile.spread import spread
 from syncd.reconcile.suppress import suppress
 
 STICKS_MAX = 3
-"""Writes of one kind to one cell that were accepted and then read back otherwise, before we stop. Unsubscribes never stop."""
+"""Writes of one kind to one cell that were accepted and then read back otherwise, before we stop.
+
+Unsubscribes never stop.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ class Why(StrEnum):
 class Desired:
     """One change that should be sent.
 
-    `explicit`: rests on somebody's own word, so no guard holds it. `first_contact`: a side of it has never been agreed on.
+    `explicit`: rests on somebody's own word, so no guard holds it. `first_contact`: a side of it has never been
+    agreed on.
     `mass`: follows from a listing that flipped very many at once.
     """
 

@@ -50,7 +50,10 @@ def group_of(desired: Desired) -> Group:
 
 
 def guarded(wish: Desired) -> bool:
-    """Whether a change counts against the limits: additions, but for those of a first contact, and unsubscribes nobody said."""
+    """Whether a change counts against the limits:
+
+    additions, but for those of a first contact, and unsubscribes nobody said.
+    """
     if wish.change.kind is ChangeKind.SUBSCRIBE:
         return not wish.first_contact
     return wish.change.kind is ChangeKind.UNSUBSCRIBE and not wish.explicit
@@ -66,8 +69,10 @@ def sift(
 ) -> tuple[list[Desired], list[Held]]:
     """Part what may go from what waits, keeping the order.
 
-    `counted`: changes of each group that were sent under the guard within the window or already wait. `sizes`: how many contacts each container holds.
-    A group over its limit waits as a whole, so that a person sees all of it. First contact, where it is allowed to pass, is not counted.
+    `counted`: changes of each group that were sent under the guard within the window or already wait. `sizes`: how
+    many contacts each container holds.
+    A group over its limit waits as a whole, so that a person sees all of it. First contact, where it is allowed to
+    pass, is not counted.
     """
     new = Counter(group_of(wish) for wish in desired if guarded(wish))
     held_groups = {

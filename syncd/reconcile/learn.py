@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncd.domain.consent import LEVEL_OF, ConsentEvent, ConsentState, Level, Scope, scope_of_status
-from syncd.domain.records import SUPPRESSED, Status
+from syncd.domain.consent import GLOBAL, LEVEL_OF, ConsentEvent, ConsentState, Level, Scope, scope_of_status
+from syncd.domain.records import Status
 from syncd.reconcile.person import Cell, Person, Topology
 
 ABSENCES_NEEDED = 2
 """Whole listings in a row that must not show somebody before the absence counts."""
+
+
+OWN_ANSWER = "answer"
+"""The route of a cell that holds what a provider accepted from us: our own words, and no news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +28,21 @@ class Claim:
 def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[ConsentEvent]:
     """Consent events that follow from the cells and are not yet in the consent state.
 
-    A suppressed reading is news if nothing suppresses its scope yet, or if it says more than what is known; a reading from before the current
+    A suppressed reading is news if nothing suppresses its scope yet, or if it says more than what is known; a reading
+    from before the current
     epoch began belongs to the past. An absence is news only where the configuration reads it as an opt-out.
     """
     known = dict(person.consent)
     events: list[ConsentEvent] = []
     for cell in person.cells:
         level, inferred = _level_of(cell, topology)
-        if level is None:
+        if level is None or cell.route == OWN_ANSWER:
             continue
         for place in topology.scopes_of(cell.account, cell.container):
             scope = scope_of_status(cell.status, place)
             state = known.get(scope, ConsentState())
-            if level <= state.level or (state.epoch > 0 and cell.status_seq <= state.seq):
+            overall = known.get(GLOBAL, ConsentState())
+            if level <= max(state.level, overall.level) or (state.epoch > 0 and cell.status_seq <= state.seq):
                 continue
             known[scope] = ConsentState(state.epoch, level, state.seq)
             events.append(
@@ -69,7 +74,9 @@ def _level_of(cell: Cell, topology: Topology) -> tuple[Level | None, bool]:
 
 
 def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
-    """Records that said no, were seen to say no, and now read subscribed, seen so for longer than the provider needs to settle."""
+    """Records that said no, were seen to say no, and now read subscribed, seen so for longer than the provider needs
+    to settle.
+    """
     found = []
     for cell in person.cells:
         if cell.status is not Status.SUBSCRIBED or not _reverted(cell):
@@ -85,7 +92,3 @@ def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
 
 def _reverted(cell: Cell) -> bool:
     return 0 < cell.said_no_seq < cell.status_seq
-
-
-def suppressed_everywhere(cells: Sequence[Cell]) -> bool:
-    return all(cell.status in SUPPRESSED | {Status.REMOVED, Status.ABSENT} for cell in cells)

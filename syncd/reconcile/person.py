@@ -18,10 +18,12 @@ from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId
 class Cell:
     """The last admissible observation of one record of one person in one container.
 
-    `seq` is the number of the read that last showed it as it is (the *beginning* of that request). `status_seq` and `status_at` belong to the read at
+    `seq` is the number of the read that last showed it as it is (the *beginning* of that request). `status_seq` and
+    `status_at` belong to the read at
     which the status last changed. `said_no_seq` is the last read at which it stood suppressed, 0 if it never did.
     `base` holds the fields as they were when they were last merged; None before the first merge.
-    `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed; `missing_count` says how many in a row.
+    `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed;
+    `missing_count` says how many in a row.
     """
 
     account: str
@@ -83,8 +85,10 @@ Place = tuple[str, ContainerId, Identity]
 class Person:
     """Everybody who shares one suppression key; nearly always one identity.
 
-    `operations` are the open ones. `refuted` counts writes that were accepted and read back otherwise since the last one that held; `parked` holds the
-    fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no" rests on nothing better.
+    `operations` are the open ones. `refuted` counts writes that were accepted and read back otherwise since the last
+    one that held; `parked` holds the
+    fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no"
+    rests on nothing better.
     """
 
     key: SuppressionKey
@@ -148,7 +152,11 @@ class MailingList:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Where our lists live. `whole` names the containers that were read whole at least once, with the sequence number at which the latest such read began."""
+    """Where our lists live.
+
+    `whole` names the containers that were read whole at least once, with the sequence number at which the latest such
+    read began.
+    """
 
     accounts: Mapping[str, Account]
     lists: Mapping[str, MailingList]
@@ -163,7 +171,8 @@ class Topology:
     def scopes_of(self, account: str, container: ContainerId) -> tuple[Scope, ...]:
         """The scopes that a "no" in this container speaks for.
 
-        The account as a whole speaks for everything, as does any container of a provider that has no lists. A container that no
+        The account as a whole speaks for everything, as does any container of a provider that has no lists. A
+        container that no
         list of ours names is a scope of its own.
         """
         facts = self.accounts[account].capabilities.facts

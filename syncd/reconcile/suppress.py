@@ -28,7 +28,10 @@ def suppress(person: Person, topology: Topology, identity: Identity, now: dateti
 
 
 def suppressing(person: Person, topology: Topology, account: str, container: ContainerId) -> Scope | None:
-    """The scope whose "no" reaches this container, or None. One that no list of ours names is reached by a global "no" alone."""
+    """The scope whose "no" reaches this container, or None.
+
+    One that no list of ours names is reached by a global "no" alone.
+    """
     if person.suppressed(GLOBAL):
         return GLOBAL
     if container == WHOLE_ACCOUNT:

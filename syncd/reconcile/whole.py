@@ -11,7 +11,8 @@ from syncd.reconcile.guard import Limits
 class Evidence:
     """What a listing showed. `expected`: how many contacts we know there, those apart that we took away ourselves.
 
-    `total` is the provider's own count where it gives one. `repeated`: a page came twice in a row, so the listing goes in circles.
+    `total` is the provider's own count where it gives one. `repeated`: a page came twice in a row, so the listing
+    goes in circles.
     `allowed`: a smaller size that a person has accepted.
     """
 

@@ -1,6 +1,7 @@
 """Rows in bulk: prepared once per statement, sent to the driver as tuples.
 
-SQLAlchemy's own executemany costs about as much per row again as SQLite's insert does; a first pull is almost nothing but inserts.
+SQLAlchemy's own executemany costs about as much per row again as SQLite's insert does; a first pull is almost nothing
+but inserts.
 """
 
 from __future__ import annotations

@@ -62,7 +62,10 @@ def _latest(connection: Connection, account: str) -> dict[tuple[str, str], dict[
 
 
 def memberships_for_cover(connection: Connection, account: str) -> dict[str, frozenset[ContainerId]]:
-    """Addresses of an account with the lists they are on: the widest, and for each list one more, so that a cover exists."""
+    """Addresses of an account with the lists they are on:
+
+    the widest, and for each list one more, so that a cover exists.
+    """
     present = (
         cell.c.account == account,
         cell.c.container != WHOLE_ACCOUNT,

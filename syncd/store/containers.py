@@ -85,7 +85,10 @@ def _one(account: str, container_id: str) -> sa.Update:
 
 
 def save_links(connection: Connection, links: Iterable[tuple[str, str, str, str]]) -> bool:
-    """Write the configuration's links (list, account, container, scope) down for the views; says whether they differ from before."""
+    """Write the configuration's links (list, account, container, scope) down for the views;
+
+    says whether they differ from before.
+    """
     wanted = {tuple(entry) for entry in links}
     known = {
         tuple(row) for row in connection.execute(sa.select(link.c.list, link.c.account, link.c.container, link.c.scope))
@@ -110,7 +113,7 @@ def load_page_keys(
 ) -> dict[int, tuple[str, ...]]:
     if not numbers:
         return {}
-    query = sa.select(page.c.number, page.c.keys).where(
+    query = sa.select(page.c.number, page.c["keys"]).where(
         page.c.account == account, page.c.container == container_id, page.c.number.in_(numbers)
     )
     return {number: _unpack(bytes(keys)) for number, keys in connection.execute(query)}

@@ -97,7 +97,10 @@ def round_outcome(connection: Connection, wake_id: str) -> dict[str, Any] | None
 
 
 def take_mirror(connection: Connection, who: str, now: datetime, for_s: float) -> int | None:
-    """Become the one process that works on this mirror. Returns the token to show when renewing, or None while another one holds it."""
+    """Become the one process that works on this mirror.
+
+    Returns the token to show when renewing, or None while another one holds it.
+    """
     row = connection.execute(sa.select(holder).where(holder.c.name == _HOLDER).with_for_update()).one_or_none()
     until = now + timedelta(seconds=for_s)
     if row is None:

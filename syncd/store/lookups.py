@@ -76,7 +76,10 @@ def count_wanted(connection: Connection, account: str | None = None) -> int:
 def due(
     connection: Connection, account: str, containers: Sequence[str], older_than: datetime, limit: int
 ) -> list[Target]:
-    """Known pairs that are due: those of lists whose count moved and that were not read since, then those read before `older_than`. Oldest first."""
+    """Known pairs that are due:
+
+    those of lists whose count moved and that were not read since, then those read before `older_than`. Oldest first.
+    """
     moved = sa.and_(container.c.moved_at.is_not(None), cell.c.observed_at < container.c.moved_at)
     query = (
         sa.select(cell.c.container, cell.c.identity, cell.c.address)

@@ -90,7 +90,8 @@ def observe(
 ) -> Observed:
     """Write readings of one container down. `seq` is when the request that showed them began.
 
-    A reading older than what is known is dropped: a page may be read before and worked on after a newer look at the same record.
+    A reading older than what is known is dropped: a page may be read before and worked on after a newer look at the
+    same record.
     """
     outcome = Observed()
     fresh: dict[str, tuple[Any, ...]] = {}
@@ -228,7 +229,8 @@ def record_absence(
 def mark_missing(
     connection: Connection, account: str, container: str, gone: Iterable[str], *, seq: int
 ) -> list[SuppressionKey]:
-    """After a whole listing that began at `seq`: the records in `gone` were listed before and are not any more; those that were missing already are
+    """After a whole listing that began at `seq`: the records in `gone` were listed before and are not any more; those
+    that were missing already are
     missing once more. Returns the people concerned.
     """
     place = (cell.c.account == account, cell.c.container == container)
@@ -261,7 +263,10 @@ def reappeared(connection: Connection, account: str, container: str, keys: Seque
 
 
 def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
-    """Records whose absence is established: two whole listings without them where nobody can be asked, or taken away by us and gone."""
+    """Records whose absence is established:
+
+    two whole listings without them where nobody can be asked, or taken away by us and gone.
+    """
     connection.execute(
         cell.update()
         .where(

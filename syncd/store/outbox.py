@@ -123,13 +123,14 @@ def sendable(connection: Connection, account: str, now: datetime, limit: int) ->
     ]
 
 
-def begin(connection: Connection, ids: Sequence[int], seq: int, at: datetime) -> None:
-    """Committed before the first byte leaves."""
+def begin(connection: Connection, ids: Sequence[int], seq: int, at: datetime) -> set[int]:
+    """Put operations under way; committed before the first byte leaves. Returns those that still were ready."""
     connection.execute(
         op.update()
         .where(op.c.id.in_(ids), op.c.state == OpState.READY.value)
         .values(state=OpState.INFLIGHT.value, began_seq=seq, sent_at=at, attempts=op.c.attempts + 1)
     )
+    return set(connection.scalars(sa.select(op.c.id).where(op.c.id.in_(ids), op.c.began_seq == seq)))
 
 
 def finish(
@@ -155,7 +156,10 @@ def finish(
 
 
 def postpone(connection: Connection, ids: Sequence[int], until: datetime, reason: str, *, counts: bool = True) -> None:
-    """Nothing reached the provider, or it asked to wait: back into the outbox. `counts=False` takes the attempt back."""
+    """Nothing reached the provider, or it asked to wait:
+
+    back into the outbox. `counts=False` takes the attempt back.
+    """
     attempts = op.c.attempts if counts else sa.case((op.c.attempts > 0, op.c.attempts - 1), else_=0)
     connection.execute(
         op.update()
@@ -175,7 +179,10 @@ def recover(connection: Connection, seq: int, at: datetime) -> int:
 
 
 def fenced(connection: Connection, account: str, container: ContainerId, seq: int) -> set[Identity]:
-    """Identities about whom a read that began at `seq` must not be believed: one of our writes ended after that, or is under way."""
+    """Identities about whom a read that began at `seq` must not be believed:
+
+    one of our writes ended after that, or is under way.
+    """
     query = sa.select(op.c.identity).where(
         op.c.account == account,
         op.c.container == container,

@@ -238,7 +238,10 @@ def save_merged(
 
 
 def record_consent(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:
-    """Append events and fold them into the state, in one go; those that change nothing are not written. Returns what was written."""
+    """Append events and fold them into the state, in one go;
+
+    those that change nothing are not written. Returns what was written.
+    """
     written = []
     for event in events:
         state = load_consent(connection, event.key).get(event.scope, ConsentState())
@@ -287,7 +290,9 @@ def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, Con
 def _scope_flags(
     connection: Connection, keys: Sequence[SuppressionKey]
 ) -> dict[str, tuple[frozenset[Scope], frozenset[Scope]]]:
-    """Scopes whose "no" rests on nothing but inference, and those that only a mass flip, not yet released, stands for."""
+    """Scopes whose "no" rests on nothing but inference, and those that only a mass flip, not yet released, stands
+    for.
+    """
     said: defaultdict[str, defaultdict[Scope, list[tuple[bool, bool]]]] = defaultdict(lambda: defaultdict(list))
     for part in chunks(keys, IN_MAX):
         query = sa.select(

@@ -1,4 +1,7 @@
-"""Changes that wait for a person, grouped into plans. A plan's id is a digest of its content, so an approval cannot cover what was not seen."""
+"""Changes that wait for a person, grouped into plans.
+
+A plan's id is a digest of its content, so an approval cannot cover what was not seen.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ def replace_items(
     at: datetime,
     release_at: datetime,
 ) -> None:
-    """What waits for these people is now exactly `held`; plans follow. A rejected item keeps its mark while the same change is `wished`."""
+    """What waits for these people is now exactly `held`;
+
+    plans follow. A rejected item keeps its mark while the same change is `wished`.
+    """
     kept = {mark_of(wish)[:4] for wish in wished}
     known: dict[tuple[str, str, str, str], Any] = {}
     for part in chunks(people, IN_MAX):

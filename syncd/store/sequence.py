@@ -1,6 +1,7 @@
 """One local, ever-growing number orders everything: which read began after which write ended.
 
-Wall clocks are shown to people and never compared across systems. Numbers are taken in blocks, so a request costs no transaction; after a restart
+Wall clocks are shown to people and never compared across systems. Numbers are taken in blocks, so a request costs no
+transaction; after a restart
 the next block is above all that were handed out before.
 """
 
@@ -26,7 +27,10 @@ class Sequence:
         self._end = 0
 
     def take(self) -> int:
-        """The next number. Never inside a transaction that writes: a block that is rolled back would be handed out twice."""
+        """The next number. Never inside a transaction that writes:
+
+        a block that is rolled back would be handed out twice.
+        """
         assert not inside_writing()
         if self._next >= self._end:
             self._reserve()

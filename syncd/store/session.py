@@ -1,6 +1,7 @@
 """The way to the database: engines, pragmas, transactions, schema.
 
-SQLite and Postgres from one code. Whoever writes takes the write lock at the beginning (`BEGIN IMMEDIATE`): a transaction that reads first and
+SQLite and Postgres from one code. Whoever writes takes the write lock at the beginning (`BEGIN IMMEDIATE`): a
+transaction that reads first and
 locks later fails at once when two processes meet.
 """
 

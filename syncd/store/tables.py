@@ -1,6 +1,7 @@
 """The mirror's tables. SQLModel describes them; rows move through SQLAlchemy Core, in batches.
 
-Times are UTC. Free-form content is JSON as text where rows are many (`cell`), so that the provider's own bytes are kept as they came.
+Times are UTC. Free-form content is JSON as text where rows are many (`cell`), so that the provider's own bytes are
+kept as they came.
 Tables may change; the views (`v_…`, see `alembic/`) are the stable way in.
 """
 
@@ -50,7 +51,10 @@ class AccountRow(SQLModel, table=True):
 
 
 class ContainerRow(SQLModel, table=True):
-    """One list at one account. `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not."""
+    """One list at one account.
+
+    `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not.
+    """
 
     __tablename__ = "container"
     account: str = Field(primary_key=True)
@@ -247,7 +251,10 @@ class OpRow(SQLModel, table=True):
 
 
 class PlanRow(SQLModel, table=True):
-    """Changes that wait for a person, as one thing to approve or reject. `id` is a digest of what is in it: it changes when that does."""
+    """Changes that wait for a person, as one thing to approve or reject.
+
+    `id` is a digest of what is in it: it changes when that does.
+    """
 
     __tablename__ = "plan"
     account: str = Field(primary_key=True)
@@ -279,7 +286,10 @@ class PlanItemRow(SQLModel, table=True):
 
 
 class ClaimRow(SQLModel, table=True):
-    """Somebody who said no and reads subscribed again at one place: a person decides. `state`: open, dismissed, granted."""
+    """Somebody who said no and reads subscribed again at one place:
+
+    a person decides. `state`: open, dismissed, granted.
+    """
 
     __tablename__ = "claim"
     id: str = Field(primary_key=True)

@@ -91,7 +91,10 @@ class Ended:
         people.put_on_agenda(self.connection, [op.key], self.now)
 
     def failed(self, batch: Sequence[Sendable], error: ProviderError) -> bool:
-        """The call went wrong as a whole: what did not arrive goes back, what may have is unknown. True if it makes no sense to go on."""
+        """The call went wrong as a whole:
+
+        what did not arrive goes back, what may have is unknown. True if it makes no sense to go on.
+        """
         attempts = max(op.attempts for op in batch)
         match error:
             case UnreachableError() | UnauthorisedError():
@@ -125,7 +128,10 @@ class Ended:
         people.put_on_agenda(self.connection, [op.key for op in batch], self.now)
 
     def _unavailable(self, op: Sendable, reason: str) -> None:
-        """The provider answered that it failed. A change that may be repeated is, some times; any other is looked up first."""
+        """The provider answered that it failed.
+
+        A change that may be repeated is, some times; any other is looked up first.
+        """
         adds_blindly = (
             op.change.kind is ChangeKind.SUBSCRIBE and not self.lane.capabilities.facts.looks_before_subscribe
         )

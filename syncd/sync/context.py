@@ -81,7 +81,8 @@ class Policy:
 class Context:
     """Everything a cycle works with; built once, by `syncd.app`.
 
-    `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort by time.
+    `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort
+    by time.
     """
 
     engine: Engine

@@ -57,7 +57,10 @@ class AccountOutcome:
 
 @dataclass(slots=True)
 class Round:
-    """What a round did in all. `passes`: how often it went from planning to reading back before nothing more followed."""
+    """What a round did in all.
+
+    `passes`: how often it went from planning to reading back before nothing more followed.
+    """
 
     accounts: dict[str, AccountOutcome] = field(default_factory=dict)
     planned: Planned = field(default_factory=Planned)
@@ -120,7 +123,10 @@ def _asked(done: Round) -> int:
 async def _everywhere(
     context: Context, names: Sequence[str], done: Round, work: Callable[[Lane], Awaitable[None]]
 ) -> None:
-    """Do the same at several accounts side by side. A provider's fault stays at its account; any other stops the round."""
+    """Do the same at several accounts side by side.
+
+    A provider's fault stays at its account; any other stops the round.
+    """
     async with asyncio.TaskGroup() as group:
         for name in names:
             lane = context.lanes[name]
@@ -200,7 +206,9 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
 
 
 def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
-    """First contact with an account is over once it was read whole, everybody was asked about, and nothing from it waits for a person."""
+    """First contact with an account is over once it was read whole, everybody was asked about, and nothing from it
+    waits for a person.
+    """
     with writing(context.engine) as connection:
         topology = context.topology(connection)
         waiting = plans.accounts_in_first_contact(connection)

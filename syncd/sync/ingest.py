@@ -1,4 +1,7 @@
-"""What providers send us. Kept raw before it is answered, read afterwards; a delivery is one more observation and never acts by itself."""
+"""What providers send us.
+
+Kept raw before it is answered, read afterwards; a delivery is one more observation and never acts by itself.
+"""
 
 from __future__ import annotations
 
@@ -90,12 +93,18 @@ def _observe(connection: Connection, lane: Lane, context: Context, entry: Observ
 
 
 def unsubscribe(context: Context, address: str, scope: Scope = GLOBAL, *, source: str, evidence: str) -> Identity:
-    """A person's "no" that reached us directly. Durable when this returns; raises `DeliveryError(400)` for what is no address."""
+    """A person's "no" that reached us directly.
+
+    Durable when this returns; raises `DeliveryError(400)` for what is no address.
+    """
     return _record(context, address, scope, Level.UNSUBSCRIBED, source=source, evidence=evidence)
 
 
 def resubscribe(context: Context, address: str, scope: Scope, *, evidence: str) -> Identity:
-    """A person's own word, vouched for by an operator, opens the next epoch of one scope. What says "no" elsewhere stays."""
+    """A person's own word, vouched for by an operator, opens the next epoch of one scope.
+
+    What says "no" elsewhere stays.
+    """
     return _record(context, address, scope, Level.SUBSCRIBED, source="operator", evidence=evidence)
 
 

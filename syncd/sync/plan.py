@@ -1,6 +1,7 @@
 """Decide about whoever is due, and put what follows into the outbox. One transaction, and no call to anybody.
 
-First everything that was seen is read as consent, for all who are due; only then is anything decided, so that one listing that turned very many
+First everything that was seen is read as consent, for all who are due; only then is anything decided, so that one
+listing that turned very many
 people at once is known as such before the first change follows from it.
 """
 
@@ -97,7 +98,9 @@ def _learn(connection: Connection, context: Context, topology: Topology, seq: in
 
 
 def _flag_mass(connection: Connection, context: Context, written: list[ConsentEvent]) -> None:
-    """A listing in which too many said no at once is believed for the people in it, and spreads only after a person, or time, let it."""
+    """A listing in which too many said no at once is believed for the people in it, and spreads only after a person,
+    or time, let it.
+    """
     listed = [event for event in written if event.route in {"listing", "feed"} and not event.inferred]
     since = context.now() - timedelta(seconds=context.policy.limits.window_s)
     sizes = containers.sizes(connection)

@@ -1,6 +1,7 @@
 """Read an account: its lists, everyone in them, whoever must be asked about, its campaigns.
 
-Every page is written down before the next is asked for. Only a listing that counts as whole says anything about who is missing.
+Every page is written down before the next is asked for. Only a listing that counts as whole says anything about who
+is missing.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class Pulled:
 
 
 async def pull(lane: Lane, context: Context, *, full: bool = False) -> Pulled:
-    """Read everything that is due at one account. Raises `ProviderError` where it cannot go on; what was read until then is kept."""
+    """Read everything that is due at one account.
+
+    Raises `ProviderError` where it cannot go on; what was read until then is kept.
+    """
     pulled = Pulled()
     provider = lane.provider
     if isinstance(provider, CanList):
@@ -208,7 +212,10 @@ def _put_on_agenda(
     readings: list[mirror.Reading],
     seen: mirror.Observed,
 ) -> None:
-    """Plan those for whom something may follow. In a container that concerns no other account, that is only who is suppressed, or stands other than subscribed."""
+    """Plan those for whom something may follow.
+
+    In a container that concerns no other account, that is only who is suppressed, or stands other than subscribed.
+    """
     concerned = seen.people
     if _solitary(context, lane, container):
         plain = {

@@ -1,6 +1,7 @@
 """Send what stands in the outbox, unsubscribes first.
 
-Written down before the first byte leaves; consent is read again in that same transaction. An answer that did not come leaves the operation
+Written down before the first byte leaves; consent is read again in that same transaction. An answer that did not come
+leaves the operation
 *unknown*: it is looked up, never repeated blindly.
 """
 
@@ -26,7 +27,10 @@ from syncd.sync.context import Context, Lane
 
 
 async def push(lane: Lane, context: Context) -> Pushed:
-    """Send what is due at one account. Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted for."""
+    """Send what is due at one account.
+
+    Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted for.
+    """
     pushed = Pushed()
     if not isinstance(lane.provider, CanApply):
         return pushed
@@ -55,7 +59,8 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     began = context.sequence.take()
     with writing(context.engine) as connection:
         batch = _still_allowed(connection, lane, context, batch)
-        outbox.begin(connection, [op.id for op in batch], began, context.now())
+        begun = outbox.begin(connection, [op.id for op in batch], began, context.now())
+    batch = [op for op in batch if op.id in begun]
     if not batch:
         return
     try:
@@ -105,7 +110,10 @@ def _ended(lane: Lane, context: Context, pushed: Pushed, began: int) -> Iterator
 
 
 def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
-    """Without those who said no since it was planned, unless it is a "no" that is sent. In the transaction that puts it under way."""
+    """Without those who said no since it was planned, unless it is a "no" that is sent.
+
+    In the transaction that puts it under way.
+    """
     risky = {op.key for op in batch if op.change.kind is not ChangeKind.UNSUBSCRIBE}
     if not risky:
         return batch

@@ -96,12 +96,20 @@ async def test_a_fault_of_the_network_ends_the_connection_without_an_answer(carr
     emulator = Echo(lambda: NOW)
     async with serving([(emulator, bind_loopback(0))], send=accepting) as served:
         emulator.faults.append(Fault(kind))
-        with pytest.raises(AnswerLostError):
+        with pytest.raises(AnswerLostError, match="the connection"):
             await carrier.send(Request("POST", f"{served.addresses[0]}/", body=b"x"))
         assert len(emulator.calls) == happened
         response = await carrier.send(Request("POST", f"{served.addresses[0]}/", body=b"x"))
     assert response.status == 201
     assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
+
+
+async def test_answers_come_without_the_pause_of_nagle(carrier):
+    async with serving([(Echo(lambda: NOW), bind_loopback(0))], send=accepting) as served:
+        began = asyncio.get_running_loop().time()
+        for _ in range(50):
+            await carrier.send(Request("POST", f"{served.addresses[0]}/", body=b"x"))
+        assert asyncio.get_running_loop().time() - began < 50 * 0.04
 
 
 async def test_signals_stay_with_the_process():

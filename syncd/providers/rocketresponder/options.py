@@ -47,6 +47,8 @@ class RocketResponderOptions(AccountOptions):
     lookups_per_round: Annotated[int, Field(ge=1)] = 500
     status_words: Annotated[dict[str, Status], AfterValidator(_folded)] = Field(default_factory=dict)
     confirm_url: Url | None = None
+    # A request is good for ten minutes after it was signed (RocketResponder devzone, AUTHENTICATION): no longer wait.
+    retry_after_max: Annotated[Duration, Field(le=300)] = 300.0
 
     @property
     def signed_base(self) -> str:

@@ -59,7 +59,7 @@ class RocsAdapter:
         self._now = now
         self.facts = Facts(
             fields=frozenset({*self._translator.standard, *self._translator.dynamic}),
-            keeps_duplicates=True,
+            looks_before_subscribe=True,
         )
 
     def check(self) -> Exchange[None]:

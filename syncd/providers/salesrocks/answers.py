@@ -81,7 +81,7 @@ def read_answer(response: Response, call: str, now: datetime, private: Iterable[
     if envelope is None:
         if response.status < 400:
             raise MalformedError(f"{call}: the answer is not JSON of a documented shape", call=call)
-        if False:
+        if response.status == 404:
             # Every error of theirs is JSON, so this is somebody between us: nobody's absence follows from it.
             raise MalformedError(f"{call}: a 404 that Sales.Rocks did not write", call=call, hint="check base_url")
         _fail(response.status, response, call, now, "")
@@ -93,14 +93,27 @@ def read_answer(response: Response, call: str, now: datetime, private: Iterable[
     return Answer(envelope.data, envelope.ids, envelope.message)
 
 
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+
+
 def _opened(body: bytes) -> _Envelope | None:
     try:
-        if body.startswith(b"["):
-            _rows.decode(body)
-            return _Envelope(data=msgspec.Raw(body))
-        return _envelope.decode(body)
+        return _decoded(body)
+    except UNREADABLE:
+        # Half a surrogate pair (an emoji cut in two) is JSON to some writers and not to our reader; it must not cost
+        # the whole page.
+        whole = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
+    try:
+        return _decoded(whole) if whole != body else None
     except UNREADABLE:
         return None
+
+
+def _decoded(body: bytes) -> _Envelope:
+    if body.startswith(b"["):
+        _rows.decode(body)
+        return _Envelope(data=msgspec.Raw(body))
+    return _envelope.decode(body)
 
 
 def _failure(envelope: _Envelope) -> tuple[int, str]:

@@ -181,11 +181,7 @@ class ContactTable:
 
     def place(self, raw: bytes) -> str:
         """The list that a contact says it belongs to, empty if it does not say."""
-        try:
-            value = msgspec.json.decode(raw).get("list_id")
-        except (*UNREADABLE, AttributeError):
-            return ""
-        return value if isinstance(value, str) else ""
+        return words(msgspec.json.decode(raw).get("list_id"))
 
 
 def _halves(first: str, last: str, whole: str) -> tuple[str, str]:
@@ -251,6 +247,10 @@ def read_contact(data: msgspec.Raw, key: str, call: str) -> Record | None:
     raw = bytes(data).strip()
     if raw == b"null" or (raw.startswith(b"[") and not read_rows(data, call)):
         return None
+    try:
+        msgspec.json.decode(raw)
+    except UNREADABLE:
+        raise MalformedError(f"{call}: the contact cannot be read", call=call) from None
     if id_in(raw) != key:
         raise MalformedError(f"{call}: the answer is not the contact that was asked for", call=call)
     return Record(key, raw)

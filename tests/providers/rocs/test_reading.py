@@ -40,7 +40,8 @@ def test_it_can_do_everything_a_provider_can(crm):
         assert isinstance(crm.adapter, ability)
     facts = capabilities_of(crm.adapter).facts
     assert facts.fields == {"first_name", "last_name", "phone"}
-    assert facts.keeps_duplicates
+    assert not facts.keeps_duplicates  # two customers of one address are two claims on it, not copies
+    assert facts.looks_before_subscribe
     assert facts.has_lists
     assert not facts.blind_unsubscribe
 

@@ -366,3 +366,10 @@ def test_labels_of_writes_name_nobody(crm):
     labels = {request.label for request in crm.asked if request.method != "GET"}
     assert labels == {"token", "put-customer", "put-member", "post-customers"}
     assert "ann" not in repr(crm.asked)
+
+
+def test_an_error_inside_a_success_is_no_success(crm):
+    ack = answered(crm, UPDATE, ok(error="no such field"), keys=("1",), fields={"first_name": "Ann"})
+    assert ack.outcome is Outcome.UNCERTAIN
+    ack = answered(crm, SUBSCRIBE, customers(), ok(id="1", error="half done"), container="L-1")
+    assert (ack.outcome, ack.keys) == (Outcome.UNCERTAIN, ())

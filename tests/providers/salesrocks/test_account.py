@@ -131,6 +131,11 @@ def test_an_answer_without_a_token_is_no_login(account, answered, body):
         converse(account.adapter.login(), answered(body))
 
 
+def test_an_array_is_no_login(account, answered):
+    with pytest.raises(MalformedError):
+        converse(account.adapter.login(), answered([]))
+
+
 def test_the_other_spelling_serves_where_the_first_is_unusable():
     assert read_token(b'{"access_token":null,"AccessToken":"t"}', "accessToken").value == "t"
 
@@ -245,6 +250,7 @@ def test_an_http_error_counts_whatever_the_body(account, answered, body, status,
         "null",
         '"text"',
         '{"data":[tru]}',
+        '{"data":["\\ud800"',
         "[" * 100000,
         '{"error":"boom"}',
         '{"error":{}}',

@@ -68,9 +68,22 @@ def test_linked_ids_that_getlists_never_shows_are_containers_all_the_same(accoun
 
 
 def test_an_odd_list_is_left_out_and_numbers_are_kept_digit_by_digit(account, answered, in_turn):
-    rows = [{"id": 90071992547409931234567890, "uuid": None, "name": "Big"}, "odd", {"name": "no id"}]
+    rows = [
+        {"id": 90071992547409931234567890, "uuid": None, "name": "Big"},
+        "odd",
+        {"name": "no id"},
+        {"id": [1]},
+        {"id": ""},
+        {"id": None},
+    ]
     found = converse(account.adapter.containers(), in_turn(answered({"data": rows}), answered({"data": []})))
     assert [(one.id, one.name) for one in found] == [("90071992547409931234567890", "Big")]
+
+
+def test_a_list_whose_id_is_not_text_is_left_out_alone(account, answered, in_turn):
+    rows = b'{"data":[{"id":"\xff"},{"id":"2","name":"Two"}]}'
+    found = converse(account.adapter.containers(), in_turn(answered(rows), answered({"data": []})))
+    assert [one.id for one in found] == ["2"]
 
 
 def test_a_provider_that_does_not_turn_the_page_is_noticed(account, answered):
@@ -139,6 +152,27 @@ def test_rows_without_a_usable_id_keep_a_key_of_their_own(account, answered):
         *[None] * 3,
     ]
     assert seen[1].remote_id is None
+
+
+def test_half_an_emoji_in_one_record_does_not_cost_the_page(account, answered):
+    rows = rb"""[{"_id":"a","email":"a@x.org","name":"Ann \ud83d"},
+        {"_id":"b","email":"b@x.org","name":"\udc00\ud83d\ude00\\ud83d\n"},{"_id":"c","email":"c@x.org","name":"\ud83dx\u00e9"}]"""
+    page = converse(account.adapter.snapshot(L, None), answered(b'{"data":' + rows + b"}"))
+    seen = [account.adapter.read(L, one) for one in page.records]
+    assert [one.identity for one in seen] == ["a@x.org", "b@x.org", "c@x.org"]
+    names = [" ".join(one.fields.values()) for one in seen]
+    assert names == [
+        "Ann \N{REPLACEMENT CHARACTER}",
+        "\N{REPLACEMENT CHARACTER}\N{GRINNING FACE}\\ud83d",
+        "\N{REPLACEMENT CHARACTER}xé",
+    ]
+
+
+def test_bytes_that_are_not_utf8_spoil_their_record_alone(account, answered):
+    rows = b'[{"_id":"a","email":"a@x.org","name":"\xff"},{"_id":"b","email":"b@x.org"}]'
+    page = converse(account.adapter.snapshot(L, None), answered(b'{"data":' + rows + b"}"))
+    assert [account.adapter.read(L, one).identity for one in page.records] == [None, "b@x.org"]
+    assert page.records[1].key == "b"
 
 
 def test_a_listing_that_repeats_its_page_is_an_error_and_not_a_list(account, answered):
@@ -338,7 +372,15 @@ def test_empty_data_means_not_there(account, asked_for, answered, body):
 
 
 @pytest.mark.parametrize(
-    "body", [{"data": {"_id": "other", "email": "a@x.org"}}, {"data": {}}, {"data": [1]}, {}, "[]x"]
+    "body",
+    [
+        {"data": {"_id": "other", "email": "a@x.org"}},
+        b'{"data":{"_id":"k","name":"\xff"}}',
+        {"data": {}},
+        {"data": [1]},
+        {},
+        "[]x",
+    ],
 )
 def test_an_answer_about_something_else_proves_nobodys_absence(account, asked_for, answered, body):
     with pytest.raises(MalformedError):

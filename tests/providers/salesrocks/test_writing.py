@@ -271,6 +271,12 @@ def test_a_name_that_was_written_is_the_name_that_is_read(account_with, update, 
         assert account.emulator.contacts_of(L)[0].keys() == {"_id", "email", "name", "list_id"}
 
 
+def test_a_whole_name_beside_its_halves_is_kept_in_step(account, update):
+    oid = with_list(account).emulator.add_contact(L, "ann@example.org", "Ann Old", last_name="Old")
+    account.apply(update(L, "ann@example.org", oid, last_name="Smith"))
+    assert account.last_body() == {"data": [{"_id": oid, "last_name": "Smith", "name": "Ann Smith"}]}
+
+
 def test_a_record_that_is_gone_or_somebody_elses_is_not_given_a_new_name(account, update):
     other = with_list(account).emulator.add_contact(L, "bob@example.org", "Bob")
     (ack,) = account.apply(update(L, "ann@example.org", GONE, other, first_name="Ann"))
