@@ -50,7 +50,6 @@ base_url = "{source}"
 username = "bench"
 password = "bench"
 page_size = {size}
-requests_per_second = 1000
 
 [lists.bench]
 bench = "{list_id}"

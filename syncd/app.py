@@ -146,9 +146,10 @@ class App:
             if self._token is None:
                 return False
             recovered = outbox.recover(connection, seq, now)
+            people.put_on_agenda(connection, recovered, now)
             journal.abandon_runs(connection, now)
         if recovered:
-            self.log.warning("outbox.recovered", unknown=recovered)
+            self.log.warning("outbox.recovered", unknown=len(recovered))
         self._replan_after_change()
         return True
 

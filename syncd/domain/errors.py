@@ -98,8 +98,12 @@ class RefusedError(ProviderError):
 
 
 class DeliveryError(SyncdError):
-    """A delivery to us that is not taken; `status` is the HTTP status that tells the sender why."""
+    """A delivery to us that is not taken; `status` is the HTTP status that tells the sender why.
 
-    def __init__(self, status: int, message: str) -> None:
+    `challenge` goes with a 401: how the sender is to prove itself, where HTTP has a word for it.
+    """
+
+    def __init__(self, status: int, message: str, *, challenge: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.challenge = challenge

@@ -24,6 +24,8 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
         if op.state is OpState.READY:
             if (reason := _unwanted(op, person, topology)) is not None:
                 yield Closing(op, OpState.SUPERSEDED, reason)
+        elif op.state is OpState.UNKNOWN and topology.accounts[op.account].capabilities.facts.blind_unsubscribe:
+            yield Closing(op, OpState.REFUTED, "nobody there can be asked what became of it: told again")
         elif op.state in {OpState.UNKNOWN, OpState.ACCEPTED}:
             verdict = _verdict(op, person.at(op.account, op.container, op.identity), topology)
             settled_at = (op.ended_at or now) + timedelta(seconds=topology.accounts[op.account].settle_s)

@@ -90,7 +90,7 @@ def _sendable(
             by_hand.append(f"{change.kind} at {wish.account}, whose interface cannot: {wish.why}")
         elif change.kind is not ChangeKind.UNSUBSCRIBE and tries >= STICKS_MAX:
             by_hand.append(f"{change.kind} at {wish.account} did not stick after {tries} tries: {wish.why}")
-        elif parked is not None and dict(parked) == dict(change.fields):
+        elif change.kind is not ChangeKind.UNSUBSCRIBE and parked is not None and dict(parked) == dict(change.fields):
             continue  # refused as it is; a person, or another value, opens it again
         elif place not in taken and (place not in busy or _replaces(wish, busy[place])):
             taken.add(place)  # one operation per cell; unsubscribes were decided first

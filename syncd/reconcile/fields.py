@@ -29,7 +29,7 @@ def merge(
         moved = [
             cell.fields[name]
             for cell in ordered
-            if name in cell.fields and cell.base is not None and _moved(cell, name, merged, accounts)
+            if name in cell.fields and cell.base is not None and _moved(cell, name, canonical, accounts)
         ]
         if moved:
             merged[name] = moved[0]
@@ -56,11 +56,9 @@ def full_name(fields: Mapping[str, str]) -> str:
     return " ".join(" ".join(fields.get(name, "") for name in NAME_FIELDS).split())
 
 
-def _moved(cell: Cell, name: str, merged: Mapping[str, str], accounts: Mapping[str, Account]) -> bool:
+def _moved(cell: Cell, name: str, canonical: Mapping[str, str], accounts: Mapping[str, Account]) -> bool:
     base = cell.base or {}
-    if cell.fields[name] in {base.get(name), merged.get(name)}:
-        return False  # as it was, or the echo of what we wrote
     if name in NAME_FIELDS and accounts[cell.account].capabilities.facts.one_name_field:
-        # One field there, split by us: another place of the cut is not another name.
-        return full_name(cell.fields) not in {full_name(base), full_name(merged)}
-    return True
+        # One field there, split by us: it moves as a whole, and another place of the cut is not another name.
+        return full_name(cell.fields) not in {full_name(base), full_name(canonical)}
+    return cell.fields[name] not in {base.get(name), canonical.get(name)}  # as it was, or the echo of what we wrote

@@ -29,12 +29,17 @@ class PageDigest(NamedTuple):
     keys: tuple[str, ...]
 
 
-def save_containers(connection: Connection, account: str, found: Sequence[Container]) -> None:
-    """Note which lists an account shows. One that is gone keeps its rows and is marked: nothing is inferred from it."""
+def save_containers(connection: Connection, account: str, found: Sequence[Container]) -> bool:
+    """Note which lists an account shows, and say whether other than before.
+
+    One that is gone keeps its rows and is marked: nothing is inferred from it.
+    """
+    moved = False
     known = {row.container: row for row in load_containers(connection, account)}
     for entry in found:
         values = {"name": entry.name, "remote": dict(entry.remote), "active": entry.active, "present": True}
         before = known.pop(entry.id, None)
+        moved = moved or before is None or before.remote != values["remote"]
         if before is None:
             connection.execute(
                 container.insert().values(account=account, container=entry.id, rows=0, whole_seq=0, doubt="", **values)
@@ -46,6 +51,7 @@ def save_containers(connection: Connection, account: str, found: Sequence[Contai
             connection.execute(
                 _one(account, gone).values(present=False, doubt="the account does not show this list any more")
             )
+    return moved
 
 
 def ensure_container(connection: Connection, account: str, container_id: str, name: str) -> None:

@@ -16,12 +16,30 @@ KEPT_HEADERS = frozenset({"content-type", "user-agent"})
 """Headers worth keeping: none that authenticates."""
 
 
-def put_delivery(connection: Connection, account: str, delivery_id: str, delivery: Delivery, *, id: str, seq: int) -> tuple[str, bool]:  # fmt: skip
-    """Keep a delivery. Returns its id and whether it is new; a repetition gets the id of the first."""
+def put_delivery(
+    connection: Connection,
+    account: str,
+    delivery_id: str,
+    delivery: Delivery,
+    *,
+    id: str,
+    seq: int,
+    read_again: bool = False,
+) -> tuple[str, bool]:
+    """Keep a delivery. Returns its id and whether it is new; a repetition gets the id of the first.
+
+    `read_again`: a repetition takes the place of the first, with its own moment and number, and is read once more.
+    """
     known = connection.scalar(
         sa.select(inbox.c.id).where(inbox.c.account == account, inbox.c.delivery_id == delivery_id)
     )
     if known is not None:
+        if read_again:
+            connection.execute(
+                inbox.update()
+                .where(inbox.c.id == known)
+                .values(state="new", reason="", seq=seq, received_at=delivery.received_at)
+            )
         return str(known), False
     connection.execute(
         inbox.insert().values(

@@ -73,6 +73,11 @@ def count_wanted(connection: Connection, account: str | None = None) -> int:
     return connection.scalar(query if account is None else query.where(lookup.c.account == account)) or 0
 
 
+def accounts_wanting(connection: Connection) -> set[str]:
+    """Accounts at which somebody is to be asked about."""
+    return set(connection.scalars(sa.select(lookup.c.account).distinct()))
+
+
 def due(
     connection: Connection, account: str, containers: Sequence[str], older_than: datetime, limit: int
 ) -> list[Target]:

@@ -168,14 +168,25 @@ def postpone(connection: Connection, ids: Sequence[int], until: datetime, reason
     )
 
 
-def recover(connection: Connection, seq: int, at: datetime) -> int:
-    """At the start: whatever was under way may or may not have arrived."""
-    result = connection.execute(
+def recover(connection: Connection, seq: int, at: datetime) -> list[SuppressionKey]:
+    """At the start: whatever was under way may or may not have arrived. Returns whom it concerns."""
+    under_way = op.c.state == OpState.INFLIGHT.value
+    concerned = [SuppressionKey(key) for key in connection.scalars(sa.select(op.c.person_key).where(under_way))]
+    connection.execute(
         op.update()
-        .where(op.c.state == OpState.INFLIGHT.value)
+        .where(under_way)
         .values(state=OpState.UNKNOWN.value, ended_seq=seq, ended_at=at, reason="syncd stopped during the call")
     )
-    return result.rowcount
+    return concerned
+
+
+def accounts_with_work(connection: Connection, now: datetime) -> set[str]:
+    """Accounts with something to send now, or something sent that waits to be read back."""
+    due = sa.or_(
+        sa.and_(op.c.state == OpState.READY.value, op.c.not_before <= now),
+        op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
+    )
+    return set(connection.scalars(sa.select(op.c.account).where(due).distinct()))
 
 
 def fenced(connection: Connection, account: str, container: ContainerId, seq: int) -> set[Identity]:

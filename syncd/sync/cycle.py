@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from syncd.domain.errors import ProviderError, ThrottledError, UnauthorisedError
 from syncd.reconcile.person import Topology
-from syncd.store import journal, lookups, people, plans
+from syncd.store import journal, lookups, outbox, people, plans
 from syncd.store.session import reading, writing
+from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
 from syncd.sync.ingest import ingest
 from syncd.sync.plan import Planned, plan
 from syncd.sync.pull import Pulled, look_up, pull
-from syncd.sync.answers import Pushed
 from syncd.sync.push import push
 from syncd.sync.verify import verify
 
@@ -67,17 +67,32 @@ class Round:
     deliveries: int = 0
     passes: int = 0
 
+    def usable(self, name: str) -> bool:
+        """Whether anything may still be asked of an account in this round."""
+        return name not in self.accounts or self.accounts[name].readable
+
+    def worked(self, name: str) -> bool:
+        """Whether nothing failed at an account in this round."""
+        return name not in self.accounts or self.accounts[name].result != "failed"
+
     @property
     def failed(self) -> list[AccountOutcome]:
         return [outcome for outcome in self.accounts.values() if outcome.result != "success"]
 
 
 async def run_round(
-    context: Context, accounts: Sequence[str] = (), *, full: bool = False, pull_first: bool = True
+    context: Context,
+    accounts: Sequence[str] = (),
+    *,
+    full: bool = False,
+    pull_first: bool = True,
+    patient: bool = True,
 ) -> Round:
     """One round over these accounts, or over all. What follows is pushed wherever it belongs.
 
     `pull_first=False`: only what has come in since is worked on (a delivery, a person's command).
+    `patient=False`: nothing is sent to accounts that another round is working on, so that a long listing there keeps
+    nobody else waiting; what is due stays in the outbox.
     """
     chosen = list(accounts) or list(context.lanes)
     done = Round()
@@ -88,33 +103,33 @@ async def run_round(
     while not settled and done.passes < context.policy.passes_max:
         done.passes += 1
         done.deliveries += ingest(context).read
-        settled = await _pass(context, done)
+        settled = await _pass(context, done, patient=patient)
     _join(context, chosen, done)
     _close_runs(context, run_ids, done)
     return done
 
 
-async def _pass(context: Context, done: Round) -> bool:
+async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
     """Plan, send, read back, ask. True when nothing moved, so that another pass would do nothing."""
     planned = plan(context)
     _add(done.planned, planned)
-    sent = sum(outcome.pushed.sent for outcome in done.accounts.values())
-    asked = _asked(done)
-    usable = [name for name in context.lanes if name not in done.accounts or done.accounts[name].readable]
-    await _everywhere(context, usable, done, lambda lane: _push_and_verify(lane, context, done))
-    moved = (
-        planned.put or planned.closed or planned.look_ups or sum(o.pushed.sent for o in done.accounts.values()) > sent
-    )
-    return not moved and _asked(done) == asked and not _due_now(context)
-
-
-def _due_now(context: Context) -> bool:
+    before = _moved(done)
     with reading(context.engine) as connection:
-        return bool(people.due_people(connection, context.now(), 1))
+        busy = outbox.accounts_with_work(connection, context.now()) | lookups.accounts_wanting(connection)
+        paused = {row.name for row in journal.load_accounts(connection) if row.state == "paused"}
+    usable = [name for name in context.lanes if name in busy - paused and done.usable(name)]
+    if not patient:
+        usable = [name for name in usable if not context.lanes[name].lock.locked()]
+    await _everywhere(context, usable, done, lambda lane: _push_and_verify(lane, context, done))
+    if planned.put or planned.closed or planned.look_ups or _moved(done) != before:
+        return False
+    with reading(context.engine) as connection:
+        return not people.due_people(connection, context.now(), 1)
 
 
-def _asked(done: Round) -> int:
-    return sum(outcome.pulled.looked_up for outcome in done.accounts.values())
+def _moved(done: Round) -> int:
+    """What was sent and asked so far."""
+    return sum(outcome.pushed.sent + outcome.pulled.looked_up for outcome in done.accounts.values())
 
 
 # At each account -----------------------------------------------------------------------------------------------------
@@ -180,7 +195,7 @@ async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     if pushed.parked:
         outcome.worsen("partial", f"{pushed.parked} parked", "syncd inspect parked")
     read_back = await verify(lane, context)
-    await look_up(lane, context, read_back)
+    await look_up(lane, context, read_back, due=False)
     outcome.pulled.looked_up += read_back.looked_up
 
 
@@ -206,19 +221,19 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
 
 
 def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
-    """First contact with an account is over once it was read whole, everybody was asked about, and nothing from it
-    waits for a person.
-    """
-    with writing(context.engine) as connection:
+    """End the first contact with accounts that were read whole, where everybody was asked about and nothing waits for a person."""
+    with reading(context.engine) as connection:
+        read = {row.name for row in journal.load_accounts(connection) if row.last_good_read and not row.joined}
+        new = [name for name in chosen if name in read and done.worked(name)]
+        if not new:
+            return
         topology = context.topology(connection)
-        waiting = plans.accounts_in_first_contact(connection)
-        for name in chosen:
-            lane = context.lanes[name]
-            row = journal.load_account(connection, name)
-            ready = done.accounts[name].result != "failed" and name not in waiting and not row.joined
-            if ready and _read_whole(lane, topology) and not lookups.count_wanted(connection, name):
-                journal.update_account(connection, name, joined=True)
-                context.log.info("account.joined", account=name)
+        held_back = plans.accounts_in_first_contact(connection) | lookups.accounts_wanting(connection)
+    ready = [name for name in new if name not in held_back and _read_whole(context.lanes[name], topology)]
+    with writing(context.engine) as connection:
+        for name in ready:
+            journal.update_account(connection, name, joined=True)
+            context.log.info("account.joined", account=name)
 
 
 def _read_whole(lane: Lane, topology: Topology) -> bool:

@@ -17,11 +17,14 @@ from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanNotify
 from syncd.reconcile.desired import LookUp
 from syncd.store import containers, inbox, lookups, mirror, people
-from syncd.store.session import writing
+from syncd.store.session import reading, writing
 from syncd.sync.context import Context, Lane
 from syncd.sync.pull import digest_of
 
 BATCH = 200
+
+UNSUBSCRIBES = ("unsubscribes",)
+"""The route on which every delivery is a "no", and whose senders number none of them."""
 
 
 @dataclass(slots=True)
@@ -33,7 +36,8 @@ class Ingested:
 def accept(lane: Lane, context: Context, delivery: Delivery) -> tuple[str, bool]:
     """Take a delivery in: proved to come from the provider, readable, and durable when this returns.
 
-    Returns its id and whether it is new. Raises `DeliveryError` with the status to answer.
+    Returns its id and whether it is new. Raises `DeliveryError` with the status to answer. An unsubscribe that looks
+    like one we had today may still be a second "no", said after the person came back: it is read again.
     """
     provider = lane.provider
     if not isinstance(provider, CanNotify):
@@ -41,15 +45,25 @@ def accept(lane: Lane, context: Context, delivery: Delivery) -> tuple[str, bool]
     provider.verify(delivery)
     provider.read_delivery(delivery)  # refused now rather than parked later: the sender is still there to be told
     delivery_id = provider.delivery_id(delivery)
+    if not delivery_id.isprintable():
+        raise DeliveryError(400, "the id of the delivery is not text")
     seq = context.sequence.take()
     with writing(context.engine) as connection:
-        return inbox.put_delivery(connection, lane.name, delivery_id, delivery, id=context.new_id(), seq=seq)
+        return inbox.put_delivery(
+            connection,
+            lane.name,
+            delivery_id,
+            delivery,
+            id=context.new_id(),
+            seq=seq,
+            read_again=delivery.route == UNSUBSCRIBES,
+        )
 
 
 def ingest(context: Context) -> Ingested:
     """Read what has been taken in, in the order of arrival."""
     done = Ingested()
-    while True:
+    while _anything_new(context):
         with writing(context.engine) as connection:
             batch = inbox.new_deliveries(connection, BATCH)
             for row, delivery in batch:
@@ -58,8 +72,12 @@ def ingest(context: Context) -> Ingested:
                 inbox.settle_delivery(connection, row.id, "parked" if reason else "done", reason)
                 done.parked += bool(reason)
                 done.read += not reason
-        if len(batch) < BATCH:
-            return done
+    return done
+
+
+def _anything_new(context: Context) -> bool:
+    with reading(context.engine) as connection:
+        return bool(inbox.new_deliveries(connection, 1))
 
 
 def _read(connection: Connection, lane: Lane | None, context: Context, delivery: Delivery, seq: int) -> str:

@@ -24,7 +24,7 @@ from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn
 from syncd.reconcile.person import OpState, Person, Topology
 from syncd.store import containers, lookups, mirror, outbox, people, plans
-from syncd.store.session import rehearsing, writing
+from syncd.store.session import reading, rehearsing, writing
 from syncd.sync.context import Context
 
 CHUNK = 400
@@ -48,6 +48,10 @@ class Planned:
 
 def plan(context: Context) -> Planned:
     """Decide about everybody who is due."""
+    now = context.now()
+    with reading(context.engine) as connection:
+        if not people.due_people(connection, now, 1) and not plans.due_releases(connection, now):
+            return Planned()
     seq = context.sequence.take()
     with writing(context.engine) as connection:
         return _plan(connection, context, seq)

@@ -50,11 +50,10 @@ async def pull(lane: Lane, context: Context, *, full: bool = False) -> Pulled:
     if isinstance(provider, CanList):
         found = await lane.carrier.carry(provider.containers())
         with writing(context.engine) as connection:
-            containers.save_containers(connection, lane.name, found)
+            moved = containers.save_containers(connection, lane.name, found)
             if lane.asks_only:
-                for entry in found:
-                    _note_movement(connection, lane, entry.id, entry.active, context)
-        if context.save_links():
+                _note_movements(connection, lane, context)
+        if moved and context.save_links():
             with writing(context.engine) as connection:
                 people.everybody_on_agenda(connection, context.now())
     if isinstance(provider, CanSnapshot):
@@ -265,13 +264,13 @@ async def read_feed(lane: Lane, context: Context, container: ContainerId, since:
 # Look-ups ------------------------------------------------------------------------------------------------------------
 
 
-async def look_up(lane: Lane, context: Context, pulled: Pulled) -> None:
-    """Ask about whoever is wanted by name, then about known pairs that are due, within the budget."""
+async def look_up(lane: Lane, context: Context, pulled: Pulled, *, due: bool = True) -> None:
+    """Ask about whoever is wanted by name, then about known pairs that are `due`, within the budget."""
     if not isinstance(lane.provider, CanLookup):
         return
     with reading(context.engine) as connection:
         targets = lookups.wanted(connection, lane.name, lane.look_ups_max)
-        if lane.asks_only and len(targets) < lane.look_ups_max:
+        if due and lane.asks_only and len(targets) < lane.look_ups_max:
             older_than = context.now() - timedelta(seconds=lane.max_age_s)
             linked = [
                 container
@@ -284,7 +283,7 @@ async def look_up(lane: Lane, context: Context, pulled: Pulled) -> None:
     for number, target in enumerate(targets, 1):
         await ask(lane, context, target, pulled)
         context.progress(lane.name, "look-ups", number, len(targets))
-    if lane.asks_only:
+    if due and lane.asks_only:
         with writing(context.engine) as connection:
             for row in containers.load_containers(connection, lane.name):
                 if row.moved_at is not None and not lookups.moved_left(connection, lane.name, row.container):
@@ -325,20 +324,20 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
     return found is not None
 
 
-def _note_movement(
-    connection: Connection, lane: Lane, container: ContainerId, active: int | None, context: Context
-) -> None:
+def _note_movements(connection: Connection, lane: Lane, context: Context) -> None:
     """A count that moved by other than what we know of means that somebody there must be asked about."""
-    row = next(r for r in containers.load_containers(connection, lane.name) if r.container == container)
-    if active is None or row.moved_at is not None:
-        return
-    known = containers.subscribed(connection, lane.name, container)
-    if row.active_explained is None:
-        containers.update_container(connection, lane.name, container, active_explained=active, known_explained=known)
-    elif active - row.active_explained != known - (row.known_explained or 0):
-        containers.update_container(connection, lane.name, container, moved_at=context.now())
-    else:
-        containers.update_container(connection, lane.name, container, active_explained=active, known_explained=known)
+    for row in containers.load_containers(connection, lane.name):
+        if row.active is None or row.moved_at is not None:
+            continue
+        known = containers.subscribed(connection, lane.name, row.container)
+        if (row.active, known) == (row.active_explained, row.known_explained):
+            continue
+        if row.active_explained is not None and row.active - row.active_explained != known - (row.known_explained or 0):
+            containers.update_container(connection, lane.name, row.container, moved_at=context.now())
+        else:
+            containers.update_container(
+                connection, lane.name, row.container, active_explained=row.active, known_explained=known
+            )
 
 
 def _explain_movement(connection: Connection, lane: Lane, row: Any) -> None:
@@ -356,9 +355,9 @@ async def _report(lane: Lane, context: Context, pulled: Pulled, *, full: bool) -
     assert isinstance(provider, CanReport)
     with reading(context.engine) as connection:
         last = journal.load_account(connection, lane.name).last_report
+        if last is not None and not full and context.now() - last < timedelta(seconds=lane.report_every_s):
+            return
         members = campaigns.memberships_for_cover(connection, lane.name) if lane.capabilities.snapshot else {}
-    if last is not None and not full and context.now() - last < timedelta(seconds=lane.report_every_s):
-        return
     stats = await lane.carrier.carry(provider.campaigns(cover(members), last))
     now = context.now()
     with writing(context.engine) as connection:

@@ -19,6 +19,8 @@ async def verify(lane: Lane, context: Context) -> Pulled:
     pulled = Pulled()
     with reading(context.engine) as connection:
         waiting = outbox.awaiting_read(connection, lane.name)
+        if not waiting:
+            return pulled
         rows = {row.container: row for row in containers.load_containers(connection, lane.name)}
         targets: dict[ContainerId, list[Target]] = {}
         for container, identity, address, keys, _ in waiting:

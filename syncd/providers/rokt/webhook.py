@@ -36,7 +36,8 @@ def verify(delivery: Delivery, options: RoktOptions) -> None:
     if delivery.method not in options.methods or (delivery.route == UNSUBSCRIBES and delivery.method == "GET"):
         raise DeliveryError(405, "this method is not taken here")
     if not _is_genuine(delivery, options.inbound_auth):
-        raise DeliveryError(401, "the credentials are refused")
+        challenge = "" if isinstance(options.inbound_auth, ApiKeyAuth) else 'Basic realm="syncd", charset="UTF-8"'
+        raise DeliveryError(401, "the credentials are refused", challenge=challenge)
 
 
 def delivery_id(delivery: Delivery) -> str:
@@ -65,6 +66,8 @@ def read_delivery(delivery: Delivery, options: RoktOptions, linked: frozenset[st
         status=status,
         fields=fields_of(attributes, options.parameters, delivery.received_at.date()),
         raw=canonical(attributes),
+        # Rokt dates nothing, so the moment of arrival stands in: each unsubscribe that arrives is one more "no".
+        unsubscribed_at=delivery.received_at.isoformat() if status is Status.UNSUBSCRIBED else None,
     )
 
 

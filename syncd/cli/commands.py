@@ -1,0 +1,66 @@
+"""All commands in one tree, and how one of them is run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncd.cli import accounts, inspect, people, rehearsal, rounds, setup, status
+from syncd.cli.exits import Exit
+from syncd.cli.invocation import Invocation
+from syncd.domain.errors import SyncdError
+
+if TYPE_CHECKING:
+    from syncd.app import Outside
+
+app = typer.Typer(
+    name="syncd",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Keeps subscribers, lists and campaign statistics of several marketing systems in agreement, unsubscribes first.",
+)
+for part in (setup, rounds, status, inspect, people, accounts, rehearsal):
+    part.declare(app)
+
+
+@app.callback()
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        sys.stdout.write(f"syncd {version_of('syncd')}\n")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str], outside: Outside | None) -> int:
+    """Run one command; every error that a person can do something about becomes a code and a sentence."""
+    invocation = Invocation(outside=outside, json="--json" in arguments)
+    program = typer.main.get_command(app)
+    try:
+        code = program.main(args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation)
+    except SyncdError as error:
+        return invocation.fail(error)
+    except typer.TyperException as error:
+        return _misused(invocation, error)
+    except typer.Abort:
+        return Exit.FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); nothing more can be written, not even at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return Exit.FAILED
+    if code == Exit.INTERRUPTED:
+        invocation.say("stopped; whatever was under way is looked up before anything is sent again")
+    return int(code or 0)
+
+
+def _misused(invocation: Invocation, error: typer.TyperException) -> int:
+    if invocation.json:
+        invocation.show({"error": {"kind": "UsageError", "message": error.format_message(), "hint": "syncd --help", "exit": error.exit_code}})  # fmt: skip
+    else:
+        show = getattr(error, "show", None)
+        show() if show else sys.stderr.write(f"{error.format_message()}\n")
+    return error.exit_code

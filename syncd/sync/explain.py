@@ -1,0 +1,233 @@
+"""Why somebody stands as they do at each provider: what was seen, which rule decides, what was sent and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from syncd.domain.consent import ConsentEvent, ConsentState
+from syncd.domain.identity import Identity, suppression_key
+from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.reconcile.decide import Decision, decide
+from syncd.reconcile.learn import learn
+from syncd.reconcile.person import OPEN, Person, Topology
+from syncd.reconcile.suppress import suppressing
+from syncd.store import inspect, journal, people
+from syncd.store.inspect import History, Shown
+from syncd.store.session import reading
+from syncd.sync.context import Context
+
+_OPEN_WORDS = frozenset(state.value for state in OPEN)
+_BEFORE_ANYTHING_ELSE = 2**62
+"""Stands for the sequence number of a reading that is only thought of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One person with everything that explains them."""
+
+    person: Person
+    topology: Topology
+    decision: Decision
+    history: History
+    states: dict[str, str]
+    policy_holds_first: bool
+
+
+def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
+    """The facts and the sentences made of them, or None if nobody ever heard of this address."""
+    key = suppression_key(identity)
+    with reading(context.engine) as connection:
+        topology = context.topology(connection)
+        person = _configured(people.load_people(connection, [key])[0], topology)
+        history = inspect.history(connection, key)
+        consent = inspect.consent_of(connection, key)
+        states = {row.name: row.state for row in journal.load_accounts(connection)}
+    if not history.cells and not history.events and not history.operations:
+        return None
+    person = _taught(person, learn(person, topology, context.now(), _BEFORE_ANYTHING_ELSE))
+    decision = decide(person, topology, context.now())
+    case = _Case(person, topology, decision, history, states, context.policy.hold_first_contact)
+    return {
+        "email": str(identity),
+        "person": str(key),
+        "consent": consent,
+        "events": history.events,
+        "claims": history.claims,
+        "accounts": [_account(case, name) for name in topology.accounts],
+        "by_hand": list(decision.by_hand),
+        "sentences": _about_consent(case),
+    }
+
+
+def _configured(person: Person, topology: Topology) -> Person:
+    """Without what is left of accounts that are not configured any more: nothing is decided about those."""
+    return replace(
+        person,
+        cells=tuple(cell for cell in person.cells if cell.account in topology.accounts),
+        operations=tuple(op for op in person.operations if op.account in topology.accounts),
+    )
+
+
+def _taught(person: Person, events: Sequence[ConsentEvent]) -> Person:
+    """The person with what the next plan will learn first."""
+    consent = dict(person.consent)
+    for event in events:
+        state = consent.get(event.scope, ConsentState())
+        consent[event.scope] = state.join(ConsentState(event.epoch, event.level, state.seq))
+    return replace(person, consent=consent)
+
+
+def _about_consent(case: _Case) -> list[str]:
+    if not case.history.events:
+        return ["Nobody ever said no for this person, nor yes to us directly."]
+    return [_said(event) for event in case.history.events]
+
+
+def _said(event: Shown) -> str:
+    how = [event["evidence"]]
+    if event["inferred"]:
+        how.append("concluded and not said")
+    if event["mass"]:
+        how.append("one of very many at once")
+    learnt = f"learnt from {event['source']} by {event['route']} ({', '.join(how)})"
+    return f"{event['at']}: {event['level']} for {_scope(event['scope'])}, {learnt}."
+
+
+def _scope(scope: str) -> str:
+    return "everything" if scope == "global" else f"`{scope}`"
+
+
+# At one account ------------------------------------------------------------------------------------------------------
+
+
+def _account(case: _Case, name: str) -> dict[str, Any]:
+    def of(rows: Iterable[Shown]) -> list[Shown]:
+        return [row for row in rows if row["account"] == name]
+
+    seen, sent, held, asked = (
+        of(rows) for rows in (case.history.cells, case.history.operations, case.history.held, case.history.look_ups)
+    )
+    rules = _rules(case, name)
+    upcoming = _next(case, name, sent, held, asked)
+    return {
+        "account": name,
+        "provider": case.topology.accounts[name].provider,
+        "state": case.states.get(name, "new"),
+        "seen": seen,
+        "rules": rules,
+        "sent": sent,
+        "held": held,
+        "look_ups": asked,
+        "next": upcoming,
+        "sentences": [
+            *(_seen(row) for row in seen),
+            *([] if seen else ["Nothing was ever seen of this person here."]),
+            *rules,
+            *(_sent(row) for row in sent),
+            *upcoming,
+        ],
+    }
+
+
+def _where(container: str) -> str:
+    return "the account as a whole" if container == WHOLE_ACCOUNT else f"list {container}"
+
+
+def _seen(row: Shown) -> str:
+    if row["status"] == Status.ABSENT:
+        return f"{row['observed_at']}: asked about in {_where(row['container'])}, and not there."
+    how = {"delivery": "a notice that it sent", "told": "what it accepted from us"}.get(
+        row["route"], f"a {row['route']}"
+    )
+    gone = f", missing from the last {row['missing_count']} whole listings" if row["missing_count"] else ""
+    return (
+        f"{row['observed_at']}: {row['status']} in {_where(row['container'])} as {row['remote_id'] or row['key']}, "
+        f"by {how}, {row['grade']}{gone}; so since {row['status_at']}."
+    )
+
+
+def _rules(case: _Case, name: str) -> list[str]:
+    """Which rule decides in each container, also where it asks for nothing."""
+    said = []
+    cells = [cell for cell in case.person.cells if cell.account == name]
+    for container in sorted({cell.container for cell in cells}):
+        here = [cell for cell in cells if cell.container == container]
+        scope = suppressing(case.person, case.topology, name, container)
+        lists = ", ".join(entry.name for entry in case.topology.lists_of(name, container))
+        place = f"{_where(container)}{f' ({lists})' if lists else ''}"
+        if scope is not None and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
+            said.append(f'A "no" for {_scope(scope)} reaches {place}, which does not show it yet.')
+        elif scope is not None:
+            said.append(f'A "no" for {_scope(scope)} reaches {place}, and nobody can be mailed through it.')
+        elif not lists and container != WHOLE_ACCOUNT:
+            said.append(
+                f"{place[:1].upper()}{place[1:]} is no list of ours: it is read, and only a global no is written."
+            )
+        else:
+            said.append(f"Nothing suppresses {place}.")
+    wishes = [wish for wish in case.decision.desired if wish.account == name]
+    return said + [
+        f"{wish.change.kind.value.capitalize()} in {_where(wish.change.container)}, because {wish.why.value}."
+        for wish in wishes
+    ]
+
+
+_GONE = frozenset({Status.REMOVED, Status.ABSENT})
+
+_ANSWERS = {
+    "ready": "not sent yet",
+    "inflight": "under way",
+    "unknown": "sent, and no answer tells what became of it",
+    "accepted": "accepted, not read back yet",
+    "verified": "accepted and read back",
+    "done": "accepted; cannot be read back there",
+    "refuted": "accepted, and read back otherwise",
+    "superseded": "given up",
+    "parked": "refused",
+    "blocked": "did not stick",
+}
+
+
+def _sent(row: Shown) -> str:
+    when = row["sent_at"] or row["created_at"]
+    receipt = f", receipt {row['receipt']}" if row["receipt"] else ""
+    reason = f": {row['reason']}" if row["reason"] else ""
+    what = f"{row['kind']} in {_where(row['container'])}, because {row['why']}"
+    return f"{when}: {what}; {_ANSWERS[row['state']]}{reason}{receipt}."
+
+
+def _next(case: _Case, name: str, sent: list[Shown], held: list[Shown], asked: list[Shown]) -> list[str]:
+    """What happens from here on, at this account."""
+    said = []
+    if case.states.get(name) == "paused":
+        said.append(f"The account is paused: nothing happens before `syncd account resume {name}`.")
+    said += [_open(row) for row in sent if row["state"] in _OPEN_WORDS]
+    said += [
+        f"{row['kind'].capitalize()} refused: `syncd parked retry {row['id']}`."
+        for row in sent
+        if row["state"] == "parked"
+    ]
+    waiting = {(row["container"], row["identity"], row["kind"]): row for row in held}
+    for wish in case.decision.desired:
+        if wish.account != name:
+            continue
+        change = wish.change
+        place: tuple[ContainerId, Identity, str] = (change.container, change.identity, change.kind.value)
+        if (row := waiting.get(place)) is not None and row["state"] != "approved":
+            verb = "waits for a person" if row["state"] == "held" else "was rejected by a person"
+            said.append(f"{change.kind.value.capitalize()} {verb} ({row['hold']}): `syncd plan`.")
+        elif wish.first_contact and case.policy_holds_first and row is None:
+            said.append(f"{change.kind.value.capitalize()} will wait for a person: this is first contact.")
+        else:
+            said.append(f"The next round sends {change.kind.value} to {_where(change.container)}.")
+    said += [f"Will be asked about in {_where(row['container'])}: {row['reason']}." for row in asked]
+    said += [f"By hand: {sentence}." for sentence in case.decision.by_hand if f" at {name}" in sentence]
+    return said or ["Nothing more is to be done here."]
+
+
+def _open(row: Shown) -> str:
+    if row["state"] == "ready":
+        return f"{row['kind'].capitalize()} goes out with the next round, not before {row['not_before']}."
+    return f"{row['kind'].capitalize()} is {_ANSWERS[row['state']]}: the next reading there settles it."

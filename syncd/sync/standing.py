@@ -1,0 +1,69 @@
+"""How everything stands, as plain values: what `syncd status` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from syncd.reconcile.convergence import OVERDUE_S, AccountStanding, Standing, Verdict, judge
+from syncd.store import inspect, journal
+from syncd.store.session import known_head, reading
+from syncd.sync.context import Context
+
+
+def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict, and everything it rests on. `intervals`: for each account, how often a round begins, in seconds."""
+    now = context.now()
+    names = list(context.lanes)
+    with reading(context.engine) as connection:
+        rows = {row.name: row for row in journal.load_accounts(connection)}
+        counted = inspect.counts(connection, names, now, now - timedelta(seconds=OVERDUE_S))
+        daemon = journal.holding(connection, now)
+    accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
+    held = sum(counted.held.values())
+    parts = Standing(
+        accounts=accounts,
+        operations=sum(counted.operations.values()),
+        due=counted.due,
+        look_ups=counted.look_ups,
+        deliveries=counted.deliveries,
+        held=held,
+        claims=counted.claims,
+        reachable=counted.reachable,
+        overdue=counted.overdue,
+    )
+    verdict = judge(parts, now)
+    reads = [account.last_good_read for account in accounts]
+    return verdict, {
+        "converged": verdict.converged,
+        "condition": verdict.condition.value,
+        "distance": verdict.distance,
+        "accounts": [
+            {
+                "name": name,
+                "provider": rows[name].provider,
+                "state": rows[name].state,
+                "reason": rows[name].reason,
+                "hint": rows[name].hint,
+                "last_good_read": inspect.shown_time(rows[name].last_good_read),
+                "stale": name in verdict.stale,
+                "first_contact": not rows[name].joined,
+                "outbox": counted.operations.get(name, 0),
+                "parked": counted.parked.get(name, 0),
+                "held": counted.held.get(name, 0),
+            }
+            for name in names
+        ],
+        "grades": dict(counted.grades),
+        "held": held,
+        "claims": counted.claims,
+        "look_ups": counted.look_ups,
+        "due": counted.due,
+        "deliveries": counted.deliveries,
+        "reachable": counted.reachable,
+        "overdue": counted.overdue,
+        "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),
+        "schema": known_head(),
+        "daemon": daemon,
+    }

@@ -1,0 +1,43 @@
+"""What a person does to accounts and to parked things."""
+
+from __future__ import annotations
+
+from syncd.domain.errors import SyncdError
+from syncd.store import inbox, inspect, journal, outbox, people
+from syncd.store.session import writing
+from syncd.sync.context import Context
+
+
+def pause(context: Context, account: str) -> None:
+    """Neither read from nor write to an account. What people say meanwhile is kept and sent afterwards."""
+    values = {"state": "paused", "reason": "paused by a person", "hint": f"syncd account resume {account}"}
+    with writing(context.engine) as connection:
+        journal.update_account(connection, account, **values)
+
+
+def resume(context: Context, account: str) -> str:
+    """Work on an account again, as if nothing had ever gone wrong there. Returns its state."""
+    with writing(context.engine) as connection:
+        read = journal.load_account(connection, account).last_good_read is not None
+        state = "ok" if read else "new"
+        journal.update_account(connection, account, state=state, reason="", hint="", failures=0, held_until=None)
+    return state
+
+
+def retry(context: Context, parked_id: str) -> str:
+    """Let a parked change be planned again, or a parked delivery be read again; says which it was."""
+    with writing(context.engine) as connection:
+        found = inspect.parked(connection, parked_id)
+        if found is None:
+            raise SyncdError(f"nothing is parked under {parked_id}", hint="syncd inspect parked")
+        if found["what"] == "record":
+            raise SyncdError(
+                f"{parked_id} is a record whose address cannot be mailed; it is read again once it changes there",
+                hint=f"mend the address at {found['account']}",
+            )
+        if found["what"] == "delivery":
+            inbox.settle_delivery(connection, parked_id, "new")
+        else:
+            outbox.retry_parked(connection, int(parked_id), context.now())
+            people.put_on_agenda(connection, [inspect.person_of(connection, int(parked_id))], context.now())
+        return str(found["what"])

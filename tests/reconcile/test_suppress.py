@@ -1,0 +1,256 @@
+"""Every "no" everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.consent import GLOBAL, Level
+from syncd.domain.records import Status
+from syncd.reconcile.desired import Desired, Why
+from syncd.reconcile.suppress import suppress, suppressing
+from tests.reconcile.factories import (
+    ANN,
+    ANN_TAGGED,
+    NEWS,
+    NOW,
+    OFFERS,
+    SETTLE_S,
+    account,
+    cell,
+    mailing_list,
+    person,
+    topology,
+)
+
+SAID_NO = {NEWS: Level.UNSUBSCRIBED}
+SAID_NO_TO_ALL = {GLOBAL: Level.UNSUBSCRIBED}
+WITHOUT_ROKT = topology("rocs", "salesrocks", "rocketresponder")
+
+
+def sent(who, topo=WITHOUT_ROKT, identity=ANN) -> list[tuple[str, str]]:
+    found = list(suppress(who, topo, identity, NOW))
+    assert all(isinstance(item, Desired) and item.change.kind is ChangeKind.UNSUBSCRIBE for item in found)
+    return [(item.account, str(item.change.container)) for item in found if isinstance(item, Desired)]
+
+
+@pytest.mark.parametrize(
+    ("said", "seen", "places"),
+    [
+        pytest.param({}, [cell()], [], id="nobody said no"),
+        pytest.param({OFFERS: Level.UNSUBSCRIBED}, [cell()], [], id="a no to another list"),
+        pytest.param(
+            SAID_NO,
+            [cell(), cell("salesrocks"), cell("rocketresponder")],
+            [("rocs", "R1"), ("salesrocks", "S1"), ("rocketresponder", "L1")],
+            id="a no reaches every place of the list",
+        ),
+        pytest.param(SAID_NO, [cell(container="R2")], [], id="but no other list"),
+        pytest.param(SAID_NO, [cell(container="*")], [], id="nor the customer"),
+        pytest.param(SAID_NO, [cell(container="R9")], [], id="nor a list that is not ours"),
+        pytest.param(
+            SAID_NO_TO_ALL,
+            [cell(), cell(container="*"), cell(container="R9")],
+            [("rocs", "*"), ("rocs", "R1"), ("rocs", "R9")],
+            id="a no to everything reaches everything",
+        ),
+        pytest.param(SAID_NO, [cell(status=Status.PENDING)], [("rocs", "R1")], id="pending is reachable"),
+        pytest.param(SAID_NO, [cell(status=Status.BOUNCED)], [("rocs", "R1")], id="bounced is reachable"),
+        pytest.param(SAID_NO, [cell(status=Status.UNKNOWN)], [("rocs", "R1")], id="unknown is reachable"),
+        pytest.param(SAID_NO, [cell(status=Status.UNSUBSCRIBED)], [], id="unsubscribed already"),
+        pytest.param(SAID_NO, [cell(status=Status.COMPLAINED)], [], id="complained already"),
+        pytest.param(SAID_NO, [cell(status=Status.REMOVED)], [], id="removed"),
+        pytest.param(SAID_NO, [cell(status=Status.ABSENT)], [], id="never there"),
+        pytest.param({NEWS: Level.ERASED}, [cell()], [("rocs", "R1")], id="erased"),
+    ],
+)
+def test_whom_an_unsubscribe_reaches(said, seen, places):
+    assert sent(person(*seen, said=said)) == places
+
+
+def test_all_records_of_a_person_are_unsubscribed_at_once_in_the_provider_s_spelling():
+    who = person(
+        cell("salesrocks", key="b", address="Ann@Example.org"),
+        cell("salesrocks", key="a", address="Ann@Example.org"),
+        cell("salesrocks", Status.UNSUBSCRIBED, key="c"),
+        said=SAID_NO,
+    )
+    (found,) = suppress(who, WITHOUT_ROKT, ANN, NOW)
+    assert isinstance(found, Desired)
+    assert (found.change.keys, found.change.address, found.change.fields) == (("a", "b"), "Ann@Example.org", {})
+    assert (found.explicit, found.mass, found.lists, found.why) == (True, False, ("news",), Why.SUPPRESSED)
+
+
+@pytest.mark.parametrize(
+    ("customers", "account_key"),
+    [
+        pytest.param([], None, id="no customer"),
+        pytest.param([cell(container="*", key="7")], "7", id="one customer"),
+        pytest.param([cell(container="*", key="7"), cell(container="*", key="8")], None, id="two: neither is picked"),
+        pytest.param(
+            [cell(container="*", key="7"), cell(status=Status.REMOVED, container="*", key="8")], "7", id="one is gone"
+        ),
+    ],
+)
+def test_a_change_names_the_customer_behind_the_member(customers, account_key: str | None):
+    found = list(suppress(person(cell(), *customers, said=SAID_NO), WITHOUT_ROKT, ANN, NOW))
+    assert isinstance(found[0], Desired)
+    assert found[0].change.account_key == account_key
+
+
+def test_another_spelling_of_the_mailbox_is_unsubscribed_as_well():
+    who = person(cell(), cell(identity=ANN_TAGGED), said=SAID_NO)
+    assert sent(who, identity=ANN) == sent(who, identity=ANN_TAGGED) == [("rocs", "R1")]
+
+
+# Reverted records
+
+
+@pytest.mark.parametrize(
+    ("age_s", "waits"),
+    [
+        pytest.param(0.0, True, id="this moment"),
+        pytest.param(SETTLE_S - 1, True, id="before it can have settled"),
+        pytest.param(SETTLE_S, False, id="as soon as it must have settled"),
+        pytest.param(86_400.0, False, id="a day ago"),
+    ],
+)
+def test_a_no_that_reads_yes_again_is_asserted_again_once_it_cannot_be_a_lagging_replica(age_s: float, waits: bool):
+    turned = NOW - timedelta(seconds=age_s)
+    seen = cell(said_no_seq=5, status_seq=10, status_at=turned)
+    (found,) = suppress(person(seen, said=SAID_NO), WITHOUT_ROKT, ANN, NOW)
+    if waits:
+        assert found == turned + timedelta(seconds=SETTLE_S)
+    else:
+        assert isinstance(found, Desired)
+        assert found.why is Why.REASSERTED
+
+
+def test_a_record_that_never_said_no_makes_the_others_wait_for_nothing():
+    lagging = cell(key="a", said_no_seq=5, status_seq=10, status_at=NOW)
+    (found,) = suppress(person(lagging, cell(key="b"), said=SAID_NO), WITHOUT_ROKT, ANN, NOW)
+    assert isinstance(found, Desired)
+    assert found.change.keys == ("a", "b")
+
+
+# What a "no" rests on
+
+
+def test_a_no_that_nobody_said_is_marked_as_inferred_and_one_of_a_mass_as_such():
+    who = person(cell(), said=SAID_NO, inferred_scopes=frozenset({NEWS}), mass_scopes=frozenset({NEWS}))
+    (found,) = suppress(who, WITHOUT_ROKT, ANN, NOW)
+    assert isinstance(found, Desired)
+    assert (found.explicit, found.mass) == (False, True)
+
+
+def test_a_global_no_prevails_over_the_list_s_in_what_it_rests_on():
+    who = person(
+        cell(), said=SAID_NO | SAID_NO_TO_ALL, inferred_scopes=frozenset({NEWS}), mass_scopes=frozenset({NEWS})
+    )
+    (found,) = suppress(who, WITHOUT_ROKT, ANN, NOW)
+    assert isinstance(found, Desired)
+    assert (found.explicit, found.mass) == (True, False)
+
+
+# Providers that can only be told
+
+
+ROKT = topology("rokt")
+
+
+@pytest.mark.parametrize(
+    ("said", "seen", "why"),
+    [
+        pytest.param({}, [cell("rokt")], None, id="nobody said no"),
+        pytest.param({OFFERS: Level.UNSUBSCRIBED}, [cell("rokt")], None, id="a no to a list that does not live there"),
+        pytest.param(SAID_NO, [cell()], Why.TOLD, id="known elsewhere only"),
+        pytest.param(SAID_NO_TO_ALL, [cell()], Why.TOLD, id="a no to everything"),
+        pytest.param(SAID_NO, [cell("rokt", container="lead-7")], Why.TOLD, id="a lead of theirs"),
+        pytest.param(SAID_NO, [cell("rokt", Status.UNSUBSCRIBED)], None, id="told already, or told us"),
+        pytest.param(
+            SAID_NO,
+            [cell("rokt", Status.UNSUBSCRIBED, seq=20), cell("rokt", container="lead-7", seq=10)],
+            None,
+            id="a lead from before",
+        ),
+        pytest.param(
+            SAID_NO,
+            [cell("rokt", Status.UNSUBSCRIBED, seq=20), cell("rokt", container="lead-7", seq=30)],
+            Why.REASSERTED,
+            id="a lead from after",
+        ),
+        pytest.param(
+            SAID_NO,
+            [cell("rokt", Status.UNSUBSCRIBED, seq=20), cell("rokt", Status.REMOVED, "lead-7", seq=30)],
+            None,
+            id="a lead that is gone",
+        ),
+        pytest.param(
+            SAID_NO,
+            [cell("rokt", Status.UNSUBSCRIBED, "lead-7", seq=20)],
+            Why.TOLD,
+            id="a no of one lead is not the account's",
+        ),
+    ],
+)
+def test_a_provider_without_lists_is_told_of_every_no_once(said, seen, why: Why | None):
+    found = list(suppress(person(*seen, said=said), ROKT, ANN, NOW))
+    assert [item.why for item in found if isinstance(item, Desired)] == ([why] if why else [])
+    assert all(isinstance(item, Desired) and item.change.container == "*" for item in found)
+
+
+@pytest.mark.parametrize(
+    ("said", "inferred", "mass", "explicit", "waits"),
+    [
+        pytest.param(SAID_NO, {NEWS}, {NEWS}, False, True, id="concluded from a mass"),
+        pytest.param(SAID_NO | SAID_NO_TO_ALL, {NEWS}, {NEWS}, True, False, id="one of two was said"),
+        pytest.param(SAID_NO, set(), set(), True, False, id="said"),
+    ],
+)
+def test_what_is_told_rests_on_the_best_that_is_known(said, inferred, mass, explicit: bool, waits: bool):
+    who = person(cell(), said=said, inferred_scopes=frozenset(inferred), mass_scopes=frozenset(mass))
+    (found,) = suppress(who, ROKT, ANN, NOW)
+    assert isinstance(found, Desired)
+    assert (found.explicit, found.mass) == (explicit, waits)
+
+
+# Which scope reaches a container
+
+
+@pytest.mark.parametrize(
+    ("said", "where", "container", "scope"),
+    [
+        pytest.param(SAID_NO, "rocs", "R1", NEWS, id="the list's own"),
+        pytest.param(SAID_NO, "rocs", "R2", None, id="another list"),
+        pytest.param(SAID_NO, "rocs", "*", None, id="not the whole account"),
+        pytest.param(SAID_NO, "rocs", "R9", None, id="not a list that is not ours"),
+        pytest.param(SAID_NO | SAID_NO_TO_ALL, "rocs", "R1", GLOBAL, id="everything comes first"),
+        pytest.param(SAID_NO_TO_ALL, "rocs", "*", GLOBAL, id="the whole account"),
+        pytest.param(SAID_NO_TO_ALL, "rocs", "R9", GLOBAL, id="a list that is not ours"),
+        pytest.param({NEWS: Level.SUBSCRIBED}, "rocs", "R1", None, id="nobody said no"),
+    ],
+)
+def test_which_no_reaches_a_container(said, where: str, container, scope):
+    assert suppressing(person(said=said), topology(), where, container) == scope
+
+
+def test_in_a_container_of_two_lists_a_no_to_one_of_them_counts():
+    topo = topology("rocs", lists=[mailing_list("x", rocs=("R1",))])
+    who = person(cell(), said={topo.lists["x"].scope: Level.UNSUBSCRIBED})
+    assert sent(who, topo) == [("rocs", "R1")]
+
+
+def test_only_the_accounts_that_are_configured_are_written_to():
+    who = person(cell(), cell("salesrocks"), said=SAID_NO)
+    assert sent(who, topology("salesrocks")) == [("salesrocks", "S1")]
+    assert sent(replace(who, cells=()), topology("salesrocks")) == []
+
+
+def test_a_settle_time_is_the_account_s_own():
+    slow = replace(account("rocs"), settle_s=600.0)
+    seen = cell(said_no_seq=5, status_seq=10, status_at=NOW - timedelta(seconds=SETTLE_S))
+    (found,) = suppress(person(seen, said=SAID_NO), topology("rocs", accounts=[slow]), ANN, NOW)
+    assert found == seen.status_at + timedelta(seconds=600)
