@@ -86,7 +86,8 @@ class Person:
     """Everybody who shares one suppression key; nearly always one identity.
 
     `operations` are the open ones. `refuted` counts writes that were accepted and read back otherwise since the last
-    one that held; `parked` holds the
+    one that held; `named` are the addresses under which
+    they said something about consent, seen anywhere or not; `parked` holds the
     fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no"
     rests on nothing better.
     """
@@ -98,12 +99,13 @@ class Person:
     fields: Mapping[Identity, Mapping[str, str]] = field(default_factory=dict)
     refuted: Mapping[tuple[Place, ChangeKind], int] = field(default_factory=dict)
     parked: Mapping[tuple[Place, ChangeKind], Mapping[str, str]] = field(default_factory=dict)
+    named: frozenset[Identity] = frozenset()
     mass_scopes: frozenset[Scope] = frozenset()
     inferred_scopes: frozenset[Scope] = frozenset()
 
     @property
     def identities(self) -> tuple[Identity, ...]:
-        known = {cell.identity for cell in self.cells} | set(self.fields)
+        known = {cell.identity for cell in self.cells} | set(self.fields) | self.named
         return tuple(sorted(known))
 
     def suppressed(self, scope: Scope) -> bool:

@@ -24,6 +24,7 @@ IN_MAX = 1000
 """Keys in one `IN`: SQLite takes 32,766 parameters, Postgres plans badly long before that."""
 
 _encode = msgspec.json.Encoder().encode
+_VERIFIED = str(Grade.VERIFIED)
 _COLUMNS = (
     "account", "container", "key", "person_key", "identity", "address", "remote_id", "status", "fields", "base", "raw", "digest",
     "seq", "observed_at", "status_seq", "status_at", "said_no_seq", "missing_seq", "missing_count", "unsubscribed_at", "route", "grade",
@@ -54,16 +55,21 @@ class Known(NamedTuple):
 
 @dataclass(slots=True)
 class Observed:
-    """What a batch of readings changed. `people` are those who must be planned again."""
+    """What a batch of readings changed.
+
+    `newcomers` were not known in this container and stand subscribed; `people` are all others of whom something changed.
+    """
 
     new: int = 0
     changed: int = 0
     people: set[SuppressionKey] = field(default_factory=set)
+    newcomers: set[SuppressionKey] = field(default_factory=set)
 
-    def add(self, other: Observed) -> None:
-        self.new += other.new
-        self.changed += other.changed
-        self.people |= other.people
+
+def holds_any(connection: Connection, account: str, container: ContainerId) -> bool:
+    """Whether anything is known of this container."""
+    query = sa.select(cell.c.key).where(cell.c.account == account, cell.c.container == container).limit(1)
+    return connection.scalar(query) is not None
 
 
 def known_cells(connection: Connection, account: str, container: ContainerId, keys: Sequence[str]) -> dict[str, Known]:
@@ -114,7 +120,8 @@ def observe(
             if before.identity is not None and before.identity != observation.identity:
                 outcome.people.add(suppression_key(Identity(before.identity)))
         if person_key is not None:
-            outcome.people.add(person_key)
+            plain = before is None and observation.status is Status.SUBSCRIBED
+            (outcome.newcomers if plain else outcome.people).add(person_key)
         if observation.counters is not None:
             samples.append(_sample(account, observation, at))
     insert_rows(connection, cell, _COLUMNS, list(fresh.values()))
@@ -131,9 +138,9 @@ def _new_row(
     seen = reading.observation
     said_no_seq = seq if seen.status in SUPPRESSED else 0
     return (
-        account, seen.container, seen.key, person_key, seen.identity, seen.address, seen.remote_id, seen.status.value,
+        account, seen.container, seen.key, person_key, seen.identity, seen.address, seen.remote_id, str.__str__(seen.status),
         _encode(seen.fields).decode() if seen.fields else "{}", None, seen.raw.decode("utf-8", "replace"), reading.digest,
-        seq, now, seq, now, said_no_seq, 0, 0, seen.unsubscribed_at, route, Grade.VERIFIED.value, None,
+        seq, now, seq, now, said_no_seq, 0, 0, seen.unsubscribed_at, route, _VERIFIED, None,
     )  # fmt: skip
 
 

@@ -227,15 +227,16 @@ def awaiting_read(
     ]
 
 
-def taken_away(connection: Connection, account: str, container: ContainerId) -> set[Identity]:
-    """Whom we took out of a container ourselves, or may have, and did not see gone yet."""
-    query = sa.select(op.c.identity).where(
+def taken_away(connection: Connection, account: str, container: ContainerId, since: int) -> int:
+    """How many we took out of a container ourselves, or may have, after the listing that began at `since`."""
+    query = sa.select(sa.func.count()).where(
         op.c.account == account,
         op.c.container == container,
         op.c.kind == ChangeKind.UNSUBSCRIBE.value,
-        op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
+        op.c.ended_seq > since,
+        op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value, OpState.VERIFIED.value]),
     )
-    return {Identity(value) for value in connection.scalars(query)}
+    return connection.scalar(query) or 0
 
 
 def retry_parked(connection: Connection, id: int, at: datetime) -> bool:

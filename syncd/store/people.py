@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +85,8 @@ def everybody_on_agenda(connection: Connection, due_at: datetime) -> None:
 def suppressed_among(connection: Connection, people: Iterable[SuppressionKey]) -> set[SuppressionKey]:
     """Those of whom any "no" is known."""
     found: set[SuppressionKey] = set()
+    if connection.scalar(sa.select(consent.c.person_key).limit(1)) is None:
+        return found
     for part in chunks(sorted(people), IN_MAX):
         query = sa.select(consent.c.person_key).where(consent.c.person_key.in_(part))
         found.update(SuppressionKey(key) for key in connection.scalars(query))
@@ -109,8 +112,8 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
         for row in connection.execute(sa.select(person).where(person.c.person_key.in_(part))):
             fields[row.person_key][Identity(row.identity)] = row.fields
     suppressed = [key for key in keys if states[key]]
-    flags = _scope_flags(connection, suppressed) if suppressed else {}
-    return [_person(key, cells[key], operations[key], states[key], fields[key], flags.get(key)) for key in keys]
+    said = _said(connection, suppressed) if suppressed else {}
+    return [_person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said())) for key in keys]
 
 
 _CELLS = sa.select(
@@ -151,7 +154,7 @@ def _person(
     rows: list[Any],
     states: dict[Scope, ConsentState],
     fields: dict[Identity, Mapping[str, str]],
-    flags: tuple[frozenset[Scope], frozenset[Scope]] | None,
+    said: _Said,
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
@@ -167,7 +170,6 @@ def _person(
         else:
             open_ones.append(_operation(row))
     cells.sort(key=lambda entry: (entry.account, entry.container, entry.key))
-    inferred, mass = flags or (frozenset(), frozenset())
     return Person(
         key=key,
         cells=cells,
@@ -176,8 +178,9 @@ def _person(
         fields=fields,
         refuted=refuted,
         parked=parked,
-        inferred_scopes=inferred,
-        mass_scopes=mass,
+        named=frozenset(said.identities),
+        inferred_scopes=frozenset(said.scopes - said.well_founded),
+        mass_scopes=frozenset(said.scopes - said.released),
     )
 
 
@@ -287,26 +290,31 @@ def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, Con
     }
 
 
-def _scope_flags(
-    connection: Connection, keys: Sequence[SuppressionKey]
-) -> dict[str, tuple[frozenset[Scope], frozenset[Scope]]]:
-    """Scopes whose "no" rests on nothing but inference, and those that only a mass flip, not yet released, stands
-    for.
-    """
-    said: defaultdict[str, defaultdict[Scope, list[tuple[bool, bool]]]] = defaultdict(lambda: defaultdict(list))
+@dataclass(slots=True)
+class _Said:
+    """What the consent events of one person say beyond the folded state."""
+
+    identities: set[Identity] = field(default_factory=set)
+    well_founded: set[Scope] = field(default_factory=set)
+    released: set[Scope] = field(default_factory=set)
+    scopes: set[Scope] = field(default_factory=set)
+
+
+def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _Said]:
+    """Under which addresses each said it, for which scopes more than inference stands, and more than an unreleased mass flip."""
+    found: defaultdict[str, _Said] = defaultdict(_Said)
+    names = ("person_key", "identity", "scope", "inferred", "mass")
     for part in chunks(keys, IN_MAX):
-        query = sa.select(
-            consent_event.c.person_key, consent_event.c.scope, consent_event.c.inferred, consent_event.c.mass
-        ).where(consent_event.c.person_key.in_(part))
-        for key, scope, inferred, mass in connection.execute(query):
-            said[key][Scope(scope)].append((inferred, mass))
-    return {
-        key: (
-            frozenset(scope for scope, events in scopes.items() if all(inferred for inferred, _ in events)),
-            frozenset(scope for scope, events in scopes.items() if all(mass for _, mass in events)),
-        )
-        for key, scopes in said.items()
-    }
+        query = sa.select(*(consent_event.c[name] for name in names)).where(consent_event.c.person_key.in_(part))
+        for key, identity, scope, inferred, mass in connection.execute(query):
+            said = found[key]
+            said.identities.add(Identity(identity))
+            said.scopes.add(Scope(scope))
+            if not inferred:
+                said.well_founded.add(Scope(scope))
+            if not mass:
+                said.released.add(Scope(scope))
+    return found
 
 
 def count_events(connection: Connection, source: str, container: str, since: datetime) -> int:

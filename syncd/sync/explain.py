@@ -138,7 +138,7 @@ def _where(container: str) -> str:
 def _seen(row: Shown) -> str:
     if row["status"] == Status.ABSENT:
         return f"{row['observed_at']}: asked about in {_where(row['container'])}, and not there."
-    how = {"delivery": "a notice that it sent", "told": "what it accepted from us"}.get(
+    how = {"delivery": "a notice that it sent", "answer": "what it accepted from us"}.get(
         row["route"], f"a {row['route']}"
     )
     gone = f", missing from the last {row['missing_count']} whole listings" if row["missing_count"] else ""

@@ -107,7 +107,7 @@ def _observe(connection: Connection, lane: Lane, context: Context, entry: Observ
     known = mirror.known_cells(connection, lane.name, entry.container, [entry.key])
     readings = [mirror.Reading(entry, digest_of(entry.raw))]
     seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route="delivery")
-    people.put_on_agenda(connection, seen.people, context.now())
+    people.put_on_agenda(connection, seen.people | seen.newcomers, context.now())
 
 
 def unsubscribe(context: Context, address: str, scope: Scope = GLOBAL, *, source: str, evidence: str) -> Identity:

@@ -71,7 +71,7 @@ def read_token(key: bytes, token: str) -> Ticket | None:
 
 
 def link(public_url: str, token: str) -> str:
-    """The address for the header `List-Unsubscribe`; it goes with `List-Unsubscribe-Post: List-Unsubscribe=One-Click`."""
+    """The address for `List-Unsubscribe`, which goes with `List-Unsubscribe-Post: List-Unsubscribe=One-Click`."""
     return f"{public_url.rstrip('/')}/unsubscribe/{token}"
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from syncd.domain.changes import Target
 from syncd.domain.errors import RefusedError
 from syncd.domain.identity import suppression_key
-from syncd.domain.records import ContainerId, Page, Record, Status
+from syncd.domain.records import ContainerId, Page, Record
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
 from syncd.reconcile.whole import Evidence, doubt
@@ -82,6 +82,31 @@ def _feed_is_enough(row: Any, lane: Lane, context: Context) -> bool:
 
 # Whole listings ------------------------------------------------------------------------------------------------------
 
+ROWS_A_COMMIT = 2000
+"""Records of so many rows, in whole pages, are written in one transaction: a commit waits for the disk, and the loop for both."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """A whole listing under way. `fresh`: pages other than last time; `pending`: pages read and not written down yet."""
+
+    container: ContainerId
+    began: int
+    known: dict[int, PageDigest]
+    untouched: bool
+    fresh: dict[int, PageDigest] = field(default_factory=dict)
+    pending: list[tuple[int, int, Page, bytes]] = field(default_factory=list)
+    listed: set[str] = field(default_factory=set)
+    number: int = 0
+    rows: int = 0
+    total: int | None = None
+    watermark: str | None = None
+    repeated: bool = False
+
+    @property
+    def pending_rows(self) -> int:
+        return sum(len(page.records) for _, _, page, _ in self.pending)
+
 
 async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled) -> None:
     """List everyone in one container. Records that have not changed are not even read."""
@@ -90,82 +115,101 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled) -> 
     container = ContainerId(row.container)
     began = context.sequence.take()
     with reading(context.engine) as connection:
-        known = containers.load_pages(connection, lane.name, container)
-    fresh: dict[int, PageDigest] = {}
-    evidence_rows, number, at = 0, 0, None
-    total: int | None = None
-    watermark: str | None = None
+        listing = Listing(
+            container,
+            began,
+            known=containers.load_pages(connection, lane.name, container),
+            untouched=not mirror.holds_any(connection, lane.name, container),
+        )
+    at: str | None = None
     before = b""
-    repeated = False
     while True:
         seq = context.sequence.take()
         page = await lane.carrier.carry(provider.snapshot(container, at))
         digest = digest_of(page.body)
         if page.records and digest == before:
-            repeated = True
+            listing.repeated = True
             break
-        before = digest
-        number += 1
-        pulled.pages += 1
-        evidence_rows += len(page.records)
-        total = page.total if page.total is not None else total
-        if number == 1:
-            # Whatever changes while the listing goes on is newer than its first page.
-            watermark = page.watermark
-        if number in known and known[number].digest == digest:
-            pulled.pages_same += 1
-        else:
-            with writing(context.engine) as connection:
-                clean = _observe(connection, lane, context, container, page, seq, "listing", pulled)
-            fresh[number] = PageDigest(digest if clean else b"", tuple(record.key for record in page.records))
-        context.progress(lane.name, row.name, evidence_rows, total)
-        at = page.next
+        before, at = digest, page.next
+        _turn(listing, page, digest, seq, pulled)
+        if listing.pending_rows >= ROWS_A_COMMIT:
+            _write_down(lane, context, listing, pulled)
+        context.progress(lane.name, row.name, listing.rows, listing.total)
         if at is None:
             break
-    pulled.rows += evidence_rows
+    _write_down(lane, context, listing, pulled)
+    pulled.rows += listing.rows
+    _conclude(lane, context, listing, row, pulled)
+
+
+def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled) -> None:
+    """Take one page in: only one that is other than last time needs to be worked on."""
+    listing.number += 1
+    listing.rows += len(page.records)
+    listing.total = page.total if page.total is not None else listing.total
+    if listing.number == 1:
+        # Whatever changes while the listing goes on is newer than its first page.
+        listing.watermark = page.watermark
+    pulled.pages += 1
+    before = listing.known.get(listing.number)
+    if before is not None and before.digest == digest:
+        pulled.pages_same += 1
+    else:
+        listing.pending.append((listing.number, seq, page, digest))
+
+
+def _write_down(lane: Lane, context: Context, listing: Listing, pulled: Pulled) -> None:
+    if not listing.pending:
+        return
+    with writing(context.engine) as connection:
+        for number, seq, page, digest in listing.pending:
+            keys = tuple(record.key for record in page.records)
+            # Of a container nobody knows anything of, only what this very listing showed can be known.
+            unknown = listing.untouched and listing.listed.isdisjoint(keys)
+            listing.listed.update(keys if listing.untouched else ())
+            clean = _observe(
+                connection, lane, context, listing.container, page, seq, "listing", pulled, unknown=unknown
+            )
+            listing.fresh[number] = PageDigest(digest if clean else b"", keys)
+    listing.pending.clear()
+
+
+def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: Pulled) -> None:
+    """Take a listing as whole, or say why not and infer nothing from it."""
+    now, container = context.now(), listing.container
     with writing(context.engine) as connection:
         evidence = Evidence(
-            expected=row.rows - len(outbox.taken_away(connection, lane.name, container)),
-            rows=evidence_rows,
-            total=total,
-            repeated=repeated,
+            expected=row.rows - _taken_away(connection, lane, row),
+            rows=listing.rows,
+            total=listing.total,
+            repeated=listing.repeated,
             allowed=row.rows_allowed,
         )
-        _conclude(connection, lane, context, container, evidence, fresh, number, began, max(watermark or "", row.watermark or "") or None, pulled)  # fmt: skip
+        reason = doubt(evidence, context.policy.limits)
+        if reason is not None:
+            pulled.doubts.append(f"{container}: {reason}")
+            containers.update_container(connection, lane.name, container, doubt=reason, read_at=now)
+            plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
+            return
+        past_end = [number for number in listing.known if number > listing.number]
+        old = containers.load_page_keys(connection, lane.name, container, [*listing.fresh, *past_end])
+        listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
+        gone = {key for keys in old.values() for key in keys} - listed
+        containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
+        missing = mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
+        people.put_on_agenda(connection, missing, now)
+        containers.update_container(
+            connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=listing.began,
+            rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
+        )  # fmt: skip
+        plans.drop_absence(connection, lane.name, container)
 
 
-def _conclude(
-    connection: Connection,
-    lane: Lane,
-    context: Context,
-    container: ContainerId,
-    evidence: Evidence,
-    fresh: dict[int, PageDigest],
-    last: int,
-    began: int,
-    watermark: str | None,
-    pulled: Pulled,
-) -> None:
-    """Take a listing as whole, or say why not and infer nothing from it."""
-    now = context.now()
-    reason = doubt(evidence, context.policy.limits)
-    if reason is not None:
-        pulled.doubts.append(f"{container}: {reason}")
-        containers.update_container(connection, lane.name, container, doubt=reason, read_at=now)
-        plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
-        return
-    past_end = [n for n in containers.load_pages(connection, lane.name, container) if n > last]
-    old = containers.load_page_keys(connection, lane.name, container, [*fresh, *past_end])
-    now_listed = {key for page in fresh.values() for key in page.keys}
-    gone = {key for keys in old.values() for key in keys} - now_listed
-    containers.save_pages(connection, lane.name, container, fresh, last)
-    missing = mirror.mark_missing(connection, lane.name, container, gone, seq=began)
-    people.put_on_agenda(connection, missing, now)
-    containers.update_container(
-        connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=began, rows=evidence.rows,
-        rows_allowed=None, watermark=watermark,
-    )  # fmt: skip
-    plans.drop_absence(connection, lane.name, container)
+def _taken_away(connection: Connection, lane: Lane, row: Any) -> int:
+    """How many fewer to expect because of us, where a "no" is written by taking the record away."""
+    if not lane.capabilities.facts.unsubscribe_removes:
+        return 0
+    return outbox.taken_away(connection, lane.name, ContainerId(row.container), row.whole_seq)
 
 
 def _observe(
@@ -177,10 +221,15 @@ def _observe(
     seq: int,
     route: str,
     pulled: Pulled,
+    *,
+    unknown: bool = False,
 ) -> bool:
-    """Write the changed records of a page down. False if one of them had to be left for the next time."""
+    """Write the changed records of a page down. False if one of them had to be left for the next time.
+
+    `unknown`: it is certain that nothing is known of any of them.
+    """
     digests = {record.key: digest_of(record.raw) for record in page.records}
-    known = mirror.known_cells(connection, lane.name, container, list(digests))
+    known = {} if unknown else mirror.known_cells(connection, lane.name, container, list(digests))
     changed = [r for r in page.records if r.key not in known or known[r.key].digest != digests[r.key]]
     same = [key for key in digests if key in known and known[key].digest == digests[key]]
     mirror.reappeared(connection, lane.name, container, [key for key in same if known[key].missing_seq])
@@ -193,7 +242,7 @@ def _observe(
         seen = mirror.observe(connection, lane.name, admissible, known, seq=seq, at=context.now(), route=route)
         pulled.new += seen.new
         pulled.changed += seen.changed
-        _put_on_agenda(connection, context, lane, container, admissible, seen)
+        _put_on_agenda(connection, context, seen)
     return len(admissible) == len(readings)
 
 
@@ -203,32 +252,12 @@ def _read(lane: Lane, container: ContainerId, records: list[Record], digests: di
     return [mirror.Reading(provider.read(container, record), digests[record.key]) for record in records]
 
 
-def _put_on_agenda(
-    connection: Connection,
-    context: Context,
-    lane: Lane,
-    container: ContainerId,
-    readings: list[mirror.Reading],
-    seen: mirror.Observed,
-) -> None:
-    """Plan those for whom something may follow.
-
-    In a container that concerns no other account, that is only who is suppressed, or stands other than subscribed.
-    """
-    concerned = seen.people
-    if _solitary(context, lane, container):
-        plain = {
-            suppression_key(r.observation.identity)
-            for r in readings
-            if r.observation.identity is not None and r.observation.status is Status.SUBSCRIBED
-        }
-        concerned = (seen.people - plain) | people.suppressed_among(connection, plain & seen.people)
-    people.put_on_agenda(connection, concerned, context.now())
-
-
-def _solitary(context: Context, lane: Lane, container: ContainerId) -> bool:
-    """Whether nothing seen here can concern another account: there is none."""
-    return len(context.lanes) == 1
+def _put_on_agenda(connection: Connection, context: Context, seen: mirror.Observed) -> None:
+    """Plan those for whom something may follow. With one account only, that is of the newcomers nobody but who said no."""
+    newcomers = seen.newcomers
+    if len(context.lanes) == 1:
+        newcomers = people.suppressed_among(connection, newcomers)
+    people.put_on_agenda(connection, seen.people | newcomers, context.now())
 
 
 # Feeds ---------------------------------------------------------------------------------------------------------------
@@ -319,7 +348,6 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             pulled.new += seen.new
             lost = sorted(set(target.keys) - set(keys))
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
-            people.put_on_agenda(connection, seen.people, now)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
     return found is not None
 

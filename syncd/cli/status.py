@@ -1,0 +1,82 @@
+"""How everything stands, in one look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from syncd.cli.command import command
+from syncd.cli.exits import Exit
+from syncd.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from syncd.app import App
+
+CODES = {
+    "converged": Exit.DONE,
+    "overdue": Exit.OVERDUE,
+    "unreachable": Exit.UNREACHABLE,
+    "waits": Exit.WAITS,
+    "pending": Exit.PENDING,
+}
+
+COLUMNS = ("name", "provider", "state", "last_good_read", "outbox", "parked", "held")
+
+OPEN = ("due", "look_ups", "deliveries", "claims", "reachable", "overdue")
+
+
+def declare(app: typer.Typer) -> None:
+    command(app, "status")(status)
+
+
+def status(call: Invocation) -> int:
+    """Say how each account stands, what is open, and whether everything is in agreement."""
+    call.log(level="WARNING", as_json=False)
+
+    def looking(app: App) -> int:
+        from syncd.sync.standing import standing
+
+        intervals = {name: call.settings.schedule_of(name).interval for name in call.settings.accounts}
+        verdict, shown = standing(app.context, intervals)
+        if call.json:
+            call.show(shown)
+        else:
+            _show(call, shown)
+        return CODES[verdict.condition]
+
+    return call.with_app(looking)
+
+
+def _show(call: Invocation, shown: dict[str, Any]) -> None:
+    call.table(COLUMNS, [[account[column] for column in COLUMNS] for account in shown["accounts"]])
+    for account in shown["accounts"]:
+        if account["reason"]:
+            hint = f" ({account['hint']})" if account["hint"] else ""
+            call.write(f"{account['name']}: {account['reason']}{hint}")
+        elif account["stale"]:
+            call.write(f"{account['name']}: no good read within three intervals (syncd sync {account['name']})")
+    grades = ", ".join(f"{number} {grade}" for grade, number in shown["grades"].items())
+    call.write(f"records: {grades}")
+    open_work = ", ".join(f"{shown[name]} {name.replace('_', '-')}" for name in OPEN if shown[name])
+    call.write(f"open: {open_work or 'nothing else'}")
+    call.write(f"daemon: {shown['daemon'] or 'none runs'}; schema {shown['schema']}")
+    call.write(
+        "converged" if shown["converged"] else f"not converged: {shown['condition']}, distance {shown['distance']}"
+    )
+    call.say(f"next: {_next(shown)}")
+
+
+def _next(shown: dict[str, Any]) -> str:
+    match shown["condition"]:
+        case "converged":
+            return "nothing to do"
+        case "overdue":
+            return "syncd inspect outbox"
+        case "unreachable":
+            names = [a["name"] for a in shown["accounts"] if a["state"] in {"failing", "quarantined"}]
+            return f"syncd account check {names[0]}"
+        case "waits":
+            return "syncd plan"
+        case _:
+            return "syncd sync, unless the daemon runs"
