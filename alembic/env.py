@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from alembic import context
 from sqlmodel import SQLModel
 
 import syncd.store.tables  # noqa: F401 (fills the metadata)
-from alembic import context
 from syncd.store.session import open_engine
 
 

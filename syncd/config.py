@@ -346,7 +346,9 @@ class _Reading:
                     )
                     continue
                 homes[key] = self._ids(value, f"{where}.{key}")
-                for remote in set(homes[key]) - {"*"}:  # everything at an account without lists may feed several of ours
+                for remote in set(homes[key]) - {
+                    "*"
+                }:  # everything at an account without lists may feed several of ours
                     if (other := taken.setdefault((key, remote), name)) != name:
                         self._problem(f"{where}.{key}", f"`{remote}` is already lists.{other}", "one list of ours each")
             if not table.keys() - set(LIST_KEYS):

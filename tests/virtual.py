@@ -1,4 +1,7 @@
-"""A loop whose clock is a number: it jumps to the next timer instead of waiting, so days pass in seconds and every run is the same."""
+"""A loop whose clock is a number:
+
+it jumps to the next timer instead of waiting, so days pass in seconds and every run is the same.
+"""
 
 from __future__ import annotations
 

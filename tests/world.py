@@ -1,4 +1,7 @@
-"""The whole system in one process: four emulators, the real carriers over an in-process transport, the real store, a virtual clock."""
+"""The whole system in one process:
+
+four emulators, the real carriers over an in-process transport, the real store, a virtual clock.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,10 @@ class Mortal(httpx.AsyncBaseTransport):
 
 
 class World:
-    """Four providers and one syncd. `act…` methods are what people do at the providers; `round` is one round of ours."""
+    """Four providers and one syncd.
+
+    `act…` methods are what people do at the providers; `round` is one round of ours.
+    """
 
     def __init__(
         self,
@@ -175,16 +181,15 @@ class World:
         return app
 
     def killed_round(self, accounts: Iterable[str], *, request: int, after_effect: bool) -> bool:
-        """A round whose process is killed at its n-th request, before or after the provider did as asked; then a new process starts.
+        """A round whose process is killed at its n-th request, before or after the provider did as asked; then a new
+        process starts.
 
         What survives is what was committed at that moment. False if the round ended before.
         """
         self.transport.kill_at(request, after_effect=after_effect, snapshot=self._snapshot)
         self.deliver()
-        try:
+        with contextlib.suppress(BaseExceptionGroup):
             run(self.loop, run_round(self.app.context, list(accounts)))
-        except BaseExceptionGroup:
-            pass
         killed = self.transport.killed
         self.transport.live_on()
         run(self.loop, self.app.aclose())
@@ -194,7 +199,10 @@ class World:
         return killed
 
     def _snapshot(self) -> None:
-        """What a power cut would leave of an SQLite mirror: transactions never span a request, so all of it is committed."""
+        """What a power cut would leave of an SQLite mirror:
+
+        transactions never span a request, so all of it is committed.
+        """
         self._survivor = self._folder / f"survivor-{next(self._ids)}.db"
         with sqlite3.connect(self.url.removeprefix("sqlite:///")) as old, sqlite3.connect(self._survivor) as new:
             old.backup(new)

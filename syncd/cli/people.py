@@ -58,7 +58,7 @@ def unsubscribe(
         str | None, typer.Option("--list", metavar="NAME", help="From this list; else from all.")
     ] = None,
     evidence: Annotated[str, typer.Option(metavar="TEXT", help="How the person said so.")] = "syncd unsubscribe",
-    push: Annotated[bool, typer.Option(" /--no-push", help="Only write it down; the next round sends it.")] = True,
+    no_push: Annotated[bool, typer.Option("--no-push", help="Only write it down; the next round sends it.")] = False,
 ) -> int:
     """Take down a person's "no" and send it everywhere. It is kept whatever happens next."""
     scope = _scope(call.settings, list_name)
@@ -71,7 +71,7 @@ def unsubscribe(
         from syncd.sync.ingest import unsubscribe as record
 
         identity = record(app.context, email, scope, source="operator", evidence=evidence)
-        taken = push and app.take()
+        taken = not no_push and app.take()
         outcome = {**await _sent(app), **open_work(app)} if taken else None
         with reading(app.engine) as connection:
             daemon = None if taken else journal.holding(connection, app.outside.now())

@@ -12,6 +12,9 @@ from syncd.reconcile.fields import differing
 from syncd.reconcile.person import Account, Cell, Person, Topology, stands
 from syncd.reconcile.suppress import suppressing
 
+NOT_THERE = frozenset({Status.REMOVED, Status.ABSENT})
+"""What a place without the person leaves behind; it keeps nobody from writing to a record that is there by now."""
+
 
 def correct(person: Person, topology: Topology, identity: Identity, fields: Mapping[str, str]) -> Iterator[Desired]:
     """Only fields that differ are written, only in containers of ours, and nothing of somebody who said no there."""
@@ -20,7 +23,7 @@ def correct(person: Person, topology: Topology, identity: Identity, fields: Mapp
             continue
         cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
         for container in sorted({cell.container for cell in cells if cell.fields}):
-            here = [cell for cell in cells if cell.container == container and cell.status is not Status.REMOVED]
+            here = [cell for cell in cells if cell.container == container and cell.status not in NOT_THERE]
             if not _writable(person, topology, account, container, cells, here):
                 continue
             differs: dict[str, str] = {}

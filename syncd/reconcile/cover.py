@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 A = TypeVar("A")
 L = TypeVar("L")
 
 
-def cover(members: Mapping[A, Set[L]]) -> list[A]:
+def cover(members: Mapping[A, AbstractSet[L]]) -> list[A]:
     """Greedy set cover: within a factor of ln(lists) of the least, and the same for the same input.
 
     `members` maps an address to the lists it is on.

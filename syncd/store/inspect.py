@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, Status
 from syncd.reconcile.guard import Hold
 from syncd.reconcile.person import OPEN, OpState
+from syncd.store import journal
+from syncd.store.session import current, describe, known_head, open_engine, reading, revisions
 from syncd.store.tables import (
     AgendaRow,
     CellRow,
@@ -364,6 +367,33 @@ def _decided_about() -> sa.ColumnElement[bool]:
         item.c.kind == ChangeKind.UNSUBSCRIBE.value,
     )
     return sa.or_(accepted, kept)
+
+
+# The schema ----------------------------------------------------------------------------------------------------------
+
+
+def schema(url: str, now: datetime | None = None) -> Shown:
+    """At which revision a mirror is, against what this program needs. Makes no file where there is none.
+
+    With `now`: also who works on it.
+    """
+    parsed = sa.make_url(url)
+    found: Shown = {"mirror": describe(url), "revision": None, "needed": known_head(), "state": "empty", "holder": None}
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        return found
+    engine = open_engine(url)
+    try:
+        found["revision"] = current(engine)
+        if found["revision"] == found["needed"]:
+            found["state"] = "current"
+        elif found["revision"] is not None:
+            found["state"] = "behind" if found["revision"] in revisions() else "newer"
+        if now is not None and found["revision"] is not None:
+            with reading(engine) as connection:
+                found["holder"] = journal.holding(connection, now)
+    finally:
+        engine.dispose()
+    return found
 
 
 # Parked things -------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, ur
                     reason=wish.reason,
                     urgent=urgent,
                     wanted_at=at,
-                )  # fmt: skip
+                )
             )
             new += 1
         elif values:

@@ -27,7 +27,7 @@ NOT_SENT_TO = ("failing", "quarantined", "paused")
 
 @dataclass(frozen=True, slots=True)
 class Meters:
-    """`last_success`: when the latest run of each account ended that succeeded. The others: since when the oldest waits."""
+    """`last_success`: when the latest run of each account ended that succeeded. Else: since when the oldest waits."""
 
     last_success: dict[str, datetime]
     inbox_since: datetime | None

@@ -25,11 +25,7 @@ IN_MAX = 1000
 
 _encode = msgspec.json.Encoder().encode
 _VERIFIED = str(Grade.VERIFIED)
-_COLUMNS = (
-    "account", "container", "key", "person_key", "identity", "address", "remote_id", "status", "fields", "base", "raw", "digest",
-    "seq", "observed_at", "status_seq", "status_at", "said_no_seq", "missing_seq", "missing_count", "unsubscribed_at", "route", "grade",
-    "receipt",
-)  # fmt: skip
+_COLUMNS = tuple(column.name for column in cell.columns)
 
 
 class Reading(NamedTuple):
@@ -57,7 +53,8 @@ class Known(NamedTuple):
 class Observed:
     """What a batch of readings changed.
 
-    `newcomers` were not known in this container and stand subscribed; `people` are all others of whom something changed.
+    `newcomers` were not known in this container and stand subscribed; `people` are all others of whom something
+    changed.
     """
 
     new: int = 0
@@ -136,11 +133,11 @@ def _new_row(
     account: str, reading: Reading, person_key: str | None, seq: int, now: datetime | str, route: str
 ) -> tuple[Any, ...]:
     seen = reading.observation
-    said_no_seq = seq if seen.status in SUPPRESSED else 0
-    return (
-        account, seen.container, seen.key, person_key, seen.identity, seen.address, seen.remote_id, str.__str__(seen.status),
-        _encode(seen.fields).decode() if seen.fields else "{}", None, seen.raw.decode("utf-8", "replace"), reading.digest,
-        seq, now, seq, now, said_no_seq, 0, 0, seen.unsubscribed_at, route, _VERIFIED, None,
+    fields = _encode(seen.fields).decode() if seen.fields else "{}"
+    return (  # in the order of the table's columns
+        account, seen.container, seen.key, person_key, seen.identity, seen.address, seen.remote_id,
+        str.__str__(seen.status), fields, None, seen.raw.decode("utf-8", "replace"), reading.digest,
+        seq, now, seq, now, seq if seen.status in SUPPRESSED else 0, 0, 0, seen.unsubscribed_at, route, _VERIFIED, None,
     )  # fmt: skip
 
 
@@ -216,7 +213,7 @@ def record_absence(
             missing_count=0,
             route="lookup",
             grade=Grade.VERIFIED.value,
-        )  # fmt: skip
+        )
     )
     if result.rowcount:
         return key
@@ -224,12 +221,8 @@ def record_absence(
         cell.update().where(*place, cell.c.seq <= seq).values(seq=seq, observed_at=at, missing_seq=0, missing_count=0)
     )
     if not known.rowcount and connection.scalar(sa.select(sa.func.count()).where(*place)) == 0:
-        row = (
-            account, container, str(identity), key, identity, address, None, Status.ABSENT.value, "{}", None, "", b"",
-            seq, native_time(connection, at), seq, native_time(connection, at), 0, 0, 0, None, "lookup",
-            Grade.VERIFIED.value, None,
-        )  # fmt: skip
-        insert_rows(connection, cell, _COLUMNS, [row])
+        absent = {"address": address, "status": Status.ABSENT.value, "route": "lookup", "grade": Grade.VERIFIED.value}
+        connection.execute(cell.insert().values(_unread(account, container, identity, seq, at) | absent))
     return key
 
 
@@ -291,7 +284,7 @@ def remove(connection: Connection, account: str, container: str, identity: Ident
             missing_seq=0,
             missing_count=0,
             grade=Grade.VERIFIED.value,
-        )  # fmt: skip
+        )
     )
 
 
@@ -314,7 +307,7 @@ def remove_records(
                 missing_count=0,
                 route="lookup",
                 grade=Grade.VERIFIED.value,
-            )  # fmt: skip
+            )
         )
 
 
@@ -350,12 +343,29 @@ def write_told(
     }  # fmt: skip
     if connection.execute(cell.update().where(*place).values(values)).rowcount:
         return
-    row = (
-        account, container, str(identity), suppression_key(identity), identity, str(identity), None,
-        Status.UNSUBSCRIBED.value, "{}", None, "", b"", seq, native_time(connection, at), seq, native_time(connection, at),
-        seq, 0, 0, None, "answer", Grade.ACCEPTED.value, receipt,
-    )  # fmt: skip
-    insert_rows(connection, cell, _COLUMNS, [row])
+    connection.execute(cell.insert().values(_unread(account, container, identity, seq, at) | values))
+
+
+def _unread(account: str, container: str, identity: Identity, seq: int, at: datetime) -> dict[str, Any]:
+    """The row of somebody of whom no record was ever read here."""
+    return {
+        "account": account,
+        "container": container,
+        "key": identity,
+        "person_key": suppression_key(identity),
+        "identity": identity,
+        "address": identity,
+        "fields": "{}",
+        "raw": "",
+        "digest": b"",
+        "seq": seq,
+        "observed_at": at,
+        "status_seq": seq,
+        "status_at": at,
+        "said_no_seq": 0,
+        "missing_seq": 0,
+        "missing_count": 0,
+    }
 
 
 def _sample(account: str, seen: Observation, at: datetime) -> dict[str, Any]:

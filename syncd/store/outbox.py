@@ -85,7 +85,7 @@ def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: date
                 began_seq=0,
                 ended_seq=0,
                 reason="",
-            )  # fmt: skip
+            )
         )
         new += 1
     return new

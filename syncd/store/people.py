@@ -116,16 +116,22 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     return [_person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said())) for key in keys]
 
 
-_CELLS = sa.select(
-    *(
-        c
-        for c in cell.c
-        if c.name not in {"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "grade", "receipt"}
-    )
+_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "grade", "receipt"})
+_CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD))
+_OPERATION = (
+    "id",
+    "person_key",
+    "account",
+    "container",
+    "identity",
+    "kind",
+    "state",
+    "fields",
+    "ended_seq",
+    "ended_at",
 )
-_OPERATIONS = sa.select(
-    op.c.id, op.c.person_key, op.c.account, op.c.container, op.c.identity, op.c.kind, op.c.state, op.c.fields, op.c.ended_seq, op.c.ended_at
-).where(op.c.state.in_([*(state.value for state in OPEN), "refuted", "parked", "verified"]))  # fmt: skip
+_TELLING = [*(state.value for state in OPEN), OpState.REFUTED.value, OpState.PARKED.value, OpState.VERIFIED.value]
+_OPERATIONS = sa.select(*(op.c[name] for name in _OPERATION)).where(op.c.state.in_(_TELLING))  # fmt: skip
 
 
 def _cell(row: Any) -> Cell:
@@ -268,7 +274,7 @@ def record_consent(connection: Connection, events: Sequence[ConsentEvent]) -> li
                 evidence=event.evidence,
                 inferred=event.inferred,
                 mass=event.mass,
-            )  # fmt: skip
+            )
         )
         values = {
             "epoch": joined.epoch, "level": int(joined.level), "seq": joined.seq, "since": event.at, "source": event.source,
@@ -301,7 +307,9 @@ class _Said:
 
 
 def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _Said]:
-    """Under which addresses each said it, for which scopes more than inference stands, and more than an unreleased mass flip."""
+    """Under which addresses each said it, for which scopes more than inference stands, and more than an unreleased
+    mass flip.
+    """
     found: defaultdict[str, _Said] = defaultdict(_Said)
     names = ("person_key", "identity", "scope", "inferred", "mass")
     for part in chunks(keys, IN_MAX):

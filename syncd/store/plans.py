@@ -77,7 +77,7 @@ def replace_items(
                 why=wish.why.value,
                 state="held",
                 created_at=at,
-            )  # fmt: skip
+            )
         )
         touched.add((*at_item[:3], entry.hold.value))
     for at_item, row in known.items():
@@ -149,7 +149,7 @@ def load_items(connection: Connection, row: Any, limit: int) -> list[sa.Row[Any]
             item.c.kind == row.kind,
             item.c.hold == row.hold,
             item.c.state == "held",
-        )  # fmt: skip
+        )
         .order_by(item.c.identity)
         .limit(limit)
     )
@@ -238,7 +238,7 @@ def record_claim(
             status_seq=status_seq,
             seen_at=at,
             state="open",
-        )  # fmt: skip
+        )
     )
     return True
 

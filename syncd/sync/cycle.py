@@ -96,7 +96,7 @@ async def run_round(
     """
     chosen = list(accounts) or list(context.lanes)
     done = Round()
-    run_ids = _open_runs(context, chosen, done) if pull_first else {}
+    run_ids = _open_runs(context, chosen) if pull_first else {}
     if pull_first:
         await _everywhere(context, chosen, done, lambda lane: _pull(lane, context, done, full=full))
     settled = False
@@ -221,7 +221,9 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
 
 
 def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
-    """End the first contact with accounts that were read whole, where everybody was asked about and nothing waits for a person."""
+    """End the first contact with accounts that were read whole, where everybody was asked about and nothing waits for
+    a person.
+    """
     with reading(context.engine) as connection:
         read = {row.name for row in journal.load_accounts(connection) if row.last_good_read and not row.joined}
         new = [name for name in chosen if name in read and done.worked(name)]
@@ -249,7 +251,7 @@ def _read_whole(lane: Lane, topology: Topology) -> bool:
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 
-def _open_runs(context: Context, names: Sequence[str], done: Round) -> dict[str, str]:
+def _open_runs(context: Context, names: Sequence[str]) -> dict[str, str]:
     run_ids = {name: context.new_id() for name in names}
     with writing(context.engine) as connection:
         for name, run_id in run_ids.items():

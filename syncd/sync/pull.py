@@ -83,12 +83,18 @@ def _feed_is_enough(row: Any, lane: Lane, context: Context) -> bool:
 # Whole listings ------------------------------------------------------------------------------------------------------
 
 ROWS_A_COMMIT = 2000
-"""Records of so many rows, in whole pages, are written in one transaction: a commit waits for the disk, and the loop for both."""
+"""Records of so many rows, in whole pages, are written in one transaction:
+
+a commit waits for the disk, and the loop for both.
+"""
 
 
 @dataclass(slots=True)
 class Listing:
-    """A whole listing under way. `fresh`: pages other than last time; `pending`: pages read and not written down yet."""
+    """A whole listing under way.
+
+    `fresh`: pages other than last time; `pending`: pages read and not written down yet.
+    """
 
     container: ContainerId
     began: int
@@ -253,7 +259,10 @@ def _read(lane: Lane, container: ContainerId, records: list[Record], digests: di
 
 
 def _put_on_agenda(connection: Connection, context: Context, seen: mirror.Observed) -> None:
-    """Plan those for whom something may follow. With one account only, that is of the newcomers nobody but who said no."""
+    """Plan those for whom something may follow.
+
+    With one account only, that is of the newcomers nobody but who said no.
+    """
     newcomers = seen.newcomers
     if len(context.lanes) == 1:
         newcomers = people.suppressed_among(connection, newcomers)

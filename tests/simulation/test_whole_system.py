@@ -1,7 +1,10 @@
-"""Nobody who said no is subscribed, added or moved by us: the whole system, four emulators, faults, kills, a virtual clock.
+"""Nobody who said no is subscribed, added or moved by us: the whole system, four emulators, faults, kills, a virtual
+clock.
 
-What is simulated is the program itself: real rounds, real carriers, the real store. People act at random at all four providers, a foreign program
-re-imports people who left, answers are lost, pages are stale, clocks are skewed, the process is killed at any request and started again on
+What is simulated is the program itself: real rounds, real carriers, the real store. People act at random at all four
+providers, a foreign program
+re-imports people who left, answers are lost, pages are stale, clocks are skewed, the process is killed at any request
+and started again on
 what was committed. The providers' own call logs are the witness.
 """
 
@@ -60,7 +63,9 @@ def test_nobody_who_said_no_is_added_by_us_postgres(
 
 
 class Simulation:
-    """One seeded history. `said_no` holds the last word of each person who said no and never took it back at the provider they said it to."""
+    """One seeded history. `said_no` holds the last word of each person who said no and never took it back at the
+    provider they said it to.
+    """
 
     def __init__(self, url: str, seed: int, folder: Path, *, kills: bool) -> None:
         quiet()
@@ -221,11 +226,14 @@ class Simulation:
                     assert identity_of(email) not in suppressed, f"{email} was added by {call.method} {call.path}"
 
     def _calm_down(self) -> None:
-        """Finally: once nothing goes wrong any more, a few rounds bring everybody to agree, and another one writes nothing."""
+        """Finally: once nothing goes wrong any more, a few rounds bring everybody to agree, and another one writes
+        nothing.
+        """
         for emulator in self.world.emulators.values():
             emulator.fault_rate = 0.0
             emulator.faults.clear()
-            setattr(emulator, "stale_for_s", 0.0)
+        for replica in (self.world.rocs, self.world.sales, self.world.mail):
+            replica.stale_for_s = 0.0
         self.world.wait(2 * 86_400)  # look-ups and whole listings are due, every pause is over
         for _ in range(4):
             self.world.round(full=True)

@@ -1,0 +1,182 @@
+"""Correlated random states: what everybody agreed on about one person, moved twice, with work under way.
+
+Independent random cells hardly ever tell a story. These begin from one state in which all places agree, move it once
+to what was last compared and once more to what is seen now, and put operations, consent and refusals on top that
+speak of the same places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import strategies as st
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
+from syncd.domain.identity import Identity
+from syncd.domain.records import SUPPRESSED, ContainerId, Status
+from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Topology
+from tests.reconcile.factories import (
+    ANN,
+    ANN_TAGGED,
+    FACTS,
+    KEY,
+    LONG_AGO,
+    NEWS,
+    NOW,
+    OFFERS,
+    account,
+    mailing_list,
+    topology,
+)
+
+SPELLINGS = (ANN, ANN_TAGGED, Identity("a.nn@example.org"))
+PLACES = (
+    ("rocs", "*"),
+    ("rocs", "R1"),
+    ("rocs", "R2"),
+    ("rocs", "R9"),  # a list that is not ours
+    ("rokt", "*"),
+    ("rokt", "lead-7"),
+    ("salesrocks", "S1"),
+    ("rocketresponder", "L1"),
+    ("rocketresponder", "L2"),
+)
+AGREED_SEQ, BASE_SEQ, SEEN_SEQ = 10, 20, 30
+"""When everybody agreed, when it was last compared, and what was read since."""
+
+VALUES = st.sampled_from(["Ann", "Anna Maria", "Maria Berg", "+4670", "SE"])
+FIELDS = st.dictionaries(st.sampled_from(["first_name", "last_name", "phone", "country"]), VALUES, max_size=3)
+SCOPES = (GLOBAL, NEWS, OFFERS, Scope("rocs/R9"))
+STATES = st.builds(ConsentState, st.integers(0, 2), st.sampled_from(Level), st.sampled_from([0, 5, 15, 25, 35]))
+CONSENT = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({}, optional=dict.fromkeys(SCOPES, STATES)),
+)
+
+
+def shown(where: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """What of these fields an account can show."""
+    return {name: value for name, value in fields.items() if name in FACTS[where].fields or where == "rokt"}
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    spread = st.sampled_from([True, True, True, False])
+    accounts = [
+        account(name, spread=draw(spread), joined=draw(spread), **more)
+        for name, more in (
+            ("rocs", {}),
+            ("rokt", {}),
+            ("salesrocks", {"absence_is_unsubscribe": draw(st.booleans())}),
+            ("rocketresponder", {}),
+        )
+    ]
+    merged = draw(st.sampled_from([False, False, True]))
+    lists = [
+        mailing_list("news", spread=draw(spread)),
+        mailing_list("offers", scope="news" if merged else "offers", spread=draw(spread)),
+    ]
+    whole = {("rocs", "R1"): 1, ("rocs", "R2"): 1, ("salesrocks", "S1"): 1}
+    kept = draw(st.sets(st.sampled_from(sorted(whole)), min_size=1))
+    seq = draw(st.sampled_from([1, SEEN_SEQ + 1]))
+    return topology(accounts=accounts, lists=lists, whole=dict.fromkeys(kept, seq))
+
+
+def _moved(draw: st.DrawFn, cell: Cell, seq: int) -> Cell:
+    """One step of somebody's doing at one place; mostly nothing happens."""
+    match draw(st.sampled_from(["nothing", "nothing", "nothing", "status", "status", "field", "spelling", "missing"])):
+        case "status":
+            status = draw(st.sampled_from(Status))
+            if status is cell.status:
+                return replace(cell, seq=seq)
+            since = draw(st.sampled_from([LONG_AGO, NOW - timedelta(seconds=5)]))
+            said_no = seq if status in SUPPRESSED else cell.said_no_seq
+            return replace(cell, status=status, seq=seq, status_seq=seq, status_at=since, said_no_seq=said_no)
+        case "field":
+            return replace(cell, seq=seq, fields=dict(cell.fields) | shown(cell.account, draw(FIELDS)))
+        case "spelling":
+            return replace(
+                cell, seq=seq, address=draw(st.sampled_from([str(cell.identity), str(cell.identity).upper()]))
+            )
+        case "missing":
+            return replace(cell, missing_seq=seq, missing_count=cell.missing_count + 1)
+        case _:
+            return replace(cell, seq=seq) if draw(st.booleans()) else cell
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> list[Cell]:
+    spellings = draw(st.sampled_from([SPELLINGS[:1], SPELLINGS[:1], SPELLINGS[:2], SPELLINGS]))
+    agreed = draw(st.sampled_from([Status.SUBSCRIBED] * 4 + [Status.UNSUBSCRIBED, Status.PENDING]))
+    values = draw(FIELDS)
+    found = []
+    for identity in spellings:
+        for where, container in draw(st.lists(st.sampled_from(PLACES), unique=True, max_size=len(PLACES))):
+            twice = FACTS[where].keeps_duplicates and draw(st.integers(0, 5)) == 0
+            for number in range(1 + twice):
+                cell = Cell(
+                    account=where,
+                    container=ContainerId(container),
+                    key=str(identity) if where in {"rokt", "rocketresponder"} else f"{container}-{identity}-{number}",
+                    identity=identity,
+                    address=str(identity),
+                    status=agreed,
+                    seq=AGREED_SEQ,
+                    status_seq=AGREED_SEQ,
+                    status_at=LONG_AGO,
+                    route="listing",
+                    fields=shown(where, values),
+                    said_no_seq=AGREED_SEQ if agreed in SUPPRESSED else 0,
+                )
+                compared = _moved(draw, cell, BASE_SEQ)
+                if draw(st.integers(0, 3)):
+                    compared = replace(compared, base=dict(compared.fields))
+                found.append(_moved(draw, compared, SEEN_SEQ))
+    return found
+
+
+@st.composite
+def operations(draw: st.DrawFn, seen: list[Cell], topo: Topology) -> list[Operation]:
+    places = [(where, ContainerId(container), identity) for where, container in PLACES for identity in SPELLINGS[:2]]
+    known = [(cell.account, cell.container, cell.identity) for cell in seen]
+    chosen = draw(st.lists(st.sampled_from(known or places) | st.sampled_from(places), unique=True, max_size=4))
+    found = []
+    for number, (where, container, identity) in enumerate(chosen, 1):
+        kind = draw(st.sampled_from(sorted(topo.accounts[where].capabilities.accepts)))
+        state = draw(st.sampled_from(sorted(OPEN)))
+        ended = state in {OpState.UNKNOWN, OpState.ACCEPTED}
+        found.append(
+            Operation(
+                id=number,
+                account=where,
+                container=container if where != "rokt" else ContainerId("*"),
+                identity=identity,
+                kind=kind,
+                state=state,
+                fields={} if kind is ChangeKind.UNSUBSCRIBE else shown(where, draw(FIELDS)),
+                ended_seq=draw(st.sampled_from([15, 25, 35])) if ended else 0,
+                ended_at=draw(st.sampled_from([LONG_AGO, NOW - timedelta(seconds=1)])) if ended else None,
+            )
+        )
+    return list({(op.account, op.container, op.identity): op for op in found}.values())
+
+
+@st.composite
+def people(draw: st.DrawFn, topo: Topology, *, work: bool = True) -> Person:
+    seen = draw(cells())
+    places = [(cell.account, cell.container, cell.identity) for cell in seen]
+    marks = st.tuples(st.sampled_from(places), st.sampled_from(ChangeKind)) if places else st.nothing()
+    return Person(
+        key=KEY,
+        cells=seen,
+        consent=draw(CONSENT),
+        operations=draw(operations(seen, topo)) if work else [],
+        fields={cell.identity: dict(cell.base) for cell in seen if cell.base is not None},
+        refuted=draw(st.dictionaries(marks, st.integers(1, 4), max_size=3)) if work and places else {},
+        parked=draw(st.dictionaries(marks, FIELDS, max_size=2)) if work and places else {},
+        mass_scopes=frozenset(draw(st.sets(st.sampled_from(SCOPES), max_size=1))),
+        inferred_scopes=frozenset(draw(st.sets(st.sampled_from(SCOPES), max_size=1))),
+    )

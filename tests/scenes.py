@@ -1,0 +1,202 @@
+"""Scenes that whole-system tests begin with, and what they look at afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from syncd.emulators.emulator import Call
+from tests.world import CONFIG, World
+
+Open = Callable[..., World]
+"""Opens a world that is closed when the test ends; takes what `World` takes."""
+
+DAY = 86_400.0
+IN = "http://127.0.0.1:8480/in"
+
+EVENTS = "EventsAtSalesRocks01"
+OTHERS = "OthersAtSalesRocks01"
+
+TWO_LISTS = (
+    CONFIG
+    + f"""
+[lists.events]
+crm = "L-2"
+sales = "{EVENTS}"
+mail = "155"
+"""
+)
+
+QUERY_API = """
+query_url = "http://127.0.0.1:8704/v1/query"
+query_token_url = "http://127.0.0.1:8704/auth/oauth2/token"
+app_id = "rokt-app"
+app_secret = "rokt-app-secret"
+account_id = "2581697744617019994"
+"""
+
+
+def configured(config: str = CONFIG, **sections: str) -> str:
+    """A configuration with lines added to tables: `guard="release_after = '1h'"`, `crm="timeout = 5"`."""
+    for name, lines in sections.items():
+        accounts = {"crm", "sales", "mail", "leads"}
+        head = f"[accounts.{name}]" if name in accounts else f"[{name}]"
+        if head in config:
+            config = config.replace(head, f"{head}\n{lines}")
+        else:
+            config += f"\n{head}\n{lines}\n"
+    return config
+
+
+def without(config: str, *lines: str) -> str:
+    for line in lines:
+        assert f"\n{line}\n" in config, line
+        config = config.replace(f"\n{line}\n", "\n")
+    return config
+
+
+# Who is where --------------------------------------------------------------------------------------------------------
+
+
+def person(
+    world: World, email: str, first: str = "Ann", last: str = "Bee", *, lists: Iterable[str] = ("L-1",), **more: Any
+) -> str:
+    """A customer at ROCS who is on these lists there; returns the id."""
+    customer = world.rocs.add_customer(email, first, last, **more)
+    for list_id in lists:
+        world.rocs.add_member(list_id, customer)
+    return customer
+
+
+def people(world: World, count: int, prefix: str = "p") -> dict[str, str]:
+    """Several of them: id by address."""
+    return {
+        email: person(world, email, f"First{n}", f"Last{n}")
+        for n in range(count)
+        for email in [f"{prefix}{n}@example.org"]
+    }
+
+
+def with_two_lists(world: World) -> World:
+    """Two lists of ours everywhere but at Rokt, and one at each that the configuration does not name."""
+    world.rocs.add_list("L-2", "Events")
+    world.rocs.add_list("L-9", "Others")
+    world.sales.add_list("Events", EVENTS)
+    world.sales.add_list("Others", OTHERS)
+    world.mail.add_list("Events", lid="155")
+    world.mail.add_list("Others", lid="199")
+    return world
+
+
+def notices(world: World) -> None:
+    """ROCS and RocketResponder tell us what happens there."""
+    world.rocs.register_webhook(f"{IN}/crm/webhook", "hook-secret")
+    for lid in world.mail.lists:
+        for action in ("subscribe", "confirm", "unsubscribe", "modify", "bounce", "open", "click"):
+            world.mail.webhook_urls[lid, action] = f"{IN}/mail/{lid}/{action}/mail-hook"
+
+
+def member(world: World, email: str, list_id: str = "L-1") -> str | None:
+    """The word that ROCS has for somebody on a list."""
+    members = world.rocs.lists[list_id].members.values()
+    return next((one.status for one in members if one.email.lower() == email.lower()), None)
+
+
+def consent(world: World, email: str) -> list[bool]:
+    return [one.consent for one in world.rocs.customers.values() if one.email.lower() == email.lower()]
+
+
+def contacts(world: World, email: str, list_uuid: str | None = None) -> list[dict[str, Any]]:
+    """Rows of somebody at Sales.Rocks."""
+    rows = world.sales.contacts_of(list_uuid or world.sales_list)
+    return [row for row in rows if str(row.get("email", "")).lower() == email.lower()]
+
+
+def subscriber(world: World, email: str, lid: str = "154") -> str | None:
+    """The word that RocketResponder has for somebody on a list."""
+    found = world.mail.subscriber(lid, email)
+    return None if found is None else found.status
+
+
+def standing(world: World, email: str) -> dict[str, Any]:
+    """How somebody stands on the newsletter at each provider, in its own word."""
+    rows = contacts(world, email)
+    return {
+        "crm": member(world, email),
+        "sales": [str(row.get("status", "listed")) for row in rows],
+        "mail": subscriber(world, email),
+        "leads": "told" if email.lower() in world.rokt.unsubscribed else None,
+    }
+
+
+JOINED = {"crm": "subscribed", "sales": ["listed"], "mail": "Confirmed", "leads": None}
+LEFT = {"crm": "unsubscribed", "sales": [], "mail": "Unsubscribed", "leads": "told"}
+
+
+# What was called and written -----------------------------------------------------------------------------------------
+
+
+def marks(world: World) -> dict[str, int]:
+    """How many calls each provider has had so far; for `calls` and `written`."""
+    return {name: len(emulator.calls) for name, emulator in world.emulators.items()}
+
+
+def calls(world: World, since: Mapping[str, int] | None = None) -> dict[str, list[Call]]:
+    """Calls by the name of the provider."""
+    return {e.name: e.calls[(since or {}).get(name, 0) :] for name, e in world.emulators.items()}
+
+
+def written(world: World, since: Mapping[str, int] | None = None) -> list[tuple[str, str, str]]:
+    """Provider, last part of the path and body of every write, in order."""
+    return [
+        (name, call.path, call.body.decode())
+        for name, entries in calls(world, since).items()
+        for call in entries
+        if call.write
+    ]
+
+
+def names_of(entries: Iterable[Call]) -> list[str]:
+    return [call.path.rpartition("/")[2] for call in entries]
+
+
+# What we hold --------------------------------------------------------------------------------------------------------
+
+
+def account(world: World, name: str) -> Mapping[str, Any]:
+    (row,) = world.rows("SELECT * FROM account WHERE name = :name", name=name)
+    return row
+
+
+def last_run(world: World, name: str) -> Mapping[str, Any]:
+    return world.rows("SELECT * FROM v_runs WHERE account = :name ORDER BY started_at DESC, id DESC", name=name)[0]
+
+
+def memberships(world: World, email: str) -> dict[tuple[str, str], str]:
+    """Status by account and container, as the mirror has it."""
+    rows = world.rows("SELECT account, remote_list, status FROM v_memberships WHERE email = :email", email=email)
+    return {(row["account"], row["remote_list"]): row["status"] for row in rows}
+
+
+def operations(world: World, **where: Any) -> list[Mapping[str, Any]]:
+    clause = " AND ".join(f"{name} = :{name}" for name in where) or "1 = 1"
+    return world.rows(f"SELECT * FROM op WHERE {clause} ORDER BY id", **where)
+
+
+def plans(world: World, **where: Any) -> list[Mapping[str, Any]]:
+    clause = " AND ".join(f"{name} = :{name}" for name in where) or "1 = 1"
+    return world.rows(f"SELECT * FROM plan WHERE {clause} ORDER BY account, container, kind, hold", **where)
+
+
+def suppressed(world: World, scope: str) -> set[str]:
+    rows = world.rows("SELECT email FROM v_consent WHERE scope = :scope AND level = 'unsubscribed'", scope=scope)
+    return {row["email"] for row in rows}
+
+
+def values(world: World, table: str) -> int:
+    return int(world.rows(f"SELECT COUNT(*) AS n FROM {table}")[0]["n"])
+
+
+def sent_to(entries: Iterable[Call]) -> list[Any]:
+    return [json.loads(call.body) for call in entries]
