@@ -109,6 +109,7 @@ class _Daemon:
         self._came_in = asyncio.Event()
         self._rounds: set[asyncio.Task[Any]] = set()
         self._asked: set[str] = set()
+        self._unregistered = False
         self._draining = False
 
     async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
@@ -181,8 +182,8 @@ class _Daemon:
         """Work on what came in, or has fallen due, at once.
 
         Such a round leaves alone the accounts that somebody works on, so one that takes long keeps no other waiting;
-        each that is still under way holds at least one account, so there are never many. When one moves nothing although
-        something is due, the next waits longer.
+        each that is still under way holds at least one account, so there are never many. When one moves nothing
+        although something is due, the next waits longer.
         """
         idle = 0
         under_way: set[asyncio.Task[Round | None]] = set()
@@ -221,7 +222,7 @@ class _Daemon:
     async def _round(
         self, accounts: Sequence[str], *, full: bool = False, pull_first: bool = True, patient: bool = False
     ) -> Round | None:
-        """A round, which goes on if whoever waits for it is stopped. None if something went wrong that nobody foresaw."""
+        """A round, which goes on if whoever waits for it is stopped. None if it broke in a way that nobody foresaw."""
         work = run_round(self._context, accounts, full=full, pull_first=pull_first, patient=patient)
         try:
             return await asyncio.shield(self._errand(work))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> int:
-    """Run one command and return its exit code. `outside` puts other clocks and transports in place of the real ones."""
+    """Run one command and return its exit code. `outside` replaces the real clock, chance and transport."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         # Asked by health checks and package scripts; building all commands would cost more than the answer.

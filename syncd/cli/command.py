@@ -17,7 +17,7 @@ _SHARED = {
     "config": (
         Annotated[
             Path | None,
-            typer.Option("--config", metavar="FILE", help="The configuration; else $SYNCD_CONFIG, else the usual places."),
+            typer.Option("--config", metavar="FILE", help="The configuration; else $SYNCD_CONFIG or the usual places."),
         ],
         None,
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from syncd.cli import accounts, inspect, people, rehearsal, rounds, setup, status
-from syncd.cli.exits import Exit
+from syncd.cli.exits import Exit, UsageError, told
 from syncd.cli.invocation import Invocation
 from syncd.domain.errors import SyncdError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Keeps subscribers, lists and campaign statistics of several marketing systems in agreement, unsubscribes first.",
+    help="Keeps subscribers, lists and campaign statistics of marketing systems in agreement, unsubscribes first.",
 )
 for part in (setup, rounds, status, inspect, people, accounts, rehearsal):
     part.declare(app)
@@ -39,9 +39,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def run(arguments: Sequence[str], outside: Outside | None) -> int:
     """Run one command; every error that a person can do something about becomes a code and a sentence."""
     invocation = Invocation(outside=outside, json="--json" in arguments)
-    program = typer.main.get_command(app)
     try:
-        code = program.main(args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation)
+        code = typer.main.get_command(app).main(args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation)
     except SyncdError as error:
         return invocation.fail(error)
     except typer.TyperException as error:
@@ -50,7 +49,7 @@ def run(arguments: Sequence[str], outside: Outside | None) -> int:
         return Exit.FAILED
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); nothing more can be written, not even at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return Exit.FAILED
     if code == Exit.INTERRUPTED:
         invocation.say("stopped; whatever was under way is looked up before anything is sent again")
@@ -59,7 +58,8 @@ def run(arguments: Sequence[str], outside: Outside | None) -> int:
 
 def _misused(invocation: Invocation, error: typer.TyperException) -> int:
     if invocation.json:
-        invocation.show({"error": {"kind": "UsageError", "message": error.format_message(), "hint": "syncd --help", "exit": error.exit_code}})  # fmt: skip
+        misused = UsageError(error.format_message(), hint="syncd --help")
+        invocation.show(told(misused))
     else:
         show = getattr(error, "show", None)
         show() if show else sys.stderr.write(f"{error.format_message()}\n")

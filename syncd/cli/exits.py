@@ -34,6 +34,10 @@ class UsageError(SyncdError):
     """The command was asked for something that does not exist: a list, an account, an address."""
 
 
+class PendingError(SyncdError):
+    """Nothing is broken and nothing is lost; it only takes longer than somebody wanted to wait."""
+
+
 CODES: Mapping[type[SyncdError], Exit] = {
     ConfigurationError: Exit.CONFIGURATION,
     MirrorError: Exit.CONFIGURATION,
@@ -41,6 +45,7 @@ CODES: Mapping[type[SyncdError], Exit] = {
     ProviderError: Exit.UNREACHABLE,
     DeliveryError: Exit.USAGE,  # on the command line only an address that is none gets this far
     UsageError: Exit.USAGE,
+    PendingError: Exit.PENDING,
     SyncdError: Exit.FAILED,
 }
 

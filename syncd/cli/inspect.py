@@ -131,8 +131,8 @@ def _show(call: Invocation, found: dict[str, Any]) -> None:
     call.write(found["email"] + (f" (also {', '.join(found['also_known_as'])})" if found["also_known_as"] else ""))
     if found["fields"]:
         call.write(", ".join(f"{name}: {value}" for name, value in found["fields"].items()))
-    columns = ("list", "account", "remote_list", "remote_id", "status", "grade", "observed_at")
-    call.table(columns, [[row[column] for column in columns] for row in found["memberships"]])
-    columns = ("scope", "level", "since", "source")
-    call.table(columns, [[row[column] for column in columns] for row in found["consent"]])
+    places = ("list", "account", "remote_list", "remote_id", "status", "grade", "observed_at")
+    call.table(places, [[row[column] for column in places] for row in found["memberships"]])
+    said = ("scope", "level", "since", "source")
+    call.table(said, [[row[column] for column in said] for row in found["consent"]])
     call.say(f"next: syncd explain {found['email']}")

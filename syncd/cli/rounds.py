@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli.command import command
-from syncd.cli.exits import Exit
+from syncd.cli.exits import Exit, PendingError
 from syncd.cli.invocation import Invocation
 from syncd.domain.errors import MirrorError, SyncdError
 
 if TYPE_CHECKING:
     from syncd.app import App
+    from syncd.sync.approve import Decided
     from syncd.sync.context import Context
     from syncd.sync.plan import Planned
 
@@ -49,17 +49,9 @@ def run(call: Invocation) -> int:
     call.log(level="INFO", as_json=not sys.stderr.isatty())
 
     async def serving(app: App) -> int:
-        from syncd.daemon import serve
+        from syncd.daemon import run_until_signalled
 
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        try:
-            await serve(app, stop=stop)
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        await run_until_signalled(app, ready=lambda address: call.say(f"ready; status page and receiver: {address}"))
         return Exit.DONE
 
     return call.work(serving)
@@ -90,6 +82,7 @@ def sync(
             call.show(outcome)
         else:
             show_round(call, outcome)
+            call.say(f"next: {_next_after(outcome)}")
         return code_of_round(outcome, chosen or list(app.context.lanes))
 
     return call.work(working)
@@ -125,16 +118,14 @@ async def asked_of_daemon(
     while asyncio.get_running_loop().time() < deadline:
         with reading(app.engine) as connection:
             outcome = journal.round_outcome(connection, wake_id)
+        if outcome is not None and "error" in outcome:
+            raise SyncdError(f"{who}: {outcome['error']}", hint="syncd status")
         if outcome is not None:
             return {**outcome, "by": who}
         await asyncio.sleep(POLL_S)
-    raise _StillWorkingError(
+    raise PendingError(
         f"{who} did not answer within {timeout_s:g} s; the round is still asked for", hint="syncd status"
     )
-
-
-class _StillWorkingError(MirrorError):
-    """Nothing is broken and nothing is lost; somebody else takes long."""
 
 
 @contextlib.asynccontextmanager
@@ -234,7 +225,7 @@ def code_of_round(outcome: dict[str, Any], chosen: Sequence[str]) -> Exit:
     failed = {entry["account"] for entry in outcome.get("accounts", []) if entry.get("result") == "failed"}
     if failed and failed >= set(chosen):
         return Exit.UNREACHABLE
-    if failed or outcome.get("error"):
+    if failed:
         return Exit.PENDING
     if outcome["held"] or outcome["claims"] or set(outcome["paused"]) & set(chosen):
         return Exit.WAITS
@@ -257,7 +248,6 @@ def show_round(call: Invocation, outcome: dict[str, Any]) -> None:
         f"left: {pending['outbox']} in the outbox, {pending['look_ups']} to ask about"
     )
     _show_plans(call, outcome["plans"])
-    call.say(f"next: {_next_after(outcome)}")
 
 
 def _next_after(outcome: dict[str, Any]) -> str:
@@ -298,16 +288,11 @@ def plan(
 
 def _planned(app: App, planned: Planned, names: Sequence[str]) -> dict[str, Any]:
     from syncd.store import plans
-    from syncd.store.inspect import shown_time
     from syncd.store.session import reading
 
     with reading(app.engine) as connection:
         waiting = [_plan_row(row) for row in plans.load_plans(connection) if row.account in names]
-        claims = [
-            {"id": row.id, "account": row.account, "remote_list": row.container, "email": row.identity, "scope": row.scope,
-             "seen_at": shown_time(row.seen_at), "reject": f"syncd reject {row.id}"}
-            for row in plans.open_claims(connection) if row.account in names
-        ]  # fmt: skip
+        claims = [_claim_row(row) for row in plans.open_claims(connection) if row.account in names]
     go = [(wish, "") for wish in planned.wishes]
     everybody = [*go, *((held.desired, held.hold.value) for held in planned.waiting)]
     return {
@@ -317,6 +302,20 @@ def _planned(app: App, planned: Planned, names: Sequence[str]) -> dict[str, Any]
         "by_hand": dict(planned.by_hand),
         "plans": waiting,
         "claims": claims,
+    }
+
+
+def _claim_row(row: Any) -> dict[str, Any]:
+    from syncd.store.inspect import shown_time
+
+    return {
+        "id": row.id,
+        "account": row.account,
+        "remote_list": row.container,
+        "email": row.identity,
+        "scope": row.scope,
+        "seen_at": shown_time(row.seen_at),
+        "reject": f"syncd reject {row.id}",
     }
 
 
@@ -343,25 +342,26 @@ def _person(wish: Any, hold: str) -> dict[str, Any]:
 
 
 def _show_planned(call: Invocation, shown: dict[str, Any], *, people: bool) -> None:
-    columns = ("account", "subscribe", "update", "unsubscribe", "held")
-    call.table(columns, [[entry[column] for column in columns] for entry in shown["accounts"]])
+    _rows(call, ("account", "subscribe", "update", "unsubscribe", "held"), shown["accounts"])
     if people:
-        columns = ("email", "account", "remote_list", "kind", "held", "why")
-        call.table(columns, [[entry[column] for column in columns] for entry in shown["people"]])
+        _rows(call, ("email", "account", "remote_list", "kind", "held", "why"), shown["people"])
     for sentence, number in shown["by_hand"].items():
         call.write(f"by hand, {number}: {sentence}")
     _show_plans(call, shown["plans"])
     if shown["claims"]:
-        columns = ("id", "account", "remote_list", "email", "scope", "seen_at")
-        rows = [[entry[column] for column in columns] for entry in shown["claims"]]
-        call.table(columns, rows, title="Said no and read subscribed again: syncd reject ID, or syncd resubscribe")
+        title = "Said no and read subscribed again: syncd reject ID, or syncd resubscribe"
+        _rows(call, ("id", "account", "remote_list", "email", "scope", "seen_at"), shown["claims"], title)
     call.say("next: syncd approve PLAN" if shown["plans"] else "next: syncd sync")
+
+
+def _rows(call: Invocation, columns: Sequence[str], rows: Sequence[dict[str, Any]], title: str = "") -> None:
+    call.table(columns, [[row[column] for column in columns] for row in rows], title=title)
 
 
 def _show_plans(call: Invocation, waiting: Sequence[dict[str, Any]]) -> None:
     if waiting:
         columns = ("id", "account", "remote_list", "kind", "hold", "count", "reason", "release_at")
-        call.table(columns, [[row[column] for column in columns] for row in waiting], title="Waiting: syncd approve ID")
+        _rows(call, columns, waiting, title="Waiting: syncd approve ID")
 
 
 # Decisions -----------------------------------------------------------------------------------------------------------
@@ -386,7 +386,8 @@ def _decide(call: Invocation, ids: Sequence[str], state: str) -> int:
         from syncd.sync.approve import approve as let_go
         from syncd.sync.approve import reject as drop
 
-        decided, refused = [], []
+        decided: list[Decided] = []
+        refused: list[SyncdError] = []
         for plan_id in dict.fromkeys(ids):
             try:
                 decided.append(let_go(app.context, plan_id) if state == "approved" else drop(app.context, plan_id))
@@ -396,11 +397,9 @@ def _decide(call: Invocation, ids: Sequence[str], state: str) -> int:
             call.show({state: [asdict(one) for one in decided]})
         elif not call.json:
             for one in decided:
-                call.write(
-                    f"{state} {one.id}: {one.count} × {one.kind} at {one.account}, {one.remote_list} ({one.hold})"
-                )
-        for error in refused[:-1]:
-            call.say(f"error: {error.message}")
+                call.write(f"{state} {one.id}: {one.count} {one.kind} at {one.account}, {one.remote_list} ({one.hold})")
+        for earlier in refused[:-1]:
+            call.say(f"error: {earlier.message}")
         if refused:
             raise refused[-1]
         call.say("next: syncd sync, unless the daemon runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -139,16 +140,16 @@ def _online(call: Invocation) -> dict[str, Any]:
         call.work(asking)
     except MirrorError as error:
         mirror = {"ok": False, "message": error.message, "hint": error.hint}
-        _elsewhere(call).work(asking)
+        with TemporaryDirectory() as folder:
+            _on_a_spare_mirror(call, Path(folder)).work(asking)
     return {"mirror": mirror, "accounts": entries}
 
 
-def _elsewhere(call: Invocation) -> Invocation:
-    """The same, on a mirror that lives in memory and is thrown away."""
+def _on_a_spare_mirror(call: Invocation, folder: Path) -> Invocation:
     from syncd.settings import MirrorSettings
 
     other = Invocation(outside=call.outside, quiet=True)
-    spare = MirrorSettings(url="sqlite:///:memory:")
+    spare = MirrorSettings(url=f"sqlite:///{folder / 'mirror.db'}")
     other.__dict__["settings"] = call.settings.model_copy(update={"mirror": spare})
     return other
 

@@ -28,9 +28,9 @@ class Claim:
 def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[ConsentEvent]:
     """Consent events that follow from the cells and are not yet in the consent state.
 
-    A suppressed reading is news if nothing suppresses its scope yet, or if it says more than what is known; a reading
-    from before the current
-    epoch began belongs to the past. An absence is news only where the configuration reads it as an opt-out.
+    A suppressed reading is news if nothing suppresses its scope yet, if it says more than what is known, or if it is
+    somebody's own word where only less stood for it so far; a reading from before the current epoch began belongs to
+    the past. An absence is news only where the configuration reads it as an opt-out.
     """
     known = dict(person.consent)
     events: list[ConsentEvent] = []
@@ -42,7 +42,9 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
             scope = scope_of_status(cell.status, place)
             state = known.get(scope, ConsentState())
             overall = known.get(GLOBAL, ConsentState())
-            if level <= max(state.level, overall.level) or (state.epoch > 0 and cell.status_seq <= state.seq):
+            past = state.epoch > 0 and cell.status_seq <= state.seq
+            better = not inferred and level == state.level and _rests_on_less(person, scope, cell)
+            if past or (level <= max(state.level, overall.level) and not better):
                 continue
             known[scope] = ConsentState(state.epoch, level, state.seq)
             events.append(
@@ -64,6 +66,15 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
     return events
 
 
+def _rests_on_less(person: Person, scope: Scope, cell: Cell) -> bool:
+    """Whether a "no" rests on a conclusion or on one listing that flipped, and this cell is neither that nor our echo."""
+    if scope not in person.inferred_scopes | person.mass_scopes:
+        return False
+    if (cell.account, cell.container, cell.identity) in person.noes_written:
+        return False
+    return (scope, cell.account, cell.container) not in person.mass_sources
+
+
 def _level_of(cell: Cell, topology: Topology) -> tuple[Level | None, bool]:
     if cell.status in LEVEL_OF:
         return LEVEL_OF[cell.status], False
@@ -82,12 +93,17 @@ def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
         if cell.status is not Status.SUBSCRIBED or not _reverted(cell):
             continue
         settle_s = topology.accounts[cell.account].settle_s
-        if (now - cell.status_at).total_seconds() < settle_s or cell.seq <= cell.status_seq:
+        if (now - cell.status_at).total_seconds() < settle_s or _last_seen(cell, topology) <= cell.status_seq:
             continue  # once is not enough: it may be a replica that lags
         found += [
             Claim(cell, scope) for scope in topology.scopes_of(cell.account, cell.container) if person.suppressed(scope)
         ]
     return found
+
+
+def _last_seen(cell: Cell, topology: Topology) -> int:
+    """A record on a page that stayed the same is not read again; the latest whole listing saw it all the same."""
+    return cell.seq if cell.missing_seq else max(cell.seq, topology.whole.get((cell.account, cell.container), 0))
 
 
 def _reverted(cell: Cell) -> bool:

@@ -89,7 +89,8 @@ class Person:
     one that held; `named` are the addresses under which
     they said something about consent, seen anywhere or not; `parked` holds the
     fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no"
-    rests on nothing better.
+    rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the places where we wrote
+    a "no" ourselves, so that reading it there is our own echo.
     """
 
     key: SuppressionKey
@@ -102,6 +103,8 @@ class Person:
     named: frozenset[Identity] = frozenset()
     mass_scopes: frozenset[Scope] = frozenset()
     inferred_scopes: frozenset[Scope] = frozenset()
+    mass_sources: frozenset[tuple[Scope, str, str]] = frozenset()
+    noes_written: frozenset[Place] = frozenset()
 
     @property
     def identities(self) -> tuple[Identity, ...]:

@@ -52,6 +52,7 @@ item = PlanItemRow.__table__  # type: ignore[attr-defined]
 
 Shown = dict[str, Any]
 
+_TIMES = frozenset({"at", "since", "not_before"})
 _JSON = frozenset({"fields", "counts", "extra"})
 _GONE = (Status.REMOVED.value, Status.ABSENT.value)
 
@@ -76,7 +77,7 @@ def _read(connection: Connection, query: sa.Select[Any]) -> list[Shown]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    if name in {"at", "since"} or name.endswith("_at"):
+    if name in _TIMES or name.endswith("_at"):
         return shown_time(value)
     if name in _JSON and isinstance(value, str):
         return msgspec.json.decode(value)

@@ -47,6 +47,11 @@ def update_account(connection: Connection, name: str, **values: Any) -> None:
     connection.execute(account.update().where(account.c.name == name).values(**values))
 
 
+def note_standing(connection: Connection, name: str, **values: Any) -> None:
+    """As `update_account`, but what a person paused meanwhile stays paused."""
+    connection.execute(account.update().where(account.c.name == name, account.c.state != "paused").values(**values))
+
+
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 

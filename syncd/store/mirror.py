@@ -338,7 +338,8 @@ def write_told(
     """A provider that cannot be read accepted a "no": that is all that will ever be known, and its grade says so."""
     place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
     values = {
-        "status": Status.UNSUBSCRIBED.value, "status_seq": seq, "status_at": at, "said_no_seq": seq, "seq": seq, "observed_at": at,
+        "status": Status.UNSUBSCRIBED.value, "status_seq": seq, "status_at": at, "said_no_seq": seq,
+        "seq": seq, "observed_at": at,
         "grade": Grade.ACCEPTED.value, "receipt": receipt, "route": "answer",
     }  # fmt: skip
     if connection.execute(cell.update().where(*place).values(values)).rowcount:

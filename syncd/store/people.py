@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -154,6 +154,14 @@ def _cell(row: Any) -> Cell:
     )
 
 
+class _Flags(NamedTuple):
+    """What stands for somebody's "no" where nothing better does, and which containers flipped."""
+
+    inferred: frozenset[Scope] = frozenset()
+    mass: frozenset[Scope] = frozenset()
+    sources: frozenset[tuple[Scope, str, str]] = frozenset()
+
+
 def _person(
     key: SuppressionKey,
     cells: list[Cell],
@@ -165,16 +173,19 @@ def _person(
     refuted: dict[tuple[Place, ChangeKind], int] = {}
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
     open_ones: list[Operation] = []
+    noes: set[Place] = set()
     for row in rows:  # in the order in which they were decided
         at = (row.account, ContainerId(row.container), Identity(row.identity)), ChangeKind(row.kind)
         if row.state == OpState.REFUTED:
             refuted[at] = refuted.get(at, 0) + 1
         elif row.state == OpState.VERIFIED:
             refuted.pop(at, None)
+            noes |= {at[0]} if at[1] is ChangeKind.UNSUBSCRIBE else set()
         elif row.state == OpState.PARKED:
             parked[at] = row.fields
         else:
             open_ones.append(_operation(row))
+            noes |= {at[0]} if at[1] is ChangeKind.UNSUBSCRIBE and row.state != OpState.READY else set()
     cells.sort(key=lambda entry: (entry.account, entry.container, entry.key))
     return Person(
         key=key,
@@ -220,9 +231,8 @@ def save_merged(
                 moved.append({"of": identity, "to": dict(values), "at": at})
         for entry in who.cells:
             if entry.fields and entry.base != entry.fields:
-                bases.append(
-                    {"a": entry.account, "c": entry.container, "k": entry.key, "b": _encode(entry.fields).decode()}
-                )
+                base = _encode(entry.fields).decode()
+                bases.append({"a": entry.account, "c": entry.container, "k": entry.key, "b": base})
     if new:
         connection.execute(person.insert(), new)
     if moved:
@@ -257,7 +267,8 @@ def record_consent(connection: Connection, events: Sequence[ConsentEvent]) -> li
         joined = state.join(
             ConsentState(event.epoch, event.level, event.seq if event.epoch > state.epoch else state.seq)
         )
-        if (joined.epoch, joined.level) == (state.epoch, state.level):
+        unchanged = (joined.epoch, joined.level) == (state.epoch, state.level)
+        if unchanged and not _is_better(connection, event):
             continue
         inserted = connection.execute(
             consent_event.insert().values(
@@ -277,14 +288,28 @@ def record_consent(connection: Connection, events: Sequence[ConsentEvent]) -> li
             )
         )
         values = {
-            "epoch": joined.epoch, "level": int(joined.level), "seq": joined.seq, "since": event.at, "source": event.source,
-            "event_id": (inserted.inserted_primary_key or (None,))[0],
+            "epoch": joined.epoch, "level": int(joined.level), "seq": joined.seq, "since": event.at,
+            "source": event.source, "event_id": (inserted.inserted_primary_key or (None,))[0],
         }  # fmt: skip
+        written.append(event)
+        if unchanged:
+            continue
         place = (consent.c.person_key == event.key, consent.c.scope == event.scope)
         if not connection.execute(consent.update().where(*place).values(values)).rowcount:
             connection.execute(consent.insert().values(person_key=event.key, scope=event.scope, **values))
-        written.append(event)
     return written
+
+
+def _is_better(connection: Connection, event: ConsentEvent) -> bool:
+    """Whether this is somebody's own word, and all that stood for their "no" so far is less than that."""
+    if event.inferred or event.mass or not event.level.suppresses:
+        return False
+    said = (consent_event.c.person_key == event.key, consent_event.c.scope == event.scope)
+    query = sa.select(consent_event.c.inferred, consent_event.c.mass).where(
+        *said, consent_event.c.level >= int(Level.UNSUBSCRIBED)
+    )
+    known = connection.execute(query).all()
+    return bool(known) and (all(row.inferred for row in known) or all(row.mass for row in known))
 
 
 def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, ConsentState]:

@@ -219,7 +219,7 @@ def require_current(engine: Engine) -> None:
 
 def _refuse_newer(url: str, at: str) -> None:
     raise MirrorError(
-        f"the mirror {describe(url)} is at revision {at}, which this program does not know: it was written by a newer one",
+        f"the mirror {describe(url)} is at revision {at}, which this one does not know: a newer one wrote it",
         hint="install the newer syncd, or restore a backup made before the upgrade",
     )
 

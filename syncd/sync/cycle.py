@@ -175,7 +175,7 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
     for reason in outcome.pulled.doubts:
         outcome.worsen("partial", reason, "syncd plan")
     with writing(context.engine) as connection:
-        journal.update_account(
+        journal.note_standing(
             connection,
             lane.name,
             last_good_read=context.now(),
@@ -206,7 +206,7 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
         held_until = row.held_until
         if isinstance(error, ThrottledError) and error.retry_after_s:
             held_until = context.now() + timedelta(seconds=error.retry_after_s)
-        journal.update_account(
+        journal.note_standing(
             connection,
             lane.name,
             state=state,

@@ -193,7 +193,7 @@ _ANSWERS = {
 def _sent(row: Shown) -> str:
     when = row["sent_at"] or row["created_at"]
     receipt = f", receipt {row['receipt']}" if row["receipt"] else ""
-    reason = f": {row['reason']}" if row["reason"] else ""
+    reason = f": {row['reason']}" if row["reason"] and row["state"] != "verified" else ""
     what = f"{row['kind']} in {_where(row['container'])}, because {row['why']}"
     return f"{when}: {what}; {_ANSWERS[row['state']]}{reason}{receipt}."
 

@@ -7,9 +7,10 @@ speak of the same places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -51,7 +52,7 @@ VALUES = st.sampled_from(["Ann", "Anna Maria", "Maria Berg", "+4670", "SE"])
 FIELDS = st.dictionaries(st.sampled_from(["first_name", "last_name", "phone", "country"]), VALUES, max_size=3)
 SCOPES = (GLOBAL, NEWS, OFFERS, Scope("rocs/R9"))
 STATES = st.builds(ConsentState, st.integers(0, 2), st.sampled_from(Level), st.sampled_from([0, 5, 15, 25, 35]))
-CONSENT = st.one_of(
+CONSENT: st.SearchStrategy[dict[Scope, ConsentState]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({}, optional=dict.fromkeys(SCOPES, STATES)),
 )
@@ -180,3 +181,39 @@ def people(draw: st.DrawFn, topo: Topology, *, work: bool = True) -> Person:
         mass_scopes=frozenset(draw(st.sets(st.sampled_from(SCOPES), max_size=1))),
         inferred_scopes=frozenset(draw(st.sets(st.sampled_from(SCOPES), max_size=1))),
     )
+
+
+class Case:
+    """One person in one configuration, printed so that a failure can be read."""
+
+    def __init__(self, topo: Topology, who: Person) -> None:
+        self.topo, self.who = topo, who
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.topo, self.who))
+
+    def __repr__(self) -> str:
+        topo, who = self.topo, self.who
+        lines = [
+            *(f"list {x.name}: scope {x.scope}, spread {x.spread}" for x in topo.lists.values()),
+            *(f"account {a.name}: joined {a.joined}, spread {a.spread}" for a in topo.accounts.values()),
+            f"whole {dict(topo.whole)}",
+            *(f"consent {scope}: {state}" for scope, state in who.consent.items()),
+            *(
+                f"cell {c.account}/{c.container} {c.key} of {c.identity}: {c.status}, read {c.seq}, turned {c.status_seq}"
+                f" at {c.status_at:%d %H:%M:%S}, said no {c.said_no_seq}, missing {c.missing_count} at {c.missing_seq},"
+                f" shows {dict(c.fields)}, base {c.base}"
+                for c in who.cells
+            ),
+            *(
+                f"op {op.id}: {op.kind} {op.account}/{op.container} of {op.identity}: {op.state}, ended {op.ended_seq}"
+                f" at {op.ended_at}, {dict(op.fields)}"
+                for op in who.operations
+            ),
+            f"fields {who.fields}, refuted {who.refuted}, parked {who.parked}",
+        ]
+        return "\n  ".join(["Case", *lines])
+
+
+CASES = topologies().flatmap(lambda topo: st.builds(Case, st.just(topo), people(topo)))
+IDLE = topologies().flatmap(lambda topo: st.builds(Case, st.just(topo), people(topo, work=False)))

@@ -20,11 +20,9 @@ from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place, Topology, stands
 from tests.reconcile.factories import NOW, SETTLE_S, said_no_somewhere
-from tests.reconcile.states import SEEN_SEQ, people, shown, topologies
+from tests.reconcile.states import CASES, IDLE, SEEN_SEQ, Case, shown
 
 UNSUBSCRIBE, SUBSCRIBE, UPDATE = ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE
-CASES = topologies().flatmap(lambda topo: st.tuples(st.just(topo), people(topo)))
-IDLE = topologies().flatmap(lambda topo: st.tuples(st.just(topo), people(topo, work=False)))
 
 
 def fold(known: dict[Scope, ConsentState], events: Sequence[ConsentEvent]) -> dict[Scope, ConsentState]:
@@ -49,7 +47,7 @@ def place_of(account: str, change: Change) -> Place:
 
 
 @given(CASES)
-def test_nobody_who_said_no_is_subscribed_or_corrected(case: tuple[Topology, Person]):
+def test_nobody_who_said_no_is_subscribed_or_corrected(case: Case):
     topo, who = case
     who = informed(who, topo)
     for wish in decide(who, topo, NOW).desired:
@@ -60,7 +58,7 @@ def test_nobody_who_said_no_is_subscribed_or_corrected(case: tuple[Topology, Per
 
 
 @given(CASES)
-def test_not_even_when_the_consent_state_lags_behind_what_is_seen_by_one_decision(case: tuple[Topology, Person]):
+def test_not_even_when_the_consent_state_lags_behind_what_is_seen_by_one_decision(case: Case):
     """The state that was kept counts by itself, whatever the cells read."""
     topo, who = case
     for wish in decide(who, topo, NOW).desired:
@@ -69,7 +67,7 @@ def test_not_even_when_the_consent_state_lags_behind_what_is_seen_by_one_decisio
 
 
 @given(CASES)
-def test_nothing_unsent_survives_that_would_subscribe_or_correct_somebody_who_said_no(case: tuple[Topology, Person]):
+def test_nothing_unsent_survives_that_would_subscribe_or_correct_somebody_who_said_no(case: Case):
     topo, who = case
     who = informed(who, topo)
     closed = {closing.operation.id: closing.state for closing in decide(who, topo, NOW).closings}
@@ -86,7 +84,7 @@ def test_nothing_unsent_survives_that_would_subscribe_or_correct_somebody_who_sa
 
 
 @given(CASES)
-def test_every_reachable_record_of_somebody_who_said_no_is_unsubscribed(case: tuple[Topology, Person]):
+def test_every_reachable_record_of_somebody_who_said_no_is_unsubscribed(case: Case):
     topo, who = case
     who = informed(who, topo)
     decision = decide(who, topo, NOW)
@@ -125,11 +123,11 @@ def _seen_to(decision: Decision, who: Person, place: Place, reachable: list[Cell
             return decision.again_at == NOW
     waits = all(0 < cell.said_no_seq < cell.status_seq for cell in reachable)
     settled = max(cell.status_at for cell in reachable) + timedelta(seconds=SETTLE_S)
-    return waits and decision.again_at is not None and NOW < settled and decision.again_at <= settled
+    return waits and decision.again_at is not None and settled > NOW and decision.again_at <= settled
 
 
 @given(CASES)
-def test_whoever_said_no_is_told_to_the_provider_that_can_only_be_told(case: tuple[Topology, Person]):
+def test_whoever_said_no_is_told_to_the_provider_that_can_only_be_told(case: Case):
     topo, who = case
     who = informed(who, topo)
     decision = decide(who, topo, NOW)
@@ -149,7 +147,7 @@ def test_whoever_said_no_is_told_to_the_provider_that_can_only_be_told(case: tup
 
 
 @given(CASES)
-def test_after_any_reading_that_says_no_its_scope_is_suppressed(case: tuple[Topology, Person]):
+def test_after_any_reading_that_says_no_its_scope_is_suppressed(case: Case):
     topo, who = case
     after = informed(who, topo)
     for cell in who.cells:
@@ -163,7 +161,7 @@ def test_after_any_reading_that_says_no_its_scope_is_suppressed(case: tuple[Topo
 
 
 @given(CASES, st.randoms())
-def test_the_order_and_repetition_of_what_was_learnt_never_matter(case: tuple[Topology, Person], chance):
+def test_the_order_and_repetition_of_what_was_learnt_never_matter(case: Case, chance):
     topo, who = case
     events = learn(who, topo, NOW, 99)
     mixed = [*events, *(event for event in events if chance.random() < 0.5)]
@@ -173,7 +171,7 @@ def test_the_order_and_repetition_of_what_was_learnt_never_matter(case: tuple[To
 
 
 @given(CASES)
-def test_learning_never_lowers_what_is_known(case: tuple[Topology, Person]):
+def test_learning_never_lowers_what_is_known(case: Case):
     topo, who = case
     after = informed(who, topo)
     for scope, before in who.consent.items():
@@ -185,7 +183,7 @@ def test_learning_never_lowers_what_is_known(case: tuple[Topology, Person]):
 
 
 @given(CASES, st.randoms())
-def test_the_same_person_gives_the_same_decision_in_whatever_order_things_were_found(case, chance):
+def test_the_same_person_gives_the_same_decision_in_whatever_order_things_were_found(case: Case, chance):
     topo, who = case
     who = informed(who, topo)
     mixed = list(who.cells)
@@ -201,7 +199,7 @@ def _mark(wish):
 
 
 @given(CASES)
-def test_a_decision_holds_at_most_one_change_for_a_cell_and_only_what_the_account_takes(case):
+def test_a_decision_holds_at_most_one_change_for_a_cell_and_only_what_the_account_takes(case: Case):
     topo, who = case
     decision = decide(informed(who, topo), topo, NOW)
     places = [place_of(wish.account, wish.change) for wish in decision.desired]
@@ -359,7 +357,7 @@ class World:
 
 
 @given(IDLE)
-def test_carried_out_and_read_back_within_three_steps_nothing_more_follows(case: tuple[Topology, Person]):
+def test_carried_out_and_read_back_within_three_steps_nothing_more_follows(case: Case):
     topo, who = case
     world = World(who, topo)
     for _ in range(4):
@@ -369,7 +367,7 @@ def test_carried_out_and_read_back_within_three_steps_nothing_more_follows(case:
 
 
 @given(CASES)
-def test_with_work_under_way_it_ends_as_well_and_everybody_who_said_no_is_out_of_reach(case):
+def test_with_work_under_way_it_ends_as_well_and_everybody_who_said_no_is_out_of_reach(case: Case):
     topo, who = case
     world = World(who, topo)
     for _ in range(8):
