@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from sqlalchemy.engine import Engine
 
 from syncd.carrier import Carrier
 from syncd.domain.consent import Scope
@@ -28,7 +27,7 @@ from syncd.settings import Settings
 from syncd.store import journal, outbox, people
 from syncd.store.plans import digest_of
 from syncd.store.sequence import Sequence
-from syncd.store.session import current, open_engine, require_current, upgrade, writing
+from syncd.store.session import Engine, current, open_engine, require_current, upgrade, writing
 from syncd.sync.context import Context, Lane, ListConfig, Policy
 
 HOLD_S = 60.0

@@ -167,8 +167,9 @@ class _Door:
             headers["www-authenticate"] = error.challenge
         if error.status == 405 and delivery is not None:
             headers["allow"] = ", ".join(_methods_taken(self._lane(account), delivery))
-        if error.status in {408, 413}:
-            headers["connection"] = "close"  # the rest of the body is not waited for
+        if error.status == 408:
+            # Not so after 413: a connection that is closed while the sender still sends loses it the answer.
+            headers["connection"] = "close"
         return _rejected(error.status, error.message, headers)
 
     # One click -------------------------------------------------------------------------------------------------------

@@ -40,7 +40,9 @@ def run(arguments: Sequence[str], outside: Outside | None) -> int:
     """Run one command; every error that a person can do something about becomes a code and a sentence."""
     invocation = Invocation(outside=outside, json="--json" in arguments)
     try:
-        code = typer.main.get_command(app).main(args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation)
+        code = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation
+        )
     except SyncdError as error:
         return invocation.fail(error)
     except typer.TyperException as error:

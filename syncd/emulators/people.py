@@ -1,7 +1,7 @@
 """A town of invented people, and who of them is where: what the emulators hold in the demo and in a rehearsal.
 
-The same seed gives the same people. About four hundred are customers at ROCS; the other providers know some of those,
-and some that nobody else knows. A few have said no at one place and at no other. Nobody here exists: all addresses are
+The same seed gives the same people. Four hundred are customers at ROCS, most of them on one or two lists; the other
+providers know some of those, and some that nobody else knows. A few have said no at one place and at no other. Nobody here exists: all addresses are
 of domains that are reserved for examples.
 """
 
@@ -75,15 +75,15 @@ def invent(seed: int = 0) -> Town:
     everybody = _persons(rng)
     customers = [next(everybody) for _ in range(400)]
     elsewhere = [next(everybody) for _ in range(60)]
-    readers, users = rng.sample(customers, 300), rng.sample(customers, 180)
+    readers, users = rng.sample(customers, 190), rng.sample(customers, 120)
     rocs = {NEWSLETTER: Place(readers), PRODUCT: Place(users)}
     sales = {
-        NEWSLETTER: Place([*rng.sample(readers, 125), *elsewhere[:25]]),
-        PRODUCT: Place([*rng.sample(users, 85), *elsewhere[15:30]]),
+        NEWSLETTER: Place([*rng.sample(readers, 135), *elsewhere[:20]]),
+        PRODUCT: Place([*rng.sample(users, 85), *elsewhere[15:25]]),
     }
     mail = {
-        NEWSLETTER: Place([*rng.sample(readers, 125), *elsewhere[30:50]]),
-        PRODUCT: Place([*rng.sample(users, 50), *elsewhere[45:55]]),
+        NEWSLETTER: Place([*rng.sample(readers, 115), *elsewhere[30:45]]),
+        PRODUCT: Place([*rng.sample(users, 75), *elsewhere[45:50]]),
     }
     places = {"rocs": rocs, "salesrocks": sales, "rocketresponder": mail}
     # So few at each place that no listing looks as if it had turned many people at once.

@@ -33,8 +33,11 @@ def merge(
         ]
         if moved:
             merged[name] = moved[0]
-        elif name not in merged:
-            merged[name] = next(cell.fields[name] for cell in ordered if name in cell.fields)
+    # Who knows where a name is cut comes before who keeps it in one field.
+    for cell in sorted(ordered, key=lambda cell: _one_name_field(cell, accounts)):
+        shown = _cut_as_known(cell.fields, merged) if _one_name_field(cell, accounts) else cell.fields
+        for name, value in shown.items():
+            merged.setdefault(name, value)
     return merged
 
 
@@ -58,7 +61,25 @@ def full_name(fields: Mapping[str, str]) -> str:
 
 def _moved(cell: Cell, name: str, canonical: Mapping[str, str], accounts: Mapping[str, Account]) -> bool:
     base = cell.base or {}
-    if name in NAME_FIELDS and accounts[cell.account].capabilities.facts.one_name_field:
+    if name in NAME_FIELDS and _one_name_field(cell, accounts):
         # One field there, split by us: it moves as a whole, and another place of the cut is not another name.
         return full_name(cell.fields) not in {full_name(base), full_name(canonical)}
     return cell.fields[name] not in {base.get(name), canonical.get(name)}  # as it was, or the echo of what we wrote
+
+
+def _one_name_field(cell: Cell, accounts: Mapping[str, Account]) -> bool:
+    return accounts[cell.account].capabilities.facts.one_name_field
+
+
+def _cut_as_known(fields: Mapping[str, str], known: Mapping[str, str]) -> Mapping[str, str]:
+    """What a record with one name field adds: words of a half that is known are not taken for the other half."""
+    rest = {name: value for name, value in fields.items() if name not in NAME_FIELDS}
+    whole = full_name(fields)
+    first, last = (" ".join(known.get(name, "").split()) for name in NAME_FIELDS)
+    if whole in {first, last}:
+        return rest
+    if first and whole.startswith(f"{first} "):
+        return rest | {"last_name": whole.removeprefix(f"{first} ")}
+    if last and whole.endswith(f" {last}"):
+        return rest | {"first_name": whole.removesuffix(f" {last}")}
+    return fields

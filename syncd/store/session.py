@@ -20,6 +20,25 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from syncd.domain.errors import MirrorError
 
+__all__ = (
+    "Connection",
+    "Engine",
+    "current",
+    "describe",
+    "head",
+    "inside_writing",
+    "known_head",
+    "migrations_path",
+    "open_engine",
+    "reading",
+    "rehearsing",
+    "require_current",
+    "revisions",
+    "upgrade",
+    "writing",
+)
+"""The types of connections are given out here too: whoever passes one on need not know whose they are."""
+
 BUSY_TIMEOUT_S = 30.0
 _HERE = Path(__file__).resolve().parent.parent
 

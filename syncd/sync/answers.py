@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy.engine import Connection
-
 from syncd.domain.changes import Ack, ChangeKind, Outcome
 from syncd.domain.errors import (
     AnswerLostError,
@@ -22,6 +20,7 @@ from syncd.domain.records import WHOLE_ACCOUNT
 from syncd.reconcile.person import OpState
 from syncd.store import mirror, outbox, people
 from syncd.store.outbox import Sendable
+from syncd.store.session import Connection
 from syncd.sync.context import Context, Lane
 from syncd.sync.pull import digest_of
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy.engine import Connection
-
 from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.errors import ApprovalError
 from syncd.domain.identity import Identity, suppression_key
 from syncd.reconcile.guard import Hold
 from syncd.store import containers, journal, lookups, people, plans
-from syncd.store.session import reading, writing
+from syncd.store.session import Connection, reading, writing
 from syncd.sync import ingest
 from syncd.sync.context import Context
 

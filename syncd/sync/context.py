@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy.engine import Engine
-
 from syncd.domain.consent import Scope
 from syncd.domain.facts import Capabilities
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId
@@ -18,7 +16,7 @@ from syncd.reconcile.guard import Limits
 from syncd.reconcile.person import Account, MailingList, Topology
 from syncd.store import containers, journal
 from syncd.store.sequence import Sequence
-from syncd.store.session import writing
+from syncd.store.session import Engine, writing
 from syncd.wire import Exchange
 
 T = TypeVar("T")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy.engine import Connection
-
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.errors import DeliveryError
 from syncd.domain.identity import Identity, suppression_key
@@ -17,7 +15,7 @@ from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanNotify
 from syncd.reconcile.desired import LookUp
 from syncd.store import containers, inbox, lookups, mirror, people
-from syncd.store.session import reading, writing
+from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
 from syncd.sync.pull import digest_of
 

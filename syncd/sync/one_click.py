@@ -13,12 +13,11 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy.engine import Engine
 
 from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.identity import Identity
 from syncd.store import journal
-from syncd.store.session import writing
+from syncd.store.session import Engine, writing
 
 KEY_BYTES = 32
 TOKEN_MAX = 2048

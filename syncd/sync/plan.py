@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy.engine import Connection
-
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent
 from syncd.domain.identity import SuppressionKey
@@ -24,7 +22,7 @@ from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn
 from syncd.reconcile.person import OpState, Person, Topology
 from syncd.store import containers, lookups, mirror, outbox, people, plans
-from syncd.store.session import reading, rehearsing, writing
+from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
 
 CHUNK = 400

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
 from syncd.domain.changes import Target
 from syncd.domain.errors import RefusedError
 from syncd.domain.identity import suppression_key
@@ -22,7 +20,7 @@ from syncd.reconcile.cover import cover
 from syncd.reconcile.whole import Evidence, doubt
 from syncd.store import campaigns, containers, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
-from syncd.store.session import reading, writing
+from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
-from sqlalchemy.engine import Connection
-
 from syncd.domain.changes import ChangeKind
 from syncd.domain.errors import ProviderError, RefusedError
 from syncd.domain.identity import SuppressionKey
@@ -21,7 +19,7 @@ from syncd.reconcile.person import OpState, Person
 from syncd.reconcile.suppress import suppressing
 from syncd.store import outbox, people
 from syncd.store.outbox import Sendable
-from syncd.store.session import reading, writing
+from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
 from syncd.sync.context import Context, Lane
 

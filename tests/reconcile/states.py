@@ -18,7 +18,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.identity import Identity
 from syncd.domain.records import SUPPRESSED, ContainerId, Status
-from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Topology
+from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology
 from tests.reconcile.factories import (
     ANN,
     ANN_TAGGED,
@@ -52,6 +52,20 @@ VALUES = st.sampled_from(["Ann", "Anna Maria", "Maria Berg", "+4670", "SE"])
 FIELDS = st.dictionaries(st.sampled_from(["first_name", "last_name", "phone", "country"]), VALUES, max_size=3)
 SCOPES = (GLOBAL, NEWS, OFFERS, Scope("rocs/R9"))
 STATES = st.builds(ConsentState, st.integers(0, 2), st.sampled_from(Level), st.sampled_from([0, 5, 15, 25, 35]))
+DOINGS = st.sampled_from(["nothing", "nothing", "again", "again", "status", "status", "field", "spelling", "missing"])
+STATUSES = st.sampled_from(list(Status))
+AGREED = st.sampled_from([Status.SUBSCRIBED] * 4 + [Status.UNSUBSCRIBED, Status.PENDING])
+SINCE = st.sampled_from([LONG_AGO, NOW - timedelta(seconds=5)])
+ENDED_AT = st.sampled_from([LONG_AGO, NOW - timedelta(seconds=1)])
+MOSTLY = st.sampled_from([True, True, True, False])
+RARELY = st.sampled_from([False, False, False, False, True])
+SUBSET = st.integers(0, 2**9 - 1)
+"""Which of the nine places hold the person, as bits."""
+KINDS = {kind: st.sampled_from(kinds) for kind, kinds in (("rokt", [ChangeKind.UNSUBSCRIBE]), ("", list(ChangeKind)))}
+MARKS = st.lists(
+    st.tuples(st.integers(0, 99), st.sampled_from(list(ChangeKind)), st.integers(1, 4), FIELDS), max_size=2
+)
+SOME_SCOPES = st.frozensets(st.sampled_from(SCOPES), max_size=1)
 CONSENT: st.SearchStrategy[dict[Scope, ConsentState]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({}, optional=dict.fromkeys(SCOPES, STATES)),
@@ -65,35 +79,27 @@ def shown(where: str, fields: Mapping[str, str]) -> dict[str, str]:
 
 @st.composite
 def topologies(draw: st.DrawFn) -> Topology:
-    spread = st.sampled_from([True, True, True, False])
     accounts = [
-        account(name, spread=draw(spread), joined=draw(spread), **more)
-        for name, more in (
-            ("rocs", {}),
-            ("rokt", {}),
-            ("salesrocks", {"absence_is_unsubscribe": draw(st.booleans())}),
-            ("rocketresponder", {}),
-        )
+        account("rocs", spread=draw(MOSTLY), joined=draw(MOSTLY)),
+        account("rokt", spread=draw(MOSTLY)),
+        account("salesrocks", absence_is_unsubscribe=draw(RARELY), joined=draw(MOSTLY)),
+        account("rocketresponder", joined=draw(MOSTLY)),
     ]
-    merged = draw(st.sampled_from([False, False, True]))
-    lists = [
-        mailing_list("news", spread=draw(spread)),
-        mailing_list("offers", scope="news" if merged else "offers", spread=draw(spread)),
-    ]
-    whole = {("rocs", "R1"): 1, ("rocs", "R2"): 1, ("salesrocks", "S1"): 1}
-    kept = draw(st.sets(st.sampled_from(sorted(whole)), min_size=1))
+    merged = draw(RARELY)
+    lists = [mailing_list("news", spread=draw(MOSTLY)), mailing_list("offers", scope="news" if merged else "offers")]
+    whole = [("rocs", "R1"), ("rocs", "R2"), ("salesrocks", "S1")]
     seq = draw(st.sampled_from([1, SEEN_SEQ + 1]))
-    return topology(accounts=accounts, lists=lists, whole=dict.fromkeys(kept, seq))
+    return topology(accounts=accounts, lists=lists, whole=dict.fromkeys(whole[: draw(st.integers(1, 3))], seq))
 
 
 def _moved(draw: st.DrawFn, cell: Cell, seq: int) -> Cell:
     """One step of somebody's doing at one place; mostly nothing happens."""
-    match draw(st.sampled_from(["nothing", "nothing", "nothing", "status", "status", "field", "spelling", "missing"])):
+    match draw(DOINGS):
         case "status":
-            status = draw(st.sampled_from(Status))
+            status = draw(STATUSES)
             if status is cell.status:
                 return replace(cell, seq=seq)
-            since = draw(st.sampled_from([LONG_AGO, NOW - timedelta(seconds=5)]))
+            since = draw(SINCE)
             said_no = seq if status in SUPPRESSED else cell.said_no_seq
             return replace(cell, status=status, seq=seq, status_seq=seq, status_at=since, said_no_seq=said_no)
         case "field":
@@ -104,19 +110,22 @@ def _moved(draw: st.DrawFn, cell: Cell, seq: int) -> Cell:
             )
         case "missing":
             return replace(cell, missing_seq=seq, missing_count=cell.missing_count + 1)
+        case "again":
+            return replace(cell, seq=seq)
         case _:
-            return replace(cell, seq=seq) if draw(st.booleans()) else cell
+            return cell
 
 
 @st.composite
 def cells(draw: st.DrawFn) -> list[Cell]:
-    spellings = draw(st.sampled_from([SPELLINGS[:1], SPELLINGS[:1], SPELLINGS[:2], SPELLINGS]))
-    agreed = draw(st.sampled_from([Status.SUBSCRIBED] * 4 + [Status.UNSUBSCRIBED, Status.PENDING]))
+    spellings = SPELLINGS[: draw(st.sampled_from([1, 1, 1, 2, 3]))]
+    agreed = draw(AGREED)
     values = draw(FIELDS)
     found = []
     for identity in spellings:
-        for where, container in draw(st.lists(st.sampled_from(PLACES), unique=True, max_size=len(PLACES))):
-            twice = FACTS[where].keeps_duplicates and draw(st.integers(0, 5)) == 0
+        bits = draw(SUBSET)
+        for where, container in (place for number, place in enumerate(PLACES) if bits >> number & 1):
+            twice = FACTS[where].keeps_duplicates and draw(RARELY)
             for number in range(1 + twice):
                 cell = Cell(
                     account=where,
@@ -133,53 +142,55 @@ def cells(draw: st.DrawFn) -> list[Cell]:
                     said_no_seq=AGREED_SEQ if agreed in SUPPRESSED else 0,
                 )
                 compared = _moved(draw, cell, BASE_SEQ)
-                if draw(st.integers(0, 3)):
+                if draw(MOSTLY):
                     compared = replace(compared, base=dict(compared.fields))
                 found.append(_moved(draw, compared, SEEN_SEQ))
     return found
 
 
 @st.composite
-def operations(draw: st.DrawFn, seen: list[Cell], topo: Topology) -> list[Operation]:
-    places = [(where, ContainerId(container), identity) for where, container in PLACES for identity in SPELLINGS[:2]]
-    known = [(cell.account, cell.container, cell.identity) for cell in seen]
-    chosen = draw(st.lists(st.sampled_from(known or places) | st.sampled_from(places), unique=True, max_size=4))
-    found = []
-    for number, (where, container, identity) in enumerate(chosen, 1):
-        kind = draw(st.sampled_from(sorted(topo.accounts[where].capabilities.accepts)))
-        state = draw(st.sampled_from(sorted(OPEN)))
+def operations(draw: st.DrawFn, seen: list[Cell]) -> list[Operation]:
+    places = [(cell.account, cell.container, cell.identity) for cell in seen]
+    places += [(where, ContainerId(container), ANN) for where, container in PLACES]
+    found: dict[tuple[str, ContainerId, Identity], Operation] = {}
+    for number in range(1, draw(st.integers(0, 4)) + 1):
+        where, container, identity = places[draw(st.integers(0, 99)) % len(places)]
+        container = ContainerId("*") if where == "rokt" else container
+        kind = draw(KINDS.get(where, KINDS[""]))
+        state = draw(st.sampled_from([OpState.READY, OpState.INFLIGHT, OpState.UNKNOWN, OpState.ACCEPTED]))
         ended = state in {OpState.UNKNOWN, OpState.ACCEPTED}
-        found.append(
-            Operation(
-                id=number,
-                account=where,
-                container=container if where != "rokt" else ContainerId("*"),
-                identity=identity,
-                kind=kind,
-                state=state,
-                fields={} if kind is ChangeKind.UNSUBSCRIBE else shown(where, draw(FIELDS)),
-                ended_seq=draw(st.sampled_from([15, 25, 35])) if ended else 0,
-                ended_at=draw(st.sampled_from([LONG_AGO, NOW - timedelta(seconds=1)])) if ended else None,
-            )
+        found[where, container, identity] = Operation(
+            id=number,
+            account=where,
+            container=container,
+            identity=identity,
+            kind=kind,
+            state=state,
+            fields={} if kind is ChangeKind.UNSUBSCRIBE else shown(where, draw(FIELDS)),
+            ended_seq=draw(st.sampled_from([15, 25, 35])) if ended else 0,
+            ended_at=draw(ENDED_AT) if ended else None,
         )
-    return list({(op.account, op.container, op.identity): op for op in found}.values())
+    return list(found.values())
 
 
 @st.composite
-def people(draw: st.DrawFn, topo: Topology, *, work: bool = True) -> Person:
+def people(draw: st.DrawFn, *, work: bool = True) -> Person:
     seen = draw(cells())
-    places = [(cell.account, cell.container, cell.identity) for cell in seen]
-    marks = st.tuples(st.sampled_from(places), st.sampled_from(ChangeKind)) if places else st.nothing()
+    marks = []
+    if work and seen:
+        for number, kind, tries, values in draw(MARKS):
+            cell = seen[number % len(seen)]
+            marks.append((((cell.account, cell.container, cell.identity), kind), tries, values))
     return Person(
         key=KEY,
         cells=seen,
         consent=draw(CONSENT),
-        operations=draw(operations(seen, topo)) if work else [],
+        operations=draw(operations(seen)) if work else [],
         fields={cell.identity: dict(cell.base) for cell in seen if cell.base is not None},
-        refuted=draw(st.dictionaries(marks, st.integers(1, 4), max_size=3)) if work and places else {},
-        parked=draw(st.dictionaries(marks, FIELDS, max_size=2)) if work and places else {},
-        mass_scopes=frozenset(draw(st.sets(st.sampled_from(SCOPES), max_size=1))),
-        inferred_scopes=frozenset(draw(st.sets(st.sampled_from(SCOPES), max_size=1))),
+        refuted={mark: tries for mark, tries, _ in marks},
+        parked={mark: values for mark, tries, values in marks if tries > 2},
+        mass_scopes=draw(SOME_SCOPES),
+        inferred_scopes=draw(SOME_SCOPES),
     )
 
 
@@ -200,9 +211,9 @@ class Case:
             f"whole {dict(topo.whole)}",
             *(f"consent {scope}: {state}" for scope, state in who.consent.items()),
             *(
-                f"cell {c.account}/{c.container} {c.key} of {c.identity}: {c.status}, read {c.seq}, turned {c.status_seq}"
-                f" at {c.status_at:%d %H:%M:%S}, said no {c.said_no_seq}, missing {c.missing_count} at {c.missing_seq},"
-                f" shows {dict(c.fields)}, base {c.base}"
+                f"cell {c.account}/{c.container} {c.key} of {c.identity}: {c.status}, read {c.seq}, turned"
+                f" {c.status_seq} at {c.status_at:%d %H:%M}, said no {c.said_no_seq}, missing {c.missing_count} at {c.missing_seq},"
+                f" {dict(c.fields)}, base {c.base}"
                 for c in who.cells
             ),
             *(
@@ -215,5 +226,13 @@ class Case:
         return "\n  ".join(["Case", *lines])
 
 
-CASES = topologies().flatmap(lambda topo: st.builds(Case, st.just(topo), people(topo)))
-IDLE = topologies().flatmap(lambda topo: st.builds(Case, st.just(topo), people(topo, work=False)))
+def cases(*, work: bool = True) -> st.SearchStrategy[Case]:
+    @st.composite
+    def case(draw: st.DrawFn) -> Case:
+        topo = draw(topologies())
+        return Case(topo, draw(people(work=work)))
+
+    return case()
+
+
+CASES, IDLE = cases(), cases(work=False)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.reconcile.fields import differing, full_name, merge
+from syncd.reconcile.fields import NAME_FIELDS, differing, full_name, merge
 from tests.reconcile.factories import FACTS, STANDARD, account, cell
 
 ACCOUNTS = {name: account(name) for name in FACTS}
@@ -101,6 +101,33 @@ def test_where_a_name_is_one_field_it_moves_as_a_whole(shown, name: str):
     assert full_name(merge(held, [seen], ORDER, ACCOUNTS)) == name
 
 
+@pytest.mark.parametrize(
+    ("known", "shown", "name"),
+    [
+        pytest.param({}, ("Anna", "Maria Berg"), ("Anna", "Maria Berg"), id="nothing known: as it is cut"),
+        pytest.param(
+            {"first_name": "Anna Maria"}, ("Anna", "Maria"), ("Anna Maria", None), id="the first name alone, cut"
+        ),
+        pytest.param({"last_name": "Berg"}, ("Berg", None), (None, "Berg"), id="the last name alone"),
+        pytest.param(
+            {"first_name": "Anna Maria"}, ("Anna", "Maria Berg"), ("Anna Maria", "Berg"), id="a last name is added"
+        ),
+        pytest.param({"last_name": "Berg"}, ("Anna", "Maria Berg"), ("Anna Maria", "Berg"), id="a first name is added"),
+        pytest.param(
+            {"first_name": "Eva"}, ("Anna", "Berg"), ("Eva", "Berg"), id="another name: what is blank is filled"
+        ),
+        pytest.param({"first_name": "Eva", "last_name": "Holm"}, ("Anna", "Berg"), ("Eva", "Holm"), id="all known"),
+    ],
+)
+@pytest.mark.parametrize("held", [True, False])
+def test_words_of_a_name_in_one_field_are_not_taken_for_the_other_half(held: bool, known, shown, name):
+    names = ("first_name", "last_name")
+    one = cell("rocketresponder", fields={k: v for k, v in zip(names, shown, strict=True) if v})
+    two = cell("salesrocks", fields=known)
+    merged = merge(known if held else {}, [one] if held else [one, two], ("rocketresponder", "salesrocks"), ACCOUNTS)
+    assert (merged.get("first_name"), merged.get("last_name")) == name
+
+
 VALUES = st.dictionaries(st.sampled_from(sorted(STANDARD)), st.sampled_from(["a", "b", "a b", "c"]), max_size=4)
 CELLS = st.lists(
     st.builds(
@@ -125,9 +152,12 @@ def test_the_order_of_reading_never_matters(held, cells, chance):
 @given(VALUES, CELLS)
 def test_merging_invents_and_loses_nothing(held, cells):
     merged = merge(held, cells, ORDER, ACCOUNTS)
-    assert merged.keys() == held.keys() | {name for c in cells for name in c.fields}
+    seen = {name for c in cells for name in c.fields}
+    assert held.keys() <= merged.keys() <= held.keys() | seen | set(NAME_FIELDS)
+    assert seen - set(NAME_FIELDS) <= merged.keys()
     for name, value in merged.items():
-        assert value in {held.get(name), *(c.fields.get(name) for c in cells)}
+        known = {held.get(name), *(c.fields.get(name) for c in cells)}
+        assert value in known or (name in NAME_FIELDS and any(value in full_name(c.fields) for c in cells))
 
 
 @given(VALUES, CELLS)

@@ -17,7 +17,7 @@ from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Scope
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.decide import Decision, decide
-from syncd.reconcile.learn import learn
+from syncd.reconcile.learn import OWN_ANSWER, learn
 from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place, Topology, stands
 from tests.reconcile.factories import NOW, SETTLE_S, said_no_somewhere
 from tests.reconcile.states import CASES, IDLE, SEEN_SEQ, Case, shown
@@ -36,7 +36,14 @@ def fold(known: dict[Scope, ConsentState], events: Sequence[ConsentEvent]) -> di
 
 def informed(who: Person, topo: Topology, seq: int = SEEN_SEQ + 9) -> Person:
     """The same person once everything that was read is known as consent: the state in which decisions are made."""
-    return replace(who, consent=fold(dict(who.consent), learn(who, topo, NOW, seq)))
+    events = learn(who, topo, NOW, seq)
+    said = {event.scope for event in events if not event.inferred}
+    return replace(
+        who,
+        consent=fold(dict(who.consent), events),
+        inferred_scopes=who.inferred_scopes - said,
+        mass_scopes=who.mass_scopes - said,
+    )
 
 
 def place_of(account: str, change: Change) -> Place:
@@ -157,7 +164,7 @@ def test_after_any_reading_that_says_no_its_scope_is_suppressed(case: Case):
         for scope in scopes:
             before = who.consent.get(scope, ConsentState())
             if before.epoch == 0 or cell.status_seq > before.seq:
-                assert after.said_no(scope)
+                assert after.suppressed(scope)
 
 
 @given(CASES, st.randoms())
@@ -284,7 +291,7 @@ class World:
         if op.kind is UNSUBSCRIBE and facts.blind_unsubscribe:
             rest = [cell for cell in self.who.cells if cell not in self.who.at(*place)]
             told = self._new(op, Status.UNSUBSCRIBED)
-            self.who = replace(self.who, cells=[*rest, replace(told, said_no_seq=self.seq)])
+            self.who = replace(self.who, cells=[*rest, replace(told, said_no_seq=self.seq, route=OWN_ANSWER)])
         elif op.kind is UNSUBSCRIBE and facts.unsubscribe_removes:
             self._cells(place, lambda c: replace(c, missing_seq=self.seq + 5, missing_count=1) if stands(c) else c)
         elif op.kind is UNSUBSCRIBE:

@@ -180,20 +180,24 @@ def test_somebody_of_a_mass_flip_who_says_so_elsewhere_too_does_not_wait_any_mor
 
 
 def test_an_opt_out_that_was_only_inferred_waits_above_the_limits_until_somebody_says_it(open_world):
-    world = open_world(max_count=3, on_absence="unsubscribe", config=configured(guard="max_share = 0.5"))
-    emails = agreed(world, 6)
-    for _ in range(2):  # four of six in two steps: each listing alone loses no more than the limits allow
-        for email in list(emails[: 2 * (_ + 1)]):
+    world = open_world(max_count=3, on_absence="unsubscribe", config=configured(guard="max_share = 0.3"))
+    emails = agreed(world, 7)
+    for lost in (emails[:3], emails[3:6]):  # no listing alone loses more than the limits allow
+        for email in lost:
             world.sales.remove_contact(world.sales_list, email)
         for _ in range(2):
             world.wait(60)
             world.round()
-    waiting = {(row["account"], row["kind"], row["hold"]) for row in plans(world)}
-    assert {(name, "unsubscribe", "guard") for name in ("crm", "mail", "leads")} <= waiting
-    held = [email for email in emails if standing(world, email)["crm"] == "subscribed" and not contacts(world, email)]
-    assert held
-    world.mail.person_unsubscribes("154", held[0])
+    assert [standing(world, email) for email in emails[:3]] == [LEFT] * 3
+    assert {(row["account"], row["kind"], row["hold"], row["count"]) for row in plans(world)} == {
+        (name, "unsubscribe", "guard", 3) for name in ("crm", "mail", "leads")
+    }
+    world.mail.person_unsubscribes("154", emails[3])
     world.wait(60)
     world.round()
-    assert standing(world, held[0]) == LEFT
-    assert [standing(world, email)["crm"] for email in held[1:]] == ["subscribed"] * (len(held) - 1)
+    assert standing(world, emails[3]) == LEFT
+    assert [standing(world, email)["crm"] for email in emails[4:]] == ["subscribed"] * 3
+    for row in plans(world):
+        approve(world.app.context, row["id"])
+    world.settle(2)
+    assert [standing(world, email) for email in emails] == [LEFT] * 6 + [JOINED]
