@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,11 +37,17 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
+@cache
+def program() -> Any:
+    """The tree as something that can be run; built once."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str], outside: Outside | None) -> int:
     """Run one command; every error that a person can do something about becomes a code and a sentence."""
     invocation = Invocation(outside=outside, json="--json" in arguments)
     try:
-        code = typer.main.get_command(app).main(
+        code = program().main(
             args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation
         )
     except SyncdError as error:
@@ -49,9 +56,8 @@ def run(arguments: Sequence[str], outside: Outside | None) -> int:
         return _misused(invocation, error)
     except typer.Abort:
         return Exit.FAILED
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); nothing more can be written, not even at exit.
-        sys.stdout = None
+    except SystemExit:
+        # So Typer answers a reader that has gone (`| head`), and keeps what is left from being written at the end.
         return Exit.FAILED
     if code == Exit.INTERRUPTED:
         invocation.say("stopped; whatever was under way is looked up before anything is sent again")

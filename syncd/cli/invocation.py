@@ -161,7 +161,7 @@ def require_known(what: str, name: str, known: Iterable[str]) -> None:
         return
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"there is {', '.join(names)}" if names else "there are none"
-    raise UsageError(f"no {what} `{name}` is configured", hint=hint)
+    raise UsageError(f"there is no {what} `{name}`", hint=hint)
 
 
 __all__ = ["Exit", "Invocation", "UsageError", "cell_text", "require_known"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from syncd.app import App
 from syncd.demo.screen import Screen
-from syncd.demo.stage import ACCOUNTS, Stage
+from syncd.demo.stage import ACCOUNTS, IDS, Stage
+from syncd.demo.witness import LISTING, NO, Witness, keepers
 from syncd.domain.errors import ApprovalError, SyncdError
 from syncd.domain.identity import Identity, identity_of, suppression_key
 from syncd.emulators.emulator import Fault, FaultKind
@@ -32,11 +34,6 @@ NAMES: Mapping[str, str] = {
     "rocketresponder": "RocketResponder",
     "rokt": "Rokt",
 }
-LISTING = ("rocs", "salesrocks", "rocketresponder")
-"""Providers that keep lists."""
-
-NO = frozenset({"unsubscribed", "Unsubscribed"})
-
 POLL_S = 0.4
 """How often the mirror is asked how everything stands. The providers' own state is looked at more often."""
 
@@ -52,6 +49,7 @@ class Play:
         self.app = app
         self.stage = stage
         self.screen = screen
+        self.there = Witness(stage)
         self._broken_off = broken_off
         settings = app.settings
         self._intervals = {name: settings.schedule_of(name).interval for name in settings.accounts}
@@ -73,7 +71,7 @@ class Play:
         leads = send_leads(self.stage.town, self.stage.rokt)
         with self.screen.bars() as self.app.context.progress:
             took = await self.until("everybody is read", self._all_read, within_s=60, poll_s=POLL_S)
-        rows = [self._pulled(provider, entry) for entry in LISTS for provider in LISTING]
+        rows = [self._pulled(provider, entry) for entry in LISTS for provider in keepers(entry)]
         known = self._counted(NEWSLETTER, "rokt").get("subscribed", 0)
         rows.append([NEWSLETTER, NAMES["rokt"], len(self.stage.rokt.leads), None, known, None])
         columns = (
@@ -99,16 +97,10 @@ class Play:
         self._show_faults(planted)
 
     def _pulled(self, provider: str, entry: str) -> list[int | str | None]:
-        words = self.stage.words(provider, entry)
+        words = self.there.words(provider, entry)
         counted = self._counted(entry, provider)
-        elsewhere = len(words.keys() & self._known_elsewhere(entry)) if provider == "rocketresponder" else None
+        elsewhere = len(words.keys() & self.there.nameable()) if provider == "rocketresponder" else None
         return [entry, NAMES[provider], len(words), elsewhere, sum(counted.values()), counted.get("unsubscribed", 0)]
-
-    def _known_elsewhere(self, entry: str) -> set[str]:
-        """Whom the providers that can list people, or hand over leads, have shown for one of our lists."""
-        others = [self.stage.words(provider, entry) for provider in ("rocs", "salesrocks")]
-        leads = self.stage.rokt.leads if entry == NEWSLETTER else {}
-        return set().union(leads, *others)
 
     def _all_read(self) -> bool:
         """Everything was read and whatever may go without a person has gone."""
@@ -151,7 +143,8 @@ class Play:
     async def agree_for_the_first_time(self) -> None:
         self.screen.step("First contact: unsubscribes have gone out, additions wait for a person, then all agree")
         self.screen.found(
-            "nobody who had said no anywhere can be mailed through the same list elsewhere", holds=not self._leaks()
+            "nobody who had said no anywhere can be mailed through the same list elsewhere",
+            holds=not self.there.leaks(),
         )
         with reading(self.app.engine) as connection:
             waiting = plans.load_plans(connection)
@@ -159,30 +152,38 @@ class Play:
         self.screen.table(
             "Plans that wait: `syncd plan`", ("plan", "account", "list", "kind", "why it waits", "people"), rows
         )
-        self.screen.found("nobody was added anywhere without approval", holds=bool(rows) and not self._added())
+        self.screen.found("nobody was added anywhere without approval", holds=bool(rows) and not self.there.added())
         with self.screen.bars() as self.app.context.progress:
             approved = await self._approve_until_converged(within_s=75)
         self.screen.line(f"{approved} plans approved: what `syncd approve PLAN` does")
-        columns = ("list", *(f"{NAMES[name]}: {what}" for name in LISTING for what in ("subscribed", "no")))
-        counts = {(name, entry): self._split(name, entry) for entry in LISTS for name in LISTING}
-        rows = [[entry, *(number for name in LISTING for number in counts[name, entry])] for entry in LISTS]
+        agreed_at = self.app.context.now()
+        await self.until("every account is read once more", self._read_since(agreed_at), within_s=40, poll_s=POLL_S)
+        rows = [[entry, NAMES[name], *self.there.split(name, entry)] for entry in LISTS for name in keepers(entry)]
+        columns = ("list", "provider", "on the list", "unsubscribed")
         self.screen.table("The providers' own lists, afterwards", columns, rows)
         for entry in LISTS:
-            crm, sales, mail = (self._mailable(name, entry) for name in LISTING)
-            same = crm == sales and crm <= mail
-            self.screen.found(
-                f"{entry}: the same {len(crm)} people at ROCS and Sales.Rocks, all of them at RocketResponder",
-                holds=same,
-            )
-            unseen = sorted(mail - crm)
-            self.screen.line(
-                f"  RocketResponder has {len(unseen)} more in it whom nobody else knows and it cannot list"
-            )
-        self.screen.found("nobody who said no at one of them is subscribed at another", holds=not self._leaks())
-        told = self._said_no(NEWSLETTER) <= set(self.stage.rokt.unsubscribed)
+            crm, sales, *mail = (self.there.mailable(name, entry) for name in keepers(entry))
+            more = ", all of them at RocketResponder" if mail else ""
+            same = crm == sales and all(crm <= other for other in mail)
+            self.screen.found(f"{entry}: the same {len(crm)} people at ROCS and Sales.Rocks{more}", holds=same)
+            for other in mail:
+                self.screen.line(
+                    f"  RocketResponder has {len(other - crm)} more, whom nobody else knows and it cannot list"
+                )
+        self.screen.found("nobody who said no at one of them is subscribed at another", holds=not self.there.leaks())
+        told = self.there.said_no(NEWSLETTER) <= set(self.stage.rokt.unsubscribed)
         self.screen.found(
             f"Rokt was told of everybody who said no ({len(self.stage.rokt.receipts)} receipts)", holds=told
         )
+
+    def _read_since(self, at: datetime) -> Callable[[], bool]:
+        def read() -> bool:
+            with reading(self.app.engine) as connection:
+                begun = [run for run in inspect.rows_of(connection, "runs", limit=100) if run["ended_at"] is not None]
+            since = inspect.shown_time(at) or ""
+            return {run["account"] for run in begun if run["started_at"] > since} == set(self._intervals)
+
+        return read
 
     async def _approve_until_converged(self, within_s: float) -> int:
         approved: set[str] = set()
@@ -201,51 +202,15 @@ class Play:
         await self.until("all providers agree", settled, within_s=within_s, poll_s=POLL_S)
         return len(approved)
 
-    def _added(self) -> set[str]:
-        """Who is on a list now, and was not there in the beginning."""
-        added: set[str] = set()
-        for provider, places in self.stage.town.places.items():
-            for entry, place in places.items():
-                added |= self.stage.words(provider, entry).keys() - {person.email for person in place.members}
-        return added
-
-    def _split(self, provider: str, entry: str) -> tuple[int, int]:
-        words = self.stage.words(provider, entry)
-        left = sum(word in NO for word in words.values())
-        return len(words) - left, left
-
-    def _mailable(self, provider: str, entry: str) -> set[str]:
-        return {email for email, word in self.stage.words(provider, entry).items() if word not in NO}
-
-    def _said_no(self, entry: str) -> set[str]:
-        """Everybody who stands unsubscribed on a list at a place that syncd could read."""
-        known = self._known_elsewhere(entry)
-        return {
-            email
-            for provider in LISTING
-            for email, word in self.stage.words(provider, entry).items()
-            if word in NO and email in known
-        }
-
-    def _leaks(self) -> set[str]:
-        """Who said no to a list at one provider and can be mailed through it at another."""
-        return {
-            email
-            for entry in LISTS
-            for email in self._said_no(entry)
-            for name in LISTING
-            if email in self._mailable(name, entry)
-        }
-
     # 3 ---------------------------------------------------------------------------------------------------------------
 
     async def say_no_at_each(self) -> None:
         self.screen.step("Four people unsubscribe, one at each provider")
-        people = dict(zip(NAMES, self._known_everywhere(4), strict=True))
+        people = dict(zip(NAMES, self.there.on_all_lists()[:4], strict=True))
         self.stage.mail.faults.append(Fault(FaultKind.ANSWER_LOST, "/subscriber/unsubscribe"))
         self.screen.line(
-            "ROCS: a member leaves the list. Sales.Rocks: a user there marks the contact, status = unsubscribed (it has "
-            "no call for it). RocketResponder: the link in a mail. Rokt: the link in a mail, exported to our receiver."
+            "ROCS: a member leaves the list. Sales.Rocks, which has no unsubscribe: a user there marks the contact, "
+            "status = unsubscribed. RocketResponder: the link in a mail. Rokt: the same, exported to our receiver."
         )
         ways = await asyncio.gather(*(self._follow(name, email) for name, email in people.items()))
         arrived = dict(zip(people, ways, strict=True))
@@ -258,22 +223,14 @@ class Play:
         left = [self.stage.mail.subscriber(MAIL_LISTS[NEWSLETTER], email) for email in people.values()]
         once = all(one is not None and one.unsubscribed == 1 for one in left) and not self.stage.mail.faults
         self.screen.found(
-            "RocketResponder did one of these as asked and its answer was lost: syncd asked again, which changes nothing",
+            "RocketResponder did one of these and its answer was lost: syncd asked again, which changes nothing",
             holds=once,
         )
-        kept = [people[name] for name in LISTING if people[name] not in self._said_no(PRODUCT)]
+        kept = [people[name] for name in LISTING if people[name] not in self.there.said_no(PRODUCT)]
         self.screen.found(
             "the first three left the newsletter and are still on the list product; the no said to Rokt ended both",
-            holds=len(kept) == len(LISTING) and people["rokt"] in self._said_no(PRODUCT),
+            holds=len(kept) == len(LISTING) and people["rokt"] in self.there.said_no(PRODUCT),
         )
-
-    def _known_everywhere(self, number: int) -> list[str]:
-        """People who are on both lists of ours everywhere and never said no."""
-        places = [self._mailable(name, entry) for name in LISTING for entry in LISTS]
-        confirmed = {
-            email for email, word in self.stage.words("rocketresponder", NEWSLETTER).items() if word == "Confirmed"
-        }
-        return sorted(confirmed.intersection(*places))[:number]
 
     async def _follow(self, said_at: str, email: str) -> dict[str, float]:
         """Let somebody say no at one provider; the seconds until each other shows it."""
@@ -296,7 +253,7 @@ class Play:
         return dict(zip(others, await asyncio.gather(*waits), strict=True))
 
     def _shows_no(self, provider: str, email: str) -> Callable[[], bool]:
-        return lambda: self.stage.words(provider, NEWSLETTER).get(email) in NO
+        return lambda: self.there.words(provider, NEWSLETTER).get(email) in NO
 
     def _show_four(self, people: Mapping[str, str]) -> None:
         rows = []
@@ -311,7 +268,7 @@ class Play:
             )
             sent = ", ".join(sorted({f"{row['account']} {row['state']}" for row in way}))
             rows.append([email, said, sent])
-            words = {to: self.stage.words(to, NEWSLETTER).get(email) for to in NAMES}
+            words = {to: self.there.words(to, NEWSLETTER).get(email) for to in NAMES}
             everywhere = all(word in NO for word in words.values())
             self.screen.found(
                 f"{email}: said no at {NAMES[name]}, and reads so at all four", holds=everywhere and bool(consent)
@@ -323,7 +280,7 @@ class Play:
     async def receive_a_lead(self) -> None:
         self.screen.step("A lead from Rokt joins the list that is linked to it")
         person = self.stage.town.late[0]
-        before = {name: self.stage.words(name, NEWSLETTER).get(person.email) for name in LISTING}
+        before = {name: self.there.words(name, NEWSLETTER).get(person.email) for name in LISTING}
         self.stage.sales.faults.append(Fault(FaultKind.ANSWER_LOST, "/addToList"))
         self.stage.rokt.send_lead(person.email, person.first, person.last, campaign=ROKT_CAMPAIGN, encoding="form")
         waits = [
@@ -332,7 +289,7 @@ class Play:
         ]
         took = dict(zip(LISTING, await asyncio.gather(*waits), strict=True))
         await self.until("all providers agree again", self.converged, within_s=40, poll_s=POLL_S)
-        after = {name: self.stage.words(name, NEWSLETTER).get(person.email) for name in LISTING}
+        after = {name: self.there.words(name, NEWSLETTER).get(person.email) for name in LISTING}
         rows = [[NAMES[name], before[name], after[name], took[name]] for name in LISTING]
         self.screen.table(f"{person.email} on the newsletter", ("provider", "before", "after", "seconds"), rows)
         self.screen.found(
@@ -344,14 +301,14 @@ class Play:
             "Sales.Rocks added them and its answer was lost: to ask again would add them twice, so syncd looked first",
             holds=once,
         )
-        here = [name for name in LISTING if person.email in self.stage.words(name, PRODUCT)]
+        here = [name for name in LISTING if person.email in self.there.words(name, PRODUCT)]
         self.screen.found("the list product, which Rokt is not linked to, does not", holds=not here)
         self.screen.line(
             "Unconfirmed: RocketResponder asks the person to confirm, and until then that is no consent to spread."
         )
 
     def _is_on_list(self, provider: str, email: str) -> Callable[[], bool]:
-        return lambda: email in self.stage.words(provider, NEWSLETTER)
+        return lambda: email in self.there.words(provider, NEWSLETTER)
 
     # 5 ---------------------------------------------------------------------------------------------------------------
 
@@ -360,7 +317,7 @@ class Play:
         self.stage.rocs.count("C-11", opened=148, clicked=52)  # more people open the mail just now
         await self.until(
             "the mirror has every campaign's latest numbers",
-            lambda: self._figures() == self._own_figures(),
+            lambda: self._figures() == self.there.figures(),
             within_s=30,
             poll_s=0.2,
         )
@@ -389,14 +346,7 @@ class Play:
             extras = tally.campaign_extras(connection)
         rokt = extras.get((ACCOUNTS["rokt"], ROKT_CAMPAIGN), {})
         opened = {f"{row['provider']} {row['name']}": row["opened"] or 0 for row in rows if row["provider"] != "rokt"}
-        return opened | {name: rokt.get(name, 0) for name in ("impressions", "referrals")}
-
-    def _own_figures(self) -> dict[str, float]:
-        rocs = {f"rocs {one.name}": one.stats.get("opened", 0) for one in self.stage.rocs.campaigns.values()}
-        sales = {f"salesrocks {one.name}": one.stats.get("opened", 0) for one in self.stage.sales.campaigns.values()}
-        days = self.stage.rokt.campaigns[ROKT_CAMPAIGN].days.values()
-        rokt = {name: sum(day.get(name, 0) for day in days) for name in ("impressions", "referrals")}
-        return {**rocs, **sales, **rokt}
+        return opened | {f"rokt {name}": rokt.get(name, 0) for name in ("impressions", "referrals")}
 
     # 6 ---------------------------------------------------------------------------------------------------------------
 
@@ -438,11 +388,8 @@ class Play:
             return tally.standings(connection).get((entry, ACCOUNTS[provider]), {})
 
     def _list_name(self, container: str) -> str:
-        for known in (ROCS_LISTS, SALES_LISTS, MAIL_LISTS):
-            for entry, remote in known.items():
-                if remote == container:
-                    return entry
-        return "all customers" if container == "*" else container
+        names = {remote: entry for lists in IDS.values() for entry, remote in lists.items() if remote != "*"}
+        return names.get(container, container)
 
     async def until(self, what: str, condition: Callable[[], bool], *, within_s: float, poll_s: float = 0.05) -> float:
         """Wait for something; returns the seconds it took. Raises `NotSeenError` when it does not come in time."""
@@ -454,7 +401,7 @@ class Play:
             if clock() - began > within_s:
                 raise NotSeenError(f"not seen within {within_s:g} s: {what}")
             await asyncio.sleep(poll_s)
-        return clock() - began
+        return round(clock() - began, 2)
 
 
 def _identity(email: str) -> Identity:

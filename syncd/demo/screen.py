@@ -88,9 +88,11 @@ class Screen:
         self._out.print()
         self._out.print(text, soft_wrap=True)
 
-    def as_object(self, **more: Any) -> None:
+    def as_object(self, reason: str, **more: Any) -> None:
+        """Everything as one object, where that was asked for. `reason`: why it is not as it should be, or nothing."""
         if self._as_json:
-            shown = {"ok": not self.broken, **more, "steps": [asdict(step) for step in self.steps]}
+            steps = [asdict(step) for step in self.steps]
+            shown = {"ok": not reason, "reason": reason, **more, "steps": steps}
             sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
             sys.stdout.flush()
 

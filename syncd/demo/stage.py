@@ -20,7 +20,17 @@ from syncd.carrier import Carrier
 from syncd.domain.errors import SyncdError
 from syncd.domain.facts import Facts
 from syncd.emulators.emulator import Emulator, FaultKind
-from syncd.emulators.people import LISTS, MAIL_LISTS, ROCS_LISTS, SALES_LISTS, Town, invent, send_leads, settle
+from syncd.emulators.people import (
+    LISTS,
+    MAIL_LISTS,
+    NEWSLETTER,
+    ROCS_LISTS,
+    SALES_LISTS,
+    Town,
+    invent,
+    send_leads,
+    settle,
+)
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
@@ -31,6 +41,14 @@ from syncd.wire import Exchange
 
 ACCOUNTS: Mapping[str, str] = {"rocs": "crm", "salesrocks": "sales", "rocketresponder": "mail", "rokt": "leads"}
 """Provider -> what its account is called in the configuration."""
+
+IDS: Mapping[str, Mapping[str, str]] = {
+    "rocs": ROCS_LISTS,
+    "salesrocks": SALES_LISTS,
+    "rocketresponder": MAIL_LISTS,
+    "rokt": {NEWSLETTER: "*"},
+}
+"""Provider -> one of our lists -> its id there. Not every list lives everywhere."""
 
 ROCS_WEBHOOK_SECRET = "rocs-hook-secret"  # noqa: S105 - between two programs on this machine
 MAIL_WEBHOOK_SECRET = "mail-hook-secret"  # noqa: S105 - as above
@@ -74,22 +92,6 @@ class Stage:
     def writes(self) -> dict[str, int]:
         """How many calls asked each provider for a change, by its own log."""
         return {name: emulator.writes for name, emulator in self.emulators.items()}
-
-    def words(self, provider: str, entry: str) -> dict[str, str]:
-        """Who is on one of our lists at a provider, and in that provider's own word. Read from it, not from us."""
-        match provider:
-            case "rocs":
-                return {one.email.lower(): one.status for one in self.rocs.lists[ROCS_LISTS[entry]].members.values()}
-            case "salesrocks":
-                rows = self.sales.contacts_of(SALES_LISTS[entry])
-                return {row["email"].lower(): row.get("status", "on the list") for row in rows}
-            case "rocketresponder":
-                lid = MAIL_LISTS[entry]
-                return {email: one.status for (at, email), one in self.mail.subscribers.items() if at == lid}
-            case _:
-                left = self.rokt.unsubscribed
-                known = {} if entry != LISTS[0] else dict.fromkeys(self.rokt.leads, "lead")
-                return known | dict.fromkeys(left, "unsubscribed")
 
 
 def build(providers: Sequence[str], *, port: int = 0, seed: int = 0, now: Callable[[], datetime] = wall_clock) -> Stage:
@@ -223,10 +225,7 @@ def configuration(
     hooks = {"rocs_hook": ROCS_WEBHOOK_SECRET, "mail_hook": MAIL_WEBHOOK_SECRET}
     parts += [ACCOUNT[name].format(at=stage.address(name), interval=interval, **hooks) for name in names]
     for entry in LISTS:
-        places = {"rocs": ROCS_LISTS[entry], "salesrocks": SALES_LISTS[entry], "rocketresponder": MAIL_LISTS[entry]}
-        if entry == LISTS[0]:
-            places["rokt"] = "*"
-        lines = [f'{ACCOUNTS[name]} = "{places[name]}"' for name in names if name in places]
+        lines = [f'{ACCOUNTS[name]} = "{IDS[name][entry]}"' for name in names if entry in IDS[name]]
         if lines:
             parts.append("\n".join(["", f"[lists.{entry}]", *lines, ""]))
     return "".join(parts)

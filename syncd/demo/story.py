@@ -23,7 +23,7 @@ from syncd.telemetry import configure
 LIMIT_S = 150.0
 """The whole demo; each step has a limit of its own as well."""
 
-INTERVAL = "2s"
+INTERVAL = "3s"
 INTERRUPTED = 130
 
 
@@ -106,7 +106,7 @@ def _sum_up(screen: Screen, folder: Path, reason: str, seconds: float) -> None:
         screen.end(f"The demo did not come out as it should: {reason}. What syncd did is in {folder / 'syncd.log'}.")
     else:
         screen.end(f"Every step was seen to hold, in {seconds:.0f} s. The mirror is {folder / 'mirror.db'}.")
-    screen.as_object(reason=reason, seconds=round(seconds, 1), mirror=str(folder / "mirror.db"))
+    screen.as_object(reason, seconds=round(seconds, 1), mirror=str(folder / "mirror.db"))
 
 
 def _look_around(screen: Screen, app: App, stage: Stage, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """A town of invented people, and who of them is where: what the emulators hold in the demo and in a rehearsal.
 
 The same seed gives the same people. Four hundred are customers at ROCS, most of them on one or two lists; the other
-providers know some of those, and some that nobody else knows. A few have said no at one place and at no other. Nobody here exists: all addresses are
-of domains that are reserved for examples.
+providers know some of those, and some that nobody else knows. A few have said no at one place and at no other. Nobody
+here exists: all addresses are of domains that are reserved for examples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRODUCT = "product"
 LISTS = (NEWSLETTER, PRODUCT)
 
 ROCS_LISTS: Mapping[str, str] = {NEWSLETTER: "L-1", PRODUCT: "L-2"}
-MAIL_LISTS: Mapping[str, str] = {NEWSLETTER: "154", PRODUCT: "155"}
+MAIL_LISTS: Mapping[str, str] = {NEWSLETTER: "154"}
 SALES_LISTS: Mapping[str, str] = {NEWSLETTER: "p7Xc2mNwQe40-rTzK1vB", PRODUCT: "h3Jd9sLuYa81_fGoC6xM"}
 ROKT_CAMPAIGN = "3104881920457728001"
 
@@ -60,13 +60,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """Everybody, and the places at which they are: provider -> list -> who. `leads` come from Rokt, one by one."""
+    """Everybody, and the places at which they are: provider -> list -> who.
+
+    `leads` are customers who come from Rokt once more; `late` are people whom nobody knows yet, for what happens later.
+    """
 
     places: Mapping[str, Mapping[str, Place]]
     customers: Sequence[Person]
     leads: Sequence[Person]
     late: Sequence[Person]
-    """People whom nobody knows yet: for what happens later."""
 
 
 def invent(seed: int = 0) -> Town:
@@ -75,23 +77,20 @@ def invent(seed: int = 0) -> Town:
     everybody = _persons(rng)
     customers = [next(everybody) for _ in range(400)]
     elsewhere = [next(everybody) for _ in range(60)]
-    readers, users = rng.sample(customers, 190), rng.sample(customers, 120)
-    rocs = {NEWSLETTER: Place(readers), PRODUCT: Place(users)}
-    sales = {
-        NEWSLETTER: Place([*rng.sample(readers, 135), *elsewhere[:20]]),
-        PRODUCT: Place([*rng.sample(users, 85), *elsewhere[15:25]]),
+    readers, users = rng.sample(customers, 220), rng.sample(customers, 150)
+    places = {
+        "rocs": {NEWSLETTER: Place(readers), PRODUCT: Place(users)},
+        "salesrocks": {
+            NEWSLETTER: Place([*rng.sample(readers, 160), *elsewhere[:20]]),
+            PRODUCT: Place([*rng.sample(users, 110), *elsewhere[15:25]]),
+        },
+        "rocketresponder": {NEWSLETTER: Place([*rng.sample(readers, 165), *elsewhere[25:60]])},
     }
-    mail = {
-        NEWSLETTER: Place([*rng.sample(readers, 115), *elsewhere[30:45]]),
-        PRODUCT: Place([*rng.sample(users, 75), *elsewhere[45:50]]),
-    }
-    places = {"rocs": rocs, "salesrocks": sales, "rocketresponder": mail}
     # So few at each place that no listing looks as if it had turned many people at once.
-    for place, number in zip((p for lists in places.values() for p in lists.values()), (9, 6, 5, 4, 6, 3), strict=True):
+    for place, number in zip((p for lists in places.values() for p in lists.values()), (9, 6, 5, 4, 6), strict=True):
         place.left = {person.email for person in rng.sample(place.members, number)}
     said_no = {email for lists in places.values() for place in lists.values() for email in place.left}
-    known = [person for person in rng.sample(readers, 40) if person.email not in said_no]
-    leads = [*known[:8], *elsewhere[55:], *(next(everybody) for _ in range(7))]
+    leads = [person for person in readers if person.email not in said_no][:20]
     return Town(places, customers, leads, [next(everybody) for _ in range(10)])
 
 

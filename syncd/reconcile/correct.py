@@ -22,7 +22,10 @@ def correct(person: Person, topology: Topology, identity: Identity, fields: Mapp
         if ChangeKind.UPDATE not in account.capabilities.accepts:
             continue
         cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
-        for container in sorted({cell.container for cell in cells if cell.fields}):
+        # Where the account as a whole is listed, fields are there; a record that shows none at all is to be filled too.
+        at_whole = (account.name, WHOLE_ACCOUNT) in topology.whole
+        holds_fields = {c.container for c in cells if c.fields or (c.container == WHOLE_ACCOUNT) == at_whole}
+        for container in sorted(holds_fields):
             here = [cell for cell in cells if cell.container == container and cell.status not in NOT_THERE]
             if not _writable(person, topology, account, container, cells, here):
                 continue

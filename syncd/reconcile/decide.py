@@ -7,6 +7,7 @@ what was planned, sent and read back plans to nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -62,7 +63,7 @@ def decide(person: Person, topology: Topology, now: datetime) -> Decision:
     settled = {_place(item.operation) for item in closings if item.state is OpState.VERIFIED}
     if settled:
         found.append(now)  # its cell reads as asked from here on: whatever else is wanted there is decided next
-    sendable, by_hand = _sendable(person, topology, [w for w in desired if _place_of(w) not in settled], closed)
+    sendable, by_hand = _sendable(person, topology, [w for w in desired if _place_of(w) not in settled], closings)
     return Decision(
         desired=tuple(sendable),
         look_ups=tuple(dict.fromkeys(item for item in found if isinstance(item, LookUp))),
@@ -74,9 +75,13 @@ def decide(person: Person, topology: Topology, now: datetime) -> Decision:
 
 
 def _sendable(
-    person: Person, topology: Topology, desired: list[Desired], closed: set[int]
+    person: Person, topology: Topology, desired: list[Desired], closings: list[Closing]
 ) -> tuple[list[Desired], list[str]]:
     """Leave out what is under way already, what does not stick, and what the provider's interface cannot do."""
+    closed = {closing.operation.id for closing in closings}
+    just_refuted = Counter(
+        (_place(closing.operation), closing.operation.kind) for closing in closings if closing.state is OpState.REFUTED
+    )
     busy = {_place(op): op for op in person.operations if op.state in OPEN and op.id not in closed}
     sendable: list[Desired] = []
     by_hand: list[str] = []
@@ -84,7 +89,7 @@ def _sendable(
     for wish in desired:
         change = wish.change
         place = _place_of(wish)
-        tries = person.refuted.get((place, change.kind), 0)
+        tries = person.refuted.get((place, change.kind), 0) + just_refuted[place, change.kind]
         parked = person.parked.get((place, change.kind))
         if change.kind not in topology.accounts[wish.account].capabilities.accepts:
             by_hand.append(f"{change.kind} at {wish.account}, whose interface cannot: {wish.why}")

@@ -67,7 +67,7 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
 
 
 def _rests_on_less(person: Person, scope: Scope, cell: Cell) -> bool:
-    """Whether a "no" rests on a conclusion or on one listing that flipped, and this cell is neither that nor our echo."""
+    """Whether a "no" rests on a conclusion or on a listing that flipped, and this cell is neither that nor our echo."""
     if scope not in person.inferred_scopes | person.mass_scopes:
         return False
     if (cell.account, cell.container, cell.identity) in person.noes_written:

@@ -78,6 +78,14 @@ def load_containers(connection: Connection, account: str | None = None) -> list[
     return list(connection.execute(query if account is None else query.where(container.c.account == account)))
 
 
+def whole_seq_of(connection: Connection, account: str, container_id: str) -> int:
+    """When the latest listing that counted as whole began."""
+    query = sa.select(container.c.whole_seq).where(
+        container.c.account == account, container.c.container == container_id
+    )
+    return connection.scalar(query) or 0
+
+
 def update_container(connection: Connection, account: str, container_id: str, **values: Any) -> None:
     connection.execute(_one(account, container_id).values(**values))
 

@@ -100,6 +100,7 @@ def observe(
     fresh: dict[str, tuple[Any, ...]] = {}
     moved: dict[str, dict[str, Any]] = {}
     samples: list[dict[str, Any]] = []
+    left: list[tuple[str, Identity]] = []
     now = native_time(connection, at)
     for reading in readings:
         observation = reading.observation
@@ -116,6 +117,7 @@ def observe(
             moved[observation.key] = _changed_row(reading, before, person_key, seq, at, route)
             if before.identity is not None and before.identity != observation.identity:
                 outcome.people.add(suppression_key(Identity(before.identity)))
+                left.append((observation.key, Identity(before.identity)))
         if person_key is not None:
             plain = before is None and observation.status is Status.SUBSCRIBED
             (outcome.newcomers if plain else outcome.people).add(person_key)
@@ -124,6 +126,8 @@ def observe(
     insert_rows(connection, cell, _COLUMNS, list(fresh.values()))
     if moved:
         _update(connection, account, readings[0].observation.container, moved)
+    for key, identity in left:
+        _leave_behind(connection, account, readings[0].observation.container, key, identity, seq=seq, at=at)
     if samples:
         _append_counters(connection, samples)
     return outcome
@@ -168,6 +172,21 @@ def _changed_row(
         "route": route,
         "grade": Grade.VERIFIED.value,
     }
+
+
+def _leave_behind(
+    connection: Connection, account: str, container: str, key: str, identity: Identity, *, seq: int, at: datetime
+) -> None:
+    """A record goes by another address now: the former one was here and is gone, and nothing brings it back."""
+    kept = f"{key} as {identity}"
+    if known_cells(connection, account, ContainerId(container), [kept]):
+        return
+    now = native_time(connection, at)
+    row = (
+        account, container, kept, suppression_key(identity), identity, identity, key, Status.REMOVED.value, "{}", None,
+        "", b"", seq, now, seq, now, 0, 0, 0, None, "listing", _VERIFIED, None,
+    )  # fmt: skip
+    insert_rows(connection, cell, _COLUMNS, [row])
 
 
 def _update(connection: Connection, account: str, container: str, rows: Mapping[str, dict[str, Any]]) -> None:

@@ -24,9 +24,10 @@ from syncd.reconcile.desired import Closing, Desired
 from syncd.reconcile.guard import Group
 from syncd.reconcile.person import OPEN, OpState
 from syncd.store.bulk import chunks
-from syncd.store.tables import OpRow
+from syncd.store.tables import CellRow, OpRow
 
 op = OpRow.__table__  # type: ignore[attr-defined]
+cell = CellRow.__table__  # type: ignore[attr-defined]
 
 PRIORITY = {ChangeKind.UNSUBSCRIBE: 0, ChangeKind.UPDATE: 1, ChangeKind.SUBSCRIBE: 2}
 """Unsubscribes first, then corrections, then the rest."""
@@ -225,6 +226,26 @@ def awaiting_read(
         (ContainerId(cid), Identity(identity), address, tuple(keys), SuppressionKey(person_key))
         for cid, identity, address, keys, person_key in connection.execute(query)
     ]
+
+
+def unread_since(
+    connection: Connection, account: str, container: ContainerId, before: datetime
+) -> list[tuple[SuppressionKey, int]]:
+    """Operations that ended before then, and of whose record nothing was read since; with the number of their end."""
+    read = sa.exists().where(
+        cell.c.account == op.c.account,
+        cell.c.container == op.c.container,
+        cell.c.identity == op.c.identity,
+        sa.or_(cell.c.seq > op.c.ended_seq, cell.c.missing_seq > op.c.ended_seq),
+    )
+    query = sa.select(op.c.person_key, op.c.ended_seq).where(
+        op.c.account == account,
+        op.c.container == container,
+        op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
+        op.c.ended_at <= before,
+        ~read,
+    )
+    return [(SuppressionKey(key), ended_seq) for key, ended_seq in connection.execute(query)]
 
 
 def taken_away(connection: Connection, account: str, container: ContainerId, since: int) -> int:

@@ -100,8 +100,9 @@ class Ended:
                 self._postpone(batch, self.now, error.message, counts=False)
                 return True
             case ThrottledError():
-                asked = timedelta(seconds=error.retry_after_s) if error.retry_after_s else self._wait(attempts)
-                self._postpone(batch, self.now + asked, error.message, counts=False)
+                policy = self.context.policy
+                wait = policy.wait_asked(error.retry_after_s) if error.retry_after_s else self._wait(attempts)
+                self._postpone(batch, self.now + wait, error.message, counts=False)
                 return True
             case UnavailableError():
                 for op in batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from syncd.domain.consent import Scope
@@ -73,6 +73,10 @@ class Policy:
     backoff_max_s: float = 900.0
     push_batch: int = 500
     passes_max: int = 8
+
+    def wait_asked(self, seconds: float) -> timedelta:
+        """How long to wait for a provider that asked for it: as long as it says, within reason."""
+        return timedelta(seconds=min(seconds, self.backoff_max_s))
 
 
 @dataclass(slots=True)

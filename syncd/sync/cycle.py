@@ -9,8 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from syncd.domain.errors import ProviderError, ThrottledError, UnauthorisedError
 from syncd.reconcile.person import Topology
@@ -116,8 +115,10 @@ async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
     before = _moved(done)
     with reading(context.engine) as connection:
         busy = outbox.accounts_with_work(connection, context.now()) | lookups.accounts_wanting(connection)
-        paused = {row.name for row in journal.load_accounts(connection) if row.state == "paused"}
-    usable = [name for name in context.lanes if name in busy - paused and done.usable(name)]
+        left_alone = {
+            row.name for row in journal.load_accounts(connection) if row.state == "paused" or _held(row, context)
+        }
+    usable = [name for name in context.lanes if name in busy - left_alone and done.usable(name)]
     if not patient:
         usable = [name for name in usable if not context.lanes[name].lock.locked()]
     await _everywhere(context, usable, done, lambda lane: _push_and_verify(lane, context, done))
@@ -155,7 +156,7 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
         try:
             await work(lane)
         except ProviderError as error:
-            outcome.worsen("failed", error.message, error.hint)
+            outcome.worsen("failed", error.message, error.hint or f"syncd account check {lane.name}")
             outcome.readable = False
             _note_failure(lane, context, error)
             context.log.warning(
@@ -166,9 +167,14 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
 async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> None:
     outcome = done.accounts[lane.name]
     with writing(context.engine) as connection:
-        if journal.load_account(connection, lane.name).state == "paused":
+        row = journal.load_account(connection, lane.name)
+        if row.state == "paused":
             outcome.readable = False
             outcome.worsen("partial", "paused by a person", f"syncd account resume {lane.name}")
+            return
+        if _held(row, context):
+            outcome.readable = False
+            outcome.worsen("failed", f"{row.reason}: waits as long as it was asked to", row.hint)
             return
         journal.update_account(connection, lane.name, last_attempt=context.now())
     outcome.pulled = await pull(lane, context, full=full)
@@ -199,19 +205,24 @@ async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     outcome.pulled.looked_up += read_back.looked_up
 
 
+def _held(row: Any, context: Context) -> bool:
+    """Whether a provider asked us to stay away for a while that has not passed yet."""
+    return row.held_until is not None and row.held_until > context.now()
+
+
 def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
     state = "quarantined" if isinstance(error, UnauthorisedError) else "failing"
     with writing(context.engine) as connection:
         row = journal.load_account(connection, lane.name)
         held_until = row.held_until
         if isinstance(error, ThrottledError) and error.retry_after_s:
-            held_until = context.now() + timedelta(seconds=error.retry_after_s)
+            held_until = context.now() + context.policy.wait_asked(error.retry_after_s)
         journal.note_standing(
             connection,
             lane.name,
             state=state,
             reason=error.message,
-            hint=error.hint,
+            hint=error.hint or f"syncd account check {lane.name}",
             failures=row.failures + 1,
             held_until=held_until,
         )

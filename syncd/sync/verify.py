@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 from syncd.domain.changes import Target
 from syncd.domain.records import ContainerId
 from syncd.providers.protocol import CanFeed, CanLookup, CanSnapshot
-from syncd.store import containers, lookups, outbox
-from syncd.store.session import reading
+from syncd.store import containers, lookups, outbox, people
+from syncd.store.session import reading, writing
 from syncd.sync.context import Context, Lane
 from syncd.sync.pull import Pulled, ask, read_feed, read_whole
 
@@ -34,9 +37,29 @@ async def verify(lane: Lane, context: Context) -> Pulled:
             continue
         if row is not None and isinstance(lane.provider, CanFeed) and row.watermark:
             await read_feed(lane, context, container, row.watermark, pulled)
+            await _list_if_unread(lane, context, row, pulled)
         elif row is not None and isinstance(lane.provider, CanSnapshot):
             await read_whole(lane, context, row, pulled)
     return pulled
+
+
+async def _list_if_unread(lane: Lane, context: Context, row: Any, pulled: Pulled) -> None:
+    """A feed shows what changed, and a call that changed nothing leaves nothing in it.
+
+    So what a feed does not show, once the provider has had time to settle, is listed whole.
+    """
+    container = ContainerId(row.container)
+    before = context.now() - timedelta(seconds=lane.settle_s)
+    with reading(context.engine) as connection:
+        unread = outbox.unread_since(connection, lane.name, container, before)
+    if any(ended_seq >= row.whole_seq for _, ended_seq in unread):
+        await read_whole(lane, context, row, pulled)
+    if unread:
+        with reading(context.engine) as connection:
+            whole_seq = containers.whole_seq_of(connection, lane.name, container)
+        with writing(context.engine) as connection:
+            listed = [key for key, ended_seq in unread if ended_seq < whole_seq]
+            people.put_on_agenda(connection, listed, context.now())
 
 
 async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled) -> bool:

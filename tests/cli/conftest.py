@@ -1,4 +1,4 @@
-"""A desk: the program's own command line in this process, four emulated providers behind it, a clock that stands still."""
+"""A desk: the program's own command line, four emulated providers behind it, a clock that stands still."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from syncd.domain.errors import ConfigurationError
 from syncd.emulators.emulator import Fault, FaultKind
 from syncd.store.session import known_head
 from tests.cli.conftest import Desk
+from tests.postgres import Postgres, candidates
 
 # Version -------------------------------------------------------------------------------------------------------------
 
@@ -55,9 +57,8 @@ def test_init_writes_a_private_file_that_lacks_nothing_but_secrets(small: Desk) 
 
 def test_a_skeleton_whose_secrets_are_there_is_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "credentials").mkdir()
-    names = ("crm_client_secret", "crm_webhook_secret", "sales_password", "mail_private_key", "mail_webhook_secret", "leads_api_key", "leads_password")  # fmt: skip
-    for name in names:
-        (tmp_path / "credentials" / name).write_text("secret")
+    for named in re.findall(r'"(credentials/.*?)"', skeleton()):
+        (tmp_path / named).write_text("secret")
     path = tmp_path / "syncd.toml"
     path.write_text(skeleton())
     settings = load(path, {})
@@ -111,7 +112,10 @@ def test_all_faults_of_a_configuration_are_told_at_once(small: Desk) -> None:
     done = small.run("status")
     assert done.code == 78
     assert done.out == ""
-    for fault in ("mirror.url", "schedule.intervall", "accounts.crm.base_url", "accounts.crm.token_url", "did you mean `rocketresponder`?", "lists.news.crn"):  # fmt: skip
+    for fault in (
+        "mirror.url", "schedule.intervall", "accounts.crm.base_url", "accounts.crm.token_url",
+        "did you mean `rocketresponder`?", "lists.news.crn",
+    ):  # fmt: skip
         assert fault in done.err
     error = small.run("status", "--json").data("error")["error"]
     assert {problem["where"] for problem in error["problems"]} >= {
@@ -242,7 +246,7 @@ def test_a_backup_brings_back_what_was_there(small: Desk) -> None:
     assert small.run("sync").code == 0
     saved = small.data("db", "backup", str(small.folder / "saved.db"))
     assert saved["bytes"] > 0
-    assert stat.S_IMODE(os.stat(saved["file"]).st_mode) == 0o600
+    assert stat.S_IMODE(Path(saved["file"]).stat().st_mode) == 0o600
     small.customer("bob@example.org")
     small.run("sync")
     assert small.run("inspect", "contact", "bob@example.org").code == 0
@@ -296,6 +300,46 @@ def test_nothing_is_restored_under_somebody_who_works_on_the_mirror(small: Desk,
     assert done.code == 78
     assert "daemon/1 works on the mirror" in done.err
     assert small.data("db", "status")["holder"] == "daemon/1"
+
+
+def test_a_postgres_mirror_is_saved_and_put_back_by_its_own_programs(
+    postgres: Postgres,
+    postgres_template: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = next(candidates([])).folder  # of the server's own version
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    url = postgres.create(template=postgres_template)
+    desk = Desk(url, tmp_path, capsys)
+    desk.customer("ann@example.org")
+    assert desk.run("sync").code == 0
+    saved = desk.data("db", "backup", str(tmp_path / "saved.dump"))
+    assert saved["bytes"] > 1000
+    desk.customer("bob@example.org")
+    desk.run("sync")
+    assert desk.data("db", "restore", saved["file"])["kept"] is None
+    assert [row["email"] for row in desk.data("inspect", "contacts")] == ["ann@example.org"]
+    done = desk.run("db", "restore", str(desk.config))
+    assert done.code == 78
+    assert "pg_restore could not do it" in done.err
+    postgres.drop(url)
+
+
+def test_without_the_programs_of_postgres_its_mirror_cannot_be_saved(
+    postgres: Postgres,
+    postgres_template: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = postgres.create(template=postgres_template)
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = Desk(url, tmp_path, capsys).run("db", "backup", str(tmp_path / "saved.dump"))
+    assert done.code == 78
+    assert "pg_dump is not installed" in done.err
+    postgres.drop(url)
 
 
 def test_no_command_at_all_shows_what_there_is(small: Desk) -> None:

@@ -212,8 +212,8 @@ class Case:
             *(f"consent {scope}: {state}" for scope, state in who.consent.items()),
             *(
                 f"cell {c.account}/{c.container} {c.key} of {c.identity}: {c.status}, read {c.seq}, turned"
-                f" {c.status_seq} at {c.status_at:%d %H:%M}, said no {c.said_no_seq}, missing {c.missing_count} at {c.missing_seq},"
-                f" {dict(c.fields)}, base {c.base}"
+                f" {c.status_seq} at {c.status_at:%d %H:%M}, said no {c.said_no_seq}, missing {c.missing_count}"
+                f" at {c.missing_seq}, {dict(c.fields)}, base {c.base}"
                 for c in who.cells
             ),
             *(

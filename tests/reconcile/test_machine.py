@@ -1,0 +1,458 @@
+"""The core against toy providers that people, operators, foreign programs and broken lines work on at the same time.
+
+No store and no network: a few dictionaries stand for both, under the rules of the real ones (a reading says nothing of
+a cell that was written after it began; one open operation for a cell; written down before it is sent). Whatever the
+order of events, no provider ever receives an addition or a correction of somebody of whose "no" the core knew, and in
+the end nobody who said no is left in reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from syncd.domain.changes import ChangeKind
+from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
+from syncd.domain.identity import Identity
+from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.reconcile.decide import Decision, decide
+from syncd.reconcile.learn import ABSENCES_NEEDED, OWN_ANSWER, learn
+from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place, Topology, stands
+from syncd.reconcile.suppress import suppressing
+from tests.reconcile.factories import ANN, ANN_TAGGED, KEY, NEWS, NOW, OFFERS, SETTLE_S, said_no_somewhere, topology
+
+UNSUBSCRIBE, SUBSCRIBE, UPDATE = ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE
+TOPOLOGY = topology(whole={})
+READABLE = [
+    ("rocs", "*"),
+    ("rocs", "R1"),
+    ("rocs", "R2"),
+    ("salesrocks", "S1"),
+    ("rocketresponder", "L1"),
+    ("rocketresponder", "L2"),
+]
+WHO = (ANN, ANN_TAGGED)
+Contents = dict[Identity, tuple[Status, str]]
+"""Who stands how in one container, with their first name."""
+
+
+@dataclass
+class Toy:
+    """One container of one provider: what is there, and what was there at earlier moments."""
+
+    now: Contents = field(default_factory=dict)
+    before: list[Contents] = field(default_factory=list)
+
+    def put(self, who: Identity, status: Status | None, name: str | None = None) -> None:
+        self.before.append(dict(self.now))
+        if status is None:
+            self.now.pop(who, None)
+        else:
+            self.now[who] = (status, name if name is not None else self.now.get(who, (status, "Ann"))[1])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one read showed, which may arrive much later. `about`: the one who was asked about, None for a listing."""
+
+    place: tuple[str, str]
+    seq: int
+    shown: Contents
+    about: Identity | None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A call under way. `applied`: it reached the provider, whatever we get to hear of it."""
+
+    op: Operation
+    applied: bool
+
+
+class Core(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.toys = {place: Toy() for place in READABLE}
+        self.told: set[Identity] = set()
+        self.cells: dict[tuple[str, str, str], Cell] = {}
+        self.consent: dict[Scope, ConsentState] = {}
+        self.fields: dict[Identity, dict[str, str]] = {}
+        self.ops: dict[int, Operation] = {}
+        self.refuted: dict[tuple[Place, ChangeKind], int] = {}
+        self.whole: dict[tuple[str, ContainerId], int] = {}
+        self.on_the_way: list[Answer] = []
+        self.calls: list[Sent] = []
+        self.seq, self.now, self.number = 1, NOW, 0
+        # What the core has been shown and had a chance to take note of, kept apart from what it made of it.
+        self.fresh: list[tuple[Scope, int]] = []
+        self.noes: set[Scope] = set()
+        self.word_since: dict[Scope, int] = {}
+
+    # What people and others do at the providers
+
+    @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO), name=st.sampled_from(["Ann", "Eva"]))
+    def somebody_joins(self, place: tuple[str, str], who: Identity, name: str) -> None:
+        if who not in self.toys[place].now:
+            self.toys[place].put(who, Status.SUBSCRIBED, name)
+
+    @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO), no=st.sampled_from(sorted(SUPPRESSED)))
+    def somebody_says_no(self, place: tuple[str, str], who: Identity, no: Status) -> None:
+        if who in self.toys[place].now:
+            self.toys[place].put(who, no)
+
+    @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO))
+    def an_operator_takes_somebody_out(self, place: tuple[str, str], who: Identity) -> None:
+        self.toys[place].put(who, None)
+
+    @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO))
+    def a_foreign_program_imports_everybody_as_subscribed(self, place: tuple[str, str], who: Identity) -> None:
+        self.toys[place].put(who, Status.SUBSCRIBED)
+
+    @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO), name=st.sampled_from(["Ann", "Eva", "Ida"]))
+    def somebody_edits_a_name(self, place: tuple[str, str], who: Identity, name: str) -> None:
+        if who in self.toys[place].now:
+            self.toys[place].put(who, self.toys[place].now[who][0], name)
+
+    # What reaches us directly
+
+    @rule(scope=st.sampled_from([GLOBAL, NEWS, OFFERS]))
+    def a_no_reaches_us_directly(self, scope: Scope) -> None:
+        state = self.consent.get(scope, ConsentState())
+        self.consent[scope] = state.join(ConsentState(state.epoch, Level.UNSUBSCRIBED, state.seq))
+        self.noes.add(scope)
+
+    @rule(scope=st.sampled_from([GLOBAL, NEWS, OFFERS]))
+    def a_person_s_own_word_opens_a_scope_again(self, scope: Scope) -> None:
+        seq = self._take()
+        self.consent[scope] = ConsentState(self.consent.get(scope, ConsentState()).epoch + 1, Level.SUBSCRIBED, seq)
+        self.noes.discard(scope)
+        self.word_since[scope] = seq
+        self.fresh = [(where, at) for where, at in self.fresh if where != scope]
+
+    # Reading
+
+    @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO), stale=st.integers(0, 2), late=st.booleans())
+    def we_read(self, place: tuple[str, str], who: Identity, stale: int, late: bool) -> None:
+        toy = self.toys[place]
+        shown = dict(toy.before[-stale]) if 0 < stale <= len(toy.before) else dict(toy.now)
+        about = who if place[0] == "rocketresponder" else None
+        answer = Answer(place, self._take(), shown, about)
+        if late:
+            self.on_the_way.append(answer)
+        else:
+            self._observe(answer)
+
+    @precondition(lambda self: self.on_the_way)
+    @rule(which=st.integers(0, 99))
+    def a_late_answer_arrives(self, which: int) -> None:
+        self._observe(self.on_the_way.pop(which % len(self.on_the_way)))
+
+    # Deciding and sending
+
+    @rule()
+    def we_decide(self) -> None:
+        self._decide()
+
+    @precondition(lambda self: any(op.state is OpState.READY for op in self.ops.values()))
+    @rule(which=st.integers(0, 99), arrives=st.booleans())
+    def we_send(self, which: int, arrives: bool) -> None:
+        ready = [op for op in self.ops.values() if op.state is OpState.READY]
+        self._send(ready[which % len(ready)], arrives=arrives)
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 99), heard=st.booleans())
+    def a_call_ends(self, which: int, heard: bool) -> None:
+        self._end(self.calls.pop(which % len(self.calls)), heard=heard)
+
+    @rule()
+    def we_are_killed_and_start_again(self) -> None:
+        self.calls.clear()
+        self.on_the_way.clear()
+        for op in list(self.ops.values()):
+            if op.state is OpState.INFLIGHT:
+                self.ops[op.id] = replace(op, state=OpState.UNKNOWN, ended_seq=self._take(), ended_at=self.now)
+
+    @rule(stale=st.integers(0, 1))
+    def we_do_a_round(self, stale: int) -> None:
+        """Read everything, decide, send: what happens most of the time."""
+        for place in READABLE:
+            for who in WHO:
+                self.we_read(place, who, stale, late=False)
+        self.we_decide()
+        for op in [op for op in self.ops.values() if op.state is OpState.READY]:
+            self._send(op, arrives=True)
+
+    @rule(minutes=st.sampled_from([0.5, 2, 600]))
+    def time_passes(self, minutes: float) -> None:
+        self.now += timedelta(minutes=minutes)
+
+    # What must hold
+
+    @invariant()
+    def one_open_operation_for_a_cell(self) -> None:
+        places = [_place(op) for op in self.ops.values() if op.state in OPEN]
+        assert len(places) == len(set(places))
+
+    @invariant()
+    def every_no_that_was_taken_note_of_is_kept(self) -> None:
+        person = self._person()
+        assert all(person.suppressed(scope) for scope in self.noes)
+
+    def teardown(self) -> None:
+        """Left alone, it comes to rest, and then nobody who said no is in reach anywhere."""
+        for _ in range(12):
+            if self._quiet_round():
+                break
+        else:
+            raise AssertionError("it does not come to rest")
+        for (where, container), toy in self.toys.items():
+            if said_no_somewhere(self._person(), self._topology(), where, container):
+                assert all(status in SUPPRESSED for status, _ in toy.now.values()), (where, container)
+        if self.cells and said_no_somewhere(self._person(), self._topology(), "rokt", WHOLE_ACCOUNT):
+            assert {cell.identity for cell in self.cells.values()} <= self.told
+
+    # Inside
+
+    def _quiet_round(self) -> bool:
+        while self.calls:
+            self._end(self.calls.pop(), heard=True)
+        self.now += timedelta(seconds=2 * SETTLE_S)
+        for place, toy in self.toys.items():
+            for about in WHO if place[0] == "rocketresponder" else (None,):
+                self._observe(Answer(place, self._take(), dict(toy.now), about))
+        decision = self._decide()
+        for op in [op for op in self.ops.values() if op.state is OpState.READY]:
+            self._send(op, arrives=True)
+        missing = any(cell.missing_count for cell in self.cells.values())
+        return not (decision.desired or decision.closings or missing or self.calls)
+
+    def _decide(self) -> Decision:
+        person = self._person()
+        for event in learn(person, self._topology(), self.now, self._take()):
+            before = self.consent.get(event.scope, ConsentState())
+            self.consent[event.scope] = before.join(ConsentState(event.epoch, event.level, before.seq))
+        self.noes |= {scope for scope, at in self.fresh if at > self.word_since.get(scope, 0)}
+        self.fresh.clear()
+        decision = decide(replace(person, consent=dict(self.consent)), self._topology(), self.now)
+        self._follow(decision)
+        for op in self.ops.values():
+            if op.state is OpState.READY and op.kind is not UNSUBSCRIBE:
+                assert not self._reached(op) & self.noes, "decided, or left standing, against a known no"
+        return decision
+
+    def _take(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def _topology(self) -> Topology:
+        return replace(TOPOLOGY, whole=dict(self.whole))
+
+    def _person(self) -> Person:
+        return Person(
+            key=KEY,
+            cells=[self.cells[place] for place in sorted(self.cells)],
+            consent=dict(self.consent),
+            operations=[op for op in self.ops.values() if op.state in OPEN],
+            fields=dict(self.fields),
+            refuted=dict(self.refuted),
+        )
+
+    def _observe(self, answer: Answer) -> None:
+        where, container = answer.place
+        for who in WHO:
+            key = (where, container, str(who))
+            known = self.cells.get(key)
+            if self._fenced((where, ContainerId(container), who), answer.seq):
+                continue
+            if who in answer.shown and answer.about in {None, who}:
+                if known is None or known.seq <= answer.seq:
+                    self.cells[key] = self._seen(known, key, who, answer)
+            elif answer.about == who:
+                self._absent(known, key, who, answer.seq)
+            elif answer.about is None and known is not None and known.seq <= answer.seq:
+                self._miss(known, key, answer.seq)
+        if answer.about is None:
+            place = (where, ContainerId(container))
+            self.whole[place] = max(self.whole.get(place, 0), answer.seq)
+
+    def _fenced(self, place: Place, seq: int) -> bool:
+        mine = (op for op in self.ops.values() if _place(op) == place)
+        return any(op.state is OpState.INFLIGHT or op.ended_seq > seq for op in mine)
+
+    def _seen(self, known: Cell | None, key: tuple[str, str, str], who: Identity, answer: Answer) -> Cell:
+        status, name = answer.shown[who]
+        turned = known is None or known.status is not status
+        if turned and status in SUPPRESSED:
+            self._note(key[0], ContainerId(key[1]), status, answer.seq)
+        return Cell(
+            account=key[0],
+            container=ContainerId(key[1]),
+            key=key[2],
+            identity=who,
+            address=str(who),
+            status=status,
+            seq=answer.seq,
+            status_seq=answer.seq if turned or known is None else known.status_seq,
+            status_at=self.now if turned or known is None else known.status_at,
+            route="listing",
+            fields={"first_name": name},
+            base=None if known is None else known.base,
+            said_no_seq=answer.seq if status in SUPPRESSED else 0 if known is None else known.said_no_seq,
+        )
+
+    def _note(self, where: str, container: ContainerId, status: Status, seq: int) -> None:
+        """Somebody's "no" was shown to us. One to a list adds nothing while one to everything stands."""
+        scopes = (GLOBAL,) if status is Status.COMPLAINED else TOPOLOGY.scopes_of(where, container)
+        if GLOBAL in scopes or not (GLOBAL in self.noes or any(scope == GLOBAL for scope, _ in self.fresh)):
+            self.fresh += [(scope, seq) for scope in scopes]
+
+    def _absent(self, known: Cell | None, key: tuple[str, str, str], who: Identity, seq: int) -> None:
+        if known is None:
+            self.cells[key] = Cell(
+                key[0], ContainerId(key[1]), key[2], who, str(who), Status.ABSENT, seq, seq, self.now, "lookup"
+            )
+        elif known.seq <= seq:
+            self.cells[key] = self._gone(known, seq) if known.status is not Status.ABSENT else replace(known, seq=seq)
+
+    def _gone(self, cell: Cell, seq: int) -> Cell:
+        if cell.status is Status.REMOVED:
+            return replace(cell, seq=seq)
+        return replace(
+            cell, status=Status.REMOVED, status_seq=seq, status_at=self.now, seq=seq, missing_seq=0, missing_count=0
+        )
+
+    def _miss(self, cell: Cell, key: tuple[str, str, str], seq: int) -> None:
+        if cell.status in {Status.REMOVED, Status.ABSENT} or cell.missing_seq >= seq:
+            return
+        missing = replace(cell, missing_seq=seq, missing_count=cell.missing_count + 1)
+        # Nobody can be asked here, so two whole listings must do.
+        self.cells[key] = self._gone(missing, seq) if missing.missing_count >= ABSENCES_NEEDED else missing
+
+    def _follow(self, decision: Decision) -> None:
+        for closing in decision.closings:
+            op = closing.operation
+            self.ops[op.id] = replace(op, state=closing.state)
+            mark = (_place(op), op.kind)
+            if closing.state is OpState.REFUTED:
+                self.refuted[mark] = self.refuted.get(mark, 0) + 1
+            elif closing.state is OpState.VERIFIED:
+                self.refuted.pop(mark, None)
+                self._note_verified(op)
+        for wish in decision.desired:
+            place = (wish.account, wish.change.container, wish.change.identity)
+            held = [op for op in self.ops.values() if _place(op) == place and op.state in OPEN]
+            assert all(op.state is OpState.READY for op in held), "only an unsent operation may be replaced"
+            for op in held:
+                self.ops[op.id] = replace(op, state=OpState.SUPERSEDED)
+            self.number += 1
+            self.ops[self.number] = Operation(
+                self.number, *place, wish.change.kind, OpState.READY, dict(wish.change.fields)
+            )
+        self.fields |= {who: dict(values) for who, values in decision.fields.items()}
+        for key, cell in self.cells.items():
+            if cell.fields:
+                self.cells[key] = replace(cell, base=dict(cell.fields))
+
+    def _note_verified(self, op: Operation) -> None:
+        if op.kind is not UNSUBSCRIBE:
+            return
+        seq = self._take()
+        for key, cell in self._at(_place(op)):
+            left = self._gone(cell, seq) if cell.missing_count else cell
+            self.cells[key] = replace(left, said_no_seq=max(left.said_no_seq, seq))
+
+    def _at(self, place: Place) -> Iterator[tuple[tuple[str, str, str], Cell]]:
+        for key, cell in list(self.cells.items()):
+            if (cell.account, cell.container, cell.identity) == place:
+                yield key, cell
+
+    def _send(self, op: Operation, *, arrives: bool) -> None:
+        """Put under way, with the last look at consent; then the provider receives it, or never does."""
+        if op.kind is not UNSUBSCRIBE and suppressing(self._person(), self._topology(), op.account, op.container):
+            self.ops[op.id] = replace(op, state=OpState.SUPERSEDED)
+            return
+        self.ops[op.id] = replace(op, state=OpState.INFLIGHT)
+        if arrives:
+            self._receive(op)
+        self.calls.append(Sent(self.ops[op.id], arrives))
+
+    def _receive(self, op: Operation) -> None:
+        if op.kind is not UNSUBSCRIBE:
+            assert not self._reached(op) & self.noes, (
+                f"{op.kind} at {op.account}/{op.container} of somebody who said no"
+            )
+        if op.account == "rokt":
+            self.told.add(op.identity)
+            return
+        toy = self.toys[op.account, str(op.container)]
+        there = toy.now.get(op.identity)
+        match op.kind:
+            case ChangeKind.UNSUBSCRIBE if there is not None:
+                toy.put(op.identity, None if op.account == "salesrocks" else Status.UNSUBSCRIBED)
+            case ChangeKind.SUBSCRIBE if there is None:
+                toy.put(op.identity, Status.SUBSCRIBED, op.fields.get("first_name", "Ann"))
+            case ChangeKind.UPDATE if there is not None:
+                toy.put(op.identity, there[0], op.fields["first_name"])
+            case _:
+                pass  # it finds things as they should be
+
+    def _reached(self, op: Operation) -> set[Scope]:
+        """The scopes whose "no" speaks for this place."""
+        return {GLOBAL, *(entry.scope for entry in TOPOLOGY.lists_of(op.account, op.container))}
+
+    def _end(self, sent: Sent, *, heard: bool) -> None:
+        op = self.ops[sent.op.id]
+        if op.state is not OpState.INFLIGHT:
+            return
+        blind = op.account == "rokt"
+        ended: dict[str, Any] = {"ended_seq": self._take(), "ended_at": self.now}
+        if not sent.applied and heard:
+            self.ops[op.id] = replace(op, state=OpState.READY)  # nothing was sent
+        elif sent.applied and heard and blind:
+            self.ops[op.id] = replace(op, state=OpState.DONE, **ended)
+            key = ("rokt", str(WHOLE_ACCOUNT), str(op.identity))
+            self.cells[key] = Cell(
+                "rokt", WHOLE_ACCOUNT, str(op.identity), op.identity, str(op.identity), Status.UNSUBSCRIBED,
+                self.seq, self.seq, self.now, OWN_ANSWER, said_no_seq=self.seq,
+            )  # fmt: skip
+        else:
+            state = OpState.ACCEPTED if heard else OpState.UNKNOWN
+            self.ops[op.id] = replace(op, state=state, **ended)
+
+
+def _place(op: Operation) -> Place:
+    return op.account, op.container, op.identity
+
+
+Core.TestCase.settings = settings(stateful_step_count=40)
+TestCore = Core.TestCase
+
+
+def test_the_machine_can_tell_a_provider_that_is_sent_what_it_must_not_get():
+    """The check itself works: an addition of somebody of whose "no" is known does not pass unseen."""
+    core = Core()
+    core.a_no_reaches_us_directly(NEWS)
+    try:
+        core._receive(Operation(1, "rocs", ContainerId("R1"), ANN, SUBSCRIBE, OpState.INFLIGHT))
+    except AssertionError:
+        return
+    raise AssertionError("it passed")
+
+
+def test_a_person_who_says_no_at_one_place_is_out_of_reach_at_all():
+    core = Core()
+    for place in READABLE:
+        core.somebody_joins(place, ANN, "Ann")
+    assert core._quiet_round(), "everybody agrees from the beginning"
+    core.somebody_says_no(("rocketresponder", "L1"), ANN, Status.UNSUBSCRIBED)
+    core.teardown()
+    standing = {place for place, toy in core.toys.items() if any(s not in SUPPRESSED for s, _ in toy.now.values())}
+    assert standing == {("rocs", "*"), ("rocs", "R2"), ("rocketresponder", "L2")}, "and stays where nobody said no"
+    assert ANN in core.told
+    assert not any(stands(cell) for cell in core.cells.values() if cell.container in {"R1", "S1", "L1"})
