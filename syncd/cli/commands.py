@@ -47,9 +47,7 @@ def run(arguments: Sequence[str], outside: Outside | None) -> int:
     """Run one command; every error that a person can do something about becomes a code and a sentence."""
     invocation = Invocation(outside=outside, json="--json" in arguments)
     try:
-        code = program().main(
-            args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation
-        )
+        code = program().main(args=list(arguments), prog_name="syncd", standalone_mode=False, obj=invocation)
     except SyncdError as error:
         return invocation.fail(error)
     except typer.TyperException as error:

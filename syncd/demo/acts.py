@@ -383,6 +383,13 @@ class Play:
     def converged(self) -> bool:
         return standing(self.app.context, self._intervals)[0].converged
 
+    def _how_it_stands(self) -> str:
+        verdict, shown = standing(self.app.context, self._intervals)
+        names = ("due", "look_ups", "deliveries", "held", "claims", "reachable")
+        left = [f"{shown[name]} {name}" for name in names if shown[name]]
+        left += [f"{account['outbox']} to {account['name']}" for account in shown["accounts"] if account["outbox"]]
+        return ", ".join([verdict.condition.value, *left])
+
     def _counted(self, entry: str, provider: str) -> Mapping[str, int]:
         with reading(self.app.engine) as connection:
             return tally.standings(connection).get((entry, ACCOUNTS[provider]), {})
@@ -399,7 +406,7 @@ class Play:
             if (reason := self._broken_off()) is not None:
                 raise NotSeenError(f"{reason}, before {what}")
             if clock() - began > within_s:
-                raise NotSeenError(f"not seen within {within_s:g} s: {what}")
+                raise NotSeenError(f"not seen within {within_s:g} s: {what} ({self._how_it_stands()})")
             await asyncio.sleep(poll_s)
         return round(clock() - began, 2)
 

@@ -137,12 +137,21 @@ def _new_row(
     account: str, reading: Reading, person_key: str | None, seq: int, now: datetime | str, route: str
 ) -> tuple[Any, ...]:
     seen = reading.observation
-    fields = _encode(seen.fields).decode() if seen.fields else "{}"
+    fields = _fields_text(seen.fields) if seen.fields else "{}"
     return (  # in the order of the table's columns
-        account, seen.container, seen.key, person_key, seen.identity, seen.address, seen.remote_id,
+        account, seen.container, seen.key, person_key, seen.identity, _kept(seen.address), seen.remote_id,
         str.__str__(seen.status), fields, None, seen.raw.decode("utf-8", "replace"), reading.digest,
         seq, now, seq, now, seq if seen.status in SUPPRESSED else 0, 0, 0, seen.unsubscribed_at, route, _VERIFIED, None,
     )  # fmt: skip
+
+
+def _kept(text: str) -> str:
+    """Postgres keeps no NUL in a text; a provider's record may hold one all the same."""
+    return text.replace("\x00", "\ufffd")
+
+
+def _fields_text(fields: Mapping[str, str]) -> str:
+    return _encode(fields).replace(b"\\u0000", "\ufffd".encode()).decode()
 
 
 def _changed_row(
@@ -155,10 +164,10 @@ def _changed_row(
     return {
         "person_key": person_key,
         "identity": seen.identity,
-        "address": seen.address,
+        "address": _kept(seen.address),
         "remote_id": seen.remote_id,
         "status": seen.status.value,
-        "fields": _encode(seen.fields).decode(),
+        "fields": _fields_text(seen.fields),
         "raw": seen.raw.decode("utf-8", "replace"),
         "digest": reading.digest,
         "seq": seq,

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -154,14 +154,6 @@ def _cell(row: Any) -> Cell:
     )
 
 
-class _Flags(NamedTuple):
-    """What stands for somebody's "no" where nothing better does, and which containers flipped."""
-
-    inferred: frozenset[Scope] = frozenset()
-    mass: frozenset[Scope] = frozenset()
-    sources: frozenset[tuple[Scope, str, str]] = frozenset()
-
-
 def _person(
     key: SuppressionKey,
     cells: list[Cell],
@@ -198,6 +190,8 @@ def _person(
         named=frozenset(said.identities),
         inferred_scopes=frozenset(said.scopes - said.well_founded),
         mass_scopes=frozenset(said.scopes - said.released),
+        mass_sources=frozenset(said.mass_sources),
+        noes_written=frozenset(noes),
     )
 
 
@@ -329,6 +323,7 @@ class _Said:
     well_founded: set[Scope] = field(default_factory=set)
     released: set[Scope] = field(default_factory=set)
     scopes: set[Scope] = field(default_factory=set)
+    mass_sources: set[tuple[Scope, str, str]] = field(default_factory=set)
 
 
 def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _Said]:
@@ -336,16 +331,18 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
     mass flip.
     """
     found: defaultdict[str, _Said] = defaultdict(_Said)
-    names = ("person_key", "identity", "scope", "inferred", "mass")
+    names = ("person_key", "identity", "scope", "inferred", "mass", "source", "container")
     for part in chunks(keys, IN_MAX):
         query = sa.select(*(consent_event.c[name] for name in names)).where(consent_event.c.person_key.in_(part))
-        for key, identity, scope, inferred, mass in connection.execute(query):
+        for key, identity, scope, inferred, mass, source, container in connection.execute(query):
             said = found[key]
             said.identities.add(Identity(identity))
             said.scopes.add(Scope(scope))
             if not inferred:
                 said.well_founded.add(Scope(scope))
-            if not mass:
+            if mass:
+                said.mass_sources.add((Scope(scope), source, container))
+            else:
                 said.released.add(Scope(scope))
     return found
 

@@ -66,7 +66,11 @@ def open_engine(url: str) -> Engine:
         parsed,
         hide_parameters=True,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "syncd", "options": "-c timezone=UTC"},
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "syncd",
+            "options": "-c timezone=UTC -c lock_timeout=30s",
+        },
     )
 
 

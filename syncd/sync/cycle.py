@@ -6,12 +6,14 @@ Accounts are isolated: what goes wrong at one is recorded there and delays no ot
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
-from syncd.domain.errors import ProviderError, ThrottledError, UnauthorisedError
+from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, UnauthorisedError
 from syncd.reconcile.person import Topology
 from syncd.store import journal, lookups, outbox, people, plans
 from syncd.store.session import reading, writing
@@ -24,6 +26,9 @@ from syncd.sync.push import push
 from syncd.sync.verify import verify
 
 T = TypeVar("T")
+
+UNEXPECTED = "unexpected fault of syncd"
+"""How the reason of a run begins that failed by our own fault."""
 
 WORSE = ("success", "partial", "failed")
 """A run's result only worsens."""
@@ -162,6 +167,20 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
             context.log.warning(
                 "account.failed", account=lane.name, error=type(error).__name__, call=error.call, reason=error.message
             )
+        except SyncdError:
+            raise  # the mirror or the configuration: nothing of ours can go on
+        except Exception as error:  # noqa: BLE001 (a fault of ours at one account must not stop the others)
+            _note_fault(lane, context, outcome, error)
+
+
+def _note_fault(lane: Lane, context: Context, outcome: AccountOutcome, error: Exception) -> None:
+    """A fault in our own code. Its message may quote a record, so the kind and the place are all that is kept."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    outcome.worsen("failed", f"{UNEXPECTED}: {type(error).__name__} at {where}", "please report this fault of syncd")
+    outcome.readable = False
+    _note_failure(lane, context, ProviderError(outcome.reason, hint=outcome.hint))
+    context.log.error("account.fault", account=lane.name, error=type(error).__name__, where=where)
 
 
 async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> None:

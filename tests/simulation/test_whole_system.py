@@ -21,6 +21,7 @@ import pytest
 
 from syncd.domain.identity import identity_of
 from syncd.emulators.emulator import Call, FaultKind
+from syncd.sync.cycle import UNEXPECTED
 from tests.world import World, quiet
 
 ROUNDS = 250
@@ -114,9 +115,8 @@ class Simulation:
 
     def _act(self) -> None:
         email = self.rng.choice(PEOPLE)
-        act = self.rng.choice(
-            [self._join, self._join, self._edit, self._leave_crm, self._withdraw, self._leave_mail, self._leave_rokt, self._leave_sales, self._reimport, self._ask_us]
-        )  # fmt: skip
+        leaving = [self._leave_crm, self._withdraw, self._leave_mail, self._leave_rokt, self._leave_sales]
+        act = self.rng.choice([self._join, self._join, self._edit, *leaving, self._reimport, self._ask_us])
         act(email)
 
     def _join(self, email: str) -> None:
@@ -210,7 +210,9 @@ class Simulation:
         if self.kills and self.rng.random() < 0.05:
             self.world.killed_round(accounts, request=self.rng.randint(1, 12), after_effect=self.rng.random() < 0.5)
         else:
-            self.world.round(accounts)
+            done = self.world.round(accounts)
+            faults = [outcome.reason for outcome in done.failed if outcome.reason.startswith(UNEXPECTED)]
+            assert not faults, faults
         self._nobody_was_added(marks, known_before)
 
     # What must hold -------------------------------------------------------------------------------------------------
