@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 from syncd.app import App
@@ -69,8 +70,8 @@ class Play:
         self.screen.step("Contacts pulled from every provider")
         planted = self._plant_faults()
         leads = send_leads(self.stage.town, self.stage.rokt)
-        with self.screen.bars() as self.app.context.progress:
-            took = await self.until("everybody is read", self._all_read, within_s=60, poll_s=POLL_S)
+        with self._bars():
+            took = await self.until("everybody is read", self._all_read, within_s=70, poll_s=POLL_S)
         rows = [self._pulled(provider, entry) for entry in LISTS for provider in keepers(entry)]
         known = self._counted(NEWSLETTER, "rokt").get("subscribed", 0)
         rows.append([NEWSLETTER, NAMES["rokt"], len(self.stage.rokt.leads), None, known, None])
@@ -153,7 +154,7 @@ class Play:
             "Plans that wait: `syncd plan`", ("plan", "account", "list", "kind", "why it waits", "people"), rows
         )
         self.screen.found("nobody was added anywhere without approval", holds=bool(rows) and not self.there.added())
-        with self.screen.bars() as self.app.context.progress:
+        with self._bars():
             approved = await self._approve_until_converged(within_s=75)
         self.screen.line(f"{approved} plans approved: what `syncd approve PLAN` does")
         agreed_at = self.app.context.now()
@@ -382,6 +383,16 @@ class Play:
 
     def converged(self) -> bool:
         return standing(self.app.context, self._intervals)[0].converged
+
+    @contextmanager
+    def _bars(self) -> Iterator[None]:
+        context = self.app.context
+        before = context.progress
+        try:
+            with self.screen.bars() as context.progress:
+                yield
+        finally:
+            context.progress = before
 
     def _how_it_stands(self) -> str:
         verdict, shown = standing(self.app.context, self._intervals)

@@ -12,6 +12,12 @@ from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
 from syncd.reconcile.suppress import suppressing
 
+STICKS_MAX = 3
+"""Writes of one kind to one cell that were accepted and then read back otherwise, before we stop.
+
+Unsubscribes never stop.
+"""
+
 
 def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing | datetime]:
     """Closings, and the times at which to look again at what may only lag behind.
@@ -34,7 +40,15 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
             elif verdict is False and now < settled_at:
                 yield settled_at
             elif verdict is False:
-                yield Closing(op, OpState.REFUTED, "read back otherwise, after time to settle")
+                yield _refuted(op, person)
+
+
+def _refuted(op: Operation, person: Person) -> Closing:
+    """Planned again, or given up for a person to see. An unsubscribe is never given up."""
+    tries = person.refuted.get(((op.account, op.container, op.identity), op.kind), 0) + 1
+    if op.kind is not ChangeKind.UNSUBSCRIBE and tries >= STICKS_MAX:
+        return Closing(op, OpState.BLOCKED, f"accepted and read back otherwise, {tries} times in a row")
+    return Closing(op, OpState.REFUTED, "read back otherwise, after time to settle")
 
 
 def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:

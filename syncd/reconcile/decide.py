@@ -15,7 +15,7 @@ from datetime import datetime
 from syncd.domain.changes import ChangeKind
 from syncd.domain.identity import Identity
 from syncd.domain.records import Status
-from syncd.reconcile.close import close
+from syncd.reconcile.close import STICKS_MAX, close
 from syncd.reconcile.correct import correct
 from syncd.reconcile.desired import Closing, Desired, LookUp
 from syncd.reconcile.fields import merge
@@ -23,12 +23,6 @@ from syncd.reconcile.learn import ABSENCES_NEEDED
 from syncd.reconcile.person import OPEN, Operation, OpState, Person, Place, Topology
 from syncd.reconcile.spread import spread
 from syncd.reconcile.suppress import suppress
-
-STICKS_MAX = 3
-"""Writes of one kind to one cell that were accepted and then read back otherwise, before we stop.
-
-Unsubscribes never stop.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +74,9 @@ def _sendable(
     """Leave out what is under way already, what does not stick, and what the provider's interface cannot do."""
     closed = {closing.operation.id for closing in closings}
     just_refuted = Counter(
-        (_place(closing.operation), closing.operation.kind) for closing in closings if closing.state is OpState.REFUTED
+        (_place(closing.operation), closing.operation.kind)
+        for closing in closings
+        if closing.state in {OpState.REFUTED, OpState.BLOCKED}
     )
     busy = {_place(op): op for op in person.operations if op.state in OPEN and op.id not in closed}
     sendable: list[Desired] = []

@@ -30,12 +30,11 @@ def suppress(person: Person, topology: Topology, identity: Identity, now: dateti
 def suppressing(person: Person, topology: Topology, account: str, container: ContainerId) -> Scope | None:
     """The scope whose "no" reaches this container, or None.
 
-    One that no list of ours names is reached by a global "no" alone.
+    One that no list of ours names is reached by a global "no" alone, and so is the whole account, unless it is itself
+    where a list of ours lives.
     """
     if person.suppressed(GLOBAL):
         return GLOBAL
-    if container == WHOLE_ACCOUNT:
-        return None
     return next((x.scope for x in topology.lists_of(account, container) if person.suppressed(x.scope)), None)
 
 

@@ -151,7 +151,10 @@ def _kept(text: str) -> str:
 
 
 def _fields_text(fields: Mapping[str, str]) -> str:
-    return _encode(fields).replace(b"\\u0000", "\ufffd".encode()).decode()
+    text = _encode(fields)
+    if b"\\u0000" in text:  # a NUL, or a backslash and u0000 as somebody typed them
+        text = _encode({name: _kept(value) for name, value in fields.items()})
+    return text.decode()
 
 
 def _changed_row(

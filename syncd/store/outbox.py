@@ -261,20 +261,21 @@ def taken_away(connection: Connection, account: str, container: ContainerId, sin
 
 
 def retry_parked(connection: Connection, id: int, at: datetime) -> bool:
-    """Let a parked operation be planned again; says whether there was one."""
-    result = connection.execute(
-        op.update()
-        .where(op.c.id == id, op.c.state == OpState.PARKED.value)
-        .values(state=OpState.SUPERSEDED.value, closed_at=at, reason="a person asked for another try")
+    """Let an operation that was given up be planned again; says whether there was one."""
+    given_up = [OpState.PARKED.value, OpState.BLOCKED.value]
+    row = connection.execute(sa.select(op).where(op.c.id == id, op.c.state.in_(given_up))).one_or_none()
+    if row is None:
+        return False
+    same = (
+        op.c.account == row.account,
+        op.c.container == row.container,
+        op.c.identity == row.identity,
+        op.c.kind == row.kind,
+        op.c.state.in_([*given_up, OpState.REFUTED.value]),
     )
-    return bool(result.rowcount)
-
-
-def next_due(connection: Connection) -> datetime | None:
-    value: datetime | None = connection.scalar(
-        sa.select(sa.func.min(op.c.not_before)).where(op.c.state == OpState.READY.value)
-    )
-    return value
+    reason = "a person asked for another try"
+    connection.execute(op.update().where(*same).values(state=OpState.SUPERSEDED.value, closed_at=at, reason=reason))
+    return True
 
 
 def backoff(attempts: int, jitter: float, *, base_s: float, max_s: float) -> timedelta:

@@ -16,6 +16,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId, Status
+from syncd.reconcile.close import STICKS_MAX
 from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place
 from syncd.store.bulk import chunks
 from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, OpRow, PersonRow
@@ -130,7 +131,7 @@ _OPERATION = (
     "ended_seq",
     "ended_at",
 )
-_TELLING = [*(state.value for state in OPEN), OpState.REFUTED.value, OpState.PARKED.value, OpState.VERIFIED.value]
+_TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED]
 _OPERATIONS = sa.select(*(op.c[name] for name in _OPERATION)).where(op.c.state.in_(_TELLING))  # fmt: skip
 
 
@@ -170,6 +171,8 @@ def _person(
         at = (row.account, ContainerId(row.container), Identity(row.identity)), ChangeKind(row.kind)
         if row.state == OpState.REFUTED:
             refuted[at] = refuted.get(at, 0) + 1
+        elif row.state == OpState.BLOCKED:
+            refuted[at] = max(refuted.get(at, 0) + 1, STICKS_MAX)
         elif row.state == OpState.VERIFIED:
             refuted.pop(at, None)
             noes |= {at[0]} if at[1] is ChangeKind.UNSUBSCRIBE else set()

@@ -207,6 +207,9 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
         )  # fmt: skip
         plans.drop_absence(connection, lane.name, container)
+        if not row.whole_seq and len(context.lanes) > 1:
+            # From now on it is known who is not here: whoever was decided about before that is looked at again.
+            people.everybody_on_agenda(connection, now)
 
 
 def _taken_away(connection: Connection, lane: Lane, row: Any) -> int:

@@ -15,7 +15,7 @@ from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.facts import Capabilities, Facts
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
+from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.desired import Desired, Why
 from syncd.reconcile.person import Account, Cell, MailingList, Operation, OpState, Person, Topology
 
@@ -199,8 +199,6 @@ def said_no_somewhere(who: Person, topo: Topology, where: str, container: str) -
     levels = {scope: state.level for scope, state in who.consent.items()}
     if levels.get(GLOBAL, Level.UNKNOWN) >= Level.UNSUBSCRIBED:
         return True
-    if container == WHOLE_ACCOUNT and topo.accounts[where].capabilities.facts.has_lists:
-        return False
     for entry in topo.lists.values():
         ids = entry.places.get(where, ())
         if (container in ids or "*" in ids) and levels.get(entry.scope, Level.UNKNOWN) >= Level.UNSUBSCRIBED:

@@ -10,10 +10,21 @@ import pytest
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
 from syncd.domain.records import Status
-from syncd.reconcile.close import close
+from syncd.reconcile.close import STICKS_MAX, close
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.person import Operation, OpState
-from tests.reconcile.factories import ANN_TAGGED, NEWS, NOW, OFFERS, SETTLE_S, cell, operation, person, topology
+from tests.reconcile.factories import (
+    ANN_TAGGED,
+    NEWS,
+    NOW,
+    OFFERS,
+    SETTLE_S,
+    cell,
+    mailing_list,
+    operation,
+    person,
+    topology,
+)
 
 UNSUBSCRIBE, SUBSCRIBE, UPDATE = ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE
 NO, YES = Status.UNSUBSCRIBED, Status.SUBSCRIBED
@@ -149,6 +160,20 @@ def test_a_contradiction_counts_only_after_the_provider_had_time_to_settle(ended
     assert outcome(op, cell(status=YES, seq=21)) == became
 
 
+@pytest.mark.parametrize(
+    ("kind", "tries", "became"),
+    [
+        pytest.param(UPDATE, STICKS_MAX - 2, OpState.REFUTED, id="planned again"),
+        pytest.param(UPDATE, STICKS_MAX - 1, OpState.BLOCKED, id="given up"),
+        pytest.param(UNSUBSCRIBE, STICKS_MAX * 9, OpState.REFUTED, id="an unsubscribe is never given up"),
+    ],
+)
+def test_a_write_that_does_not_hold_is_given_up_after_some_tries(kind: ChangeKind, tries: int, became: OpState):
+    op = sent(kind, fields={} if kind is UNSUBSCRIBE else {"phone": "2"})
+    who = person(cell(seq=21), operations=[op], refuted={((op.account, op.container, op.identity), kind): tries})
+    assert [item.state for item in close(who, topology(), NOW) if isinstance(item, Closing)] == [became]
+
+
 def test_a_confirmation_counts_at_once():
     assert outcome(sent(UNSUBSCRIBE, ended_at=NOW), cell(status=NO, seq=21)) is OpState.VERIFIED
 
@@ -251,6 +276,13 @@ def test_a_whole_listing_reads_every_record_it_shows(op, cells, whole: int, beca
 )
 def test_what_is_still_wanted(op, cells, said, became: OpState | None):
     assert outcome(op, *cells, said=said) == became
+
+
+def test_an_addition_to_a_whole_account_that_is_a_list_of_ours_is_not_wanted_after_a_no_to_that_list():
+    topo = topology(lists=[mailing_list("news", rocs=("*",))])
+    op = operation(SUBSCRIBE, OpState.READY, container="*")
+    assert outcome(op, said={NEWS: Level.UNSUBSCRIBED}, topo=topo) is OpState.SUPERSEDED
+    assert outcome(op, said={OFFERS: Level.UNSUBSCRIBED}, topo=topo) is None
 
 
 def test_an_operation_under_way_is_left_alone():

@@ -9,7 +9,8 @@ import pytest
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
 from syncd.domain.records import ContainerId, Status
-from syncd.reconcile.decide import STICKS_MAX, Decision, decide
+from syncd.reconcile.close import STICKS_MAX
+from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import LookUp
 from syncd.reconcile.person import OpState
 from tests.reconcile.factories import (

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
-from syncd.domain.records import Status
-from syncd.reconcile.learn import claims, learn
+from syncd.domain.records import ContainerId, Status
+from syncd.reconcile.learn import OWN_ANSWER, claims, learn
 from tests.reconcile.factories import (
+    ANN,
     ANN_TAGGED,
     KEY,
     LONG_AGO,
@@ -121,6 +122,52 @@ def test_learning_twice_adds_nothing(statuses: list[Status], chance):
         known = state.get(event.scope, ConsentState())
         state[event.scope] = known.join(ConsentState(event.epoch, event.level))
     assert learn(person(*seen, said=state), topology(), NOW, 78) == []
+
+
+R1_OF_ANN = ("rocs", ContainerId("R1"), ANN)
+
+
+@pytest.mark.parametrize(
+    ("rests_on", "learnt"),
+    [
+        pytest.param({}, False, id="somebody's word: nothing new"),
+        pytest.param({"inferred_scopes": frozenset({NEWS})}, True, id="a conclusion: this is somebody's word"),
+        pytest.param({"mass_scopes": frozenset({NEWS})}, True, id="a mass flip: this is somebody's word"),
+        pytest.param({"inferred_scopes": frozenset({OFFERS})}, False, id="a conclusion about another scope"),
+        pytest.param(
+            {"inferred_scopes": frozenset({NEWS}), "noes_written": frozenset({R1_OF_ANN})}, False, id="our own echo"
+        ),
+        pytest.param(
+            {"mass_scopes": frozenset({NEWS}), "mass_sources": frozenset({(NEWS, "rocs", "R1")})},
+            False,
+            id="the listing that flipped, once more",
+        ),
+        pytest.param(
+            {"mass_scopes": frozenset({NEWS}), "mass_sources": frozenset({(NEWS, "salesrocks", "S1")})},
+            True,
+            id="a listing other than the one that flipped",
+        ),
+    ],
+)
+def test_somebody_s_own_word_is_news_where_only_less_stood_for_it(rests_on, learnt: bool):
+    who = person(cell(status=NO), said={NEWS: Level.UNSUBSCRIBED}, **rests_on)
+    assert [event.scope for event in learn(who, topology(), NOW, 77)] == ([NEWS] if learnt else [])
+
+
+@pytest.mark.parametrize(
+    ("overall", "learnt"),
+    [
+        pytest.param(ConsentState(0, Level.UNSUBSCRIBED), False, id="a no to everything says as much"),
+        pytest.param(ConsentState(0, Level.COMPLAINT), False, id="a complaint says more"),
+        pytest.param(ConsentState(1, Level.SUBSCRIBED), True, id="no such no stands"),
+    ],
+)
+def test_a_no_to_a_list_adds_nothing_to_a_no_to_everything(overall: ConsentState, learnt: bool):
+    assert bool(learn(person(cell(status=NO), said={GLOBAL: overall}), topology(), NOW, 77)) is learnt
+
+
+def test_what_a_provider_accepted_from_us_is_no_news():
+    assert learn(person(cell("rokt", NO, route=OWN_ANSWER)), topology(), NOW, 77) == []
 
 
 # Claims

@@ -430,7 +430,7 @@ def _place(op: Operation) -> Place:
     return op.account, op.container, op.identity
 
 
-Core.TestCase.settings = settings(stateful_step_count=40)
+Core.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestCore = Core.TestCase
 
 

@@ -237,6 +237,12 @@ def test_which_no_reaches_a_container(said, where: str, container, scope):
     assert suppressing(person(said=said), topology(), where, container) == scope
 
 
+def test_where_a_list_is_the_whole_account_a_no_to_it_reaches_the_account():
+    topo = topology("rocs", "salesrocks", lists=[mailing_list("news", rocs=("*",), salesrocks=("S1",))])
+    assert suppressing(person(said=SAID_NO), topo, "rocs", cell(container="*").container) == NEWS
+    assert sent(person(cell(container="*"), said=SAID_NO), topo) == [("rocs", "*")]
+
+
 def test_in_a_container_of_two_lists_a_no_to_one_of_them_counts():
     topo = topology("rocs", lists=[mailing_list("x", rocs=("R1",))])
     who = person(cell(), said={topo.lists["x"].scope: Level.UNSUBSCRIBED})

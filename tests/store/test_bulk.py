@@ -20,9 +20,14 @@ ODD = ("", "a\tb", "line\nbreak", "back\\slash", "\\N", "quote'\"", "öЖ漢🙂
 @pytest.mark.parametrize("count", [1, COPY_FROM - 1, COPY_FROM, COPY_FROM + 1])
 def test_few_rows_and_many_come_out_as_they_went_in(engine: Engine, count: int):
     readings = [
-        seen(str(n), identity=None if n % 7 == 0 else Identity(f"p{n}@example.org"), fields={"v": ODD[n % len(ODD)]}, remote_id=ODD[n % len(ODD)])
+        seen(
+            str(n),
+            identity=None if n % 7 == 0 else Identity(f"p{n}@example.org"),
+            fields={"v": ODD[n % len(ODD)]},
+            remote_id=ODD[n % len(ODD)],
+        )
         for n in range(count)
-    ]  # fmt: skip
+    ]
     found = observe(engine, *readings, seq=5)
     assert found.new == count
     kept = {row.key: row for row in rows(engine, mirror.cell)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from syncd.domain.records import Delivery
@@ -11,7 +13,7 @@ from tests.store.factories import NOW, later, rows
 
 
 def delivery(body: bytes = b'{"a": 1}', **more) -> Delivery:
-    defaults = {
+    defaults: dict[str, Any] = {
         "route": ("unsubscribe", "x"),
         "method": "POST",
         "headers": {"content-type": "application/json", "authorization": "Bearer canary", "user-agent": "Rokt"},
@@ -83,3 +85,13 @@ def test_a_repetition_is_read_once_more_only_where_that_is_asked_for(engine: Eng
     assert put(engine, number=9, received_at=later(1), read_again=read_again) == ("i-1", False)
     assert [row.seq for row, _ in new(engine)] == seqs
     assert [found.received_at for _, found in new(engine)] == ([later(1)] if read_again else [])
+
+
+@pytest.mark.parametrize(("state", "again"), [("parked", True), ("done", False), ("new", False)])
+def test_a_person_lets_a_parked_delivery_be_read_once_more(engine: Engine, state: str, again: bool):
+    put(engine)
+    with writing(engine) as connection:
+        inbox.settle_delivery(connection, "i-1", state, "not readable")
+        assert inbox.retry_delivery(connection, "i-1") is again
+        assert inbox.retry_delivery(connection, "nonsense") is False
+    assert [row.state for row in rows(engine, inbox.inbox)] == ["new" if again or state == "new" else state]

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from syncd.domain.identity import Identity
 from syncd.domain.records import Status
-from syncd.store import mirror
+from syncd.store import mirror, people
 from syncd.store.session import Engine, reading, writing
 from tests.store.factories import ANN, BOB, KEY, NOW, R1, cells, key_of, later, observe, rows, seen
 
@@ -298,3 +298,36 @@ def test_times_come_back_as_they_went_in_on_both_engines(engine: Engine):
         (at,) = connection.scalars(sa.select(mirror.cell.c.observed_at))
     assert at == later(1)
     assert at.utcoffset() == NOW.utcoffset()
+
+
+@pytest.mark.parametrize(
+    ("came", "kept"),
+    [
+        pytest.param("a\x00b", "a\ufffdb", id="a NUL, which Postgres keeps in no text"),
+        pytest.param("a\\u0000b", "a\\u0000b", id="what merely looks like one"),
+        pytest.param('"\\\n\t\x7f \u2028 \U0001f642', '"\\\n\t\x7f \u2028 \U0001f642', id="anything else odd"),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_odd_characters_fail_no_page(engine: Engine, known: bool, came: str, kept: str):
+    if known:
+        observe(engine, seen("1"), seq=5)
+    odd = seen("1", fields={"first_name": came})
+    observe(engine, odd._replace(observation=odd.observation._replace(address=came)), seq=6)
+    row = cells(engine)["1"]
+    assert (json.loads(row.fields), row.address) == ({"first_name": kept}, kept)
+    with writing(engine) as connection:
+        (who,) = people.load_people(connection, [KEY])
+        people.save_merged(connection, [(who, {ANN: who.cells[0].fields})], NOW)
+        (after,) = people.load_people(connection, [KEY])
+    assert after.fields == {ANN: {"first_name": kept}}
+
+
+def test_the_address_that_a_record_went_by_before_was_there_and_is_gone(engine: Engine):
+    observe(engine, seen("1"), seq=5)
+    for seq, identity in ((9, BOB), (10, BOB), (11, ANN), (12, BOB)):
+        observe(engine, seen("1", identity=identity, fields={"n": str(seq)}), seq=seq)
+    with reading(engine) as connection:
+        before, now = people.load_people(connection, [KEY, key_of(BOB)])
+    assert [(cell.status, cell.identity, cell.said_no_seq) for cell in before.cells] == [("removed", ANN, 0)]
+    assert sorted((cell.status, cell.identity) for cell in now.cells) == [("removed", BOB), ("subscribed", BOB)]

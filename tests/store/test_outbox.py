@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.records import Status
+from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.person import OPEN, OpState
 from syncd.store import outbox, people
@@ -109,14 +108,12 @@ def test_what_goes_out_is_due_ready_and_of_that_account(engine: Engine):
     assert sendable(engine) == []
     assert [op.change.identity for op in sendable(engine, now=later(5))] == [person(1)]
     with reading(engine) as connection:
-        assert outbox.next_due(connection) == NOW
         assert outbox.accounts_with_work(connection, NOW) == {"salesrocks"}
         assert outbox.accounts_with_work(connection, later(5)) == {"rocs", "salesrocks"}
 
 
 def test_with_nothing_to_send_nothing_is_due(engine: Engine):
     with reading(engine) as connection:
-        assert outbox.next_due(connection) is None
         assert outbox.accounts_with_work(connection, NOW) == set()
 
 
@@ -294,24 +291,33 @@ def test_operations_are_closed_with_their_reason(engine: Engine):
     assert (row.state, row.reason, row.closed_at) == ("verified", "read back as asked", later(1))
 
 
-@pytest.mark.parametrize(
-    ("state", "opened"), [(OpState.PARKED, True), (OpState.BLOCKED, False), (OpState.READY, False)]
-)
-def test_a_person_lets_a_parked_change_be_planned_again(engine: Engine, state: OpState, opened: bool):
-    put(engine, wish())
+@pytest.mark.parametrize("state", list(OpState))
+def test_a_person_lets_a_change_that_was_given_up_be_planned_again(engine: Engine, state: OpState):
+    put(engine, wish(UPDATE, fields={"phone": "1"}))
     with writing(engine) as connection:
         connection.execute(outbox.op.update().values(state=state.value))
-        assert outbox.retry_parked(connection, 1, later(1)) is opened
+        given_up = state in {OpState.PARKED, OpState.BLOCKED}
+        assert outbox.retry_parked(connection, 1, later(1)) is given_up
         assert outbox.retry_parked(connection, 99, later(1)) is False
-    assert states(engine) == ["superseded" if opened else state.value]
+    assert states(engine) == ["superseded" if given_up else state.value]
 
 
-def test_an_error_in_a_transaction_leaves_nothing_behind(engine: Engine):
-    with pytest.raises(RuntimeError), writing(engine) as connection:
-        outbox.put(connection, [(wish(), False)], NOW)
-        raise RuntimeError
+def test_with_another_try_all_that_failed_before_is_forgotten_there_and_only_there(engine: Engine):
+    for container, state in (("R1", "refuted"), ("R2", "refuted"), ("R1", "refuted"), ("R1", "blocked")):
+        put(engine, wish(UPDATE, container=container, fields={"phone": "1"}))
+        with writing(engine) as connection:
+            connection.execute(outbox.op.update().where(outbox.op.c.state == "ready").values(state=state))
+    before = load_person(engine)
+    assert before.refuted == {(("rocs", R1, ANN), UPDATE): 3, (("rocs", ContainerId("R2"), ANN), UPDATE): 1}
+    with writing(engine) as connection:
+        assert outbox.retry_parked(connection, 4, later(1))
+    assert load_person(engine).refuted == {(("rocs", ContainerId("R2"), ANN), UPDATE): 1}
+
+
+def load_person(engine: Engine):
     with reading(engine) as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(outbox.op)) == 0
+        (who,) = people.load_people(connection, [KEY])
+    return who
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0.01, 60), st.floats(60, 86_400))

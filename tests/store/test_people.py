@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -51,7 +53,13 @@ def load(engine: Engine, key: SuppressionKey = KEY):
 def event(
     level: Level = Level.UNSUBSCRIBED, *, epoch: int = 0, seq: int = 5, scope: Scope = NEWS, **more
 ) -> ConsentEvent:
-    defaults = {"at": NOW, "source": "rocs", "route": "listing", "evidence": "read as unsubscribed", "container": "R1"}
+    defaults: dict[str, Any] = {
+        "at": NOW,
+        "source": "rocs",
+        "route": "listing",
+        "evidence": "read as unsubscribed",
+        "container": "R1",
+    }
     return ConsentEvent(key=KEY, identity=ANN, scope=scope, epoch=epoch, level=level, seq=seq, **(defaults | more))
 
 
@@ -329,14 +337,10 @@ def test_how_many_said_no_by_listing_since_a_moment(engine: Engine):
             ]
         ):
             entry = event(route=route, at=at, container=container)
-            people.record_consent(connection, [ConsentEvent(**{**_as_dict(entry), "key": key_of(person(number))})])
+            people.record_consent(connection, [replace(entry, key=key_of(person(number)))])
         assert people.count_events(connection, "rocs", "R1", NOW) == 2
         assert people.count_events(connection, "rocs", "R1", NOW - HOUR) == 3
         assert people.count_events(connection, "salesrocks", "R1", NOW - HOUR) == 0
-
-
-def _as_dict(entry: ConsentEvent) -> dict[str, object]:
-    return {name: getattr(entry, name) for name in ConsentEvent.__dataclass_fields__}
 
 
 def test_of_whom_any_no_is_known(engine: Engine):

@@ -38,8 +38,10 @@ def agreed(world: World, count: int) -> list[str]:
 
 
 @ABSENCE
-def test_an_empty_list_where_many_were_known_is_held_and_nothing_follows_but_what_others_say(open_world, on_absence):
-    world = open_world(on_absence=on_absence)
+def test_an_empty_list_where_many_were_known_is_held_and_nothing_follows_but_what_others_say(
+    open_small_world, on_absence
+):
+    world = open_small_world(on_absence=on_absence)
     emails = agreed(world, 5)
     listing_hides(world, lambda _: True)
     before = marks(world)
@@ -104,8 +106,8 @@ def test_a_slow_drip_of_losses_is_held_once_it_adds_up_within_the_window(open_sm
 
 
 @ABSENCE
-def test_somebody_whom_a_listing_missed_because_rows_shifted_is_not_absent(open_world, on_absence):
-    world = open_world(on_absence=on_absence, config=configured(sales="page_size = 2"))
+def test_somebody_whom_a_listing_missed_because_rows_shifted_is_not_absent(open_small_world, on_absence):
+    world = open_small_world(on_absence=on_absence, config=configured(sales="page_size = 2"))
     emails = agreed(world, 6)
     before = world.writes
     for _ in range(3):
@@ -122,8 +124,8 @@ def test_somebody_whom_a_listing_missed_because_rows_shifted_is_not_absent(open_
     assert suppressed(world, "newsletter") == set()
 
 
-def test_somebody_whom_two_listings_missed_and_who_is_there_when_asked_for_is_not_absent(open_world):
-    world = open_world(on_absence="unsubscribe", config=configured(sales="page_size = 2"))
+def test_somebody_whom_two_listings_missed_and_who_is_there_when_asked_for_is_not_absent(open_small_world):
+    world = open_small_world(on_absence="unsubscribe", config=configured(sales="page_size = 2"))
     emails = agreed(world, 6)
     missed = emails[3]
     listing_hides(world, missed.__eq__)
@@ -173,8 +175,8 @@ def test_somebody_who_comes_back_under_another_id_is_one_person_on_the_list_agai
     assert contacts(world, email) == []
 
 
-def test_a_customer_deleted_at_rocs_is_no_unsubscribe_and_is_not_made_again(open_world):
-    world = open_world()
+def test_a_customer_deleted_at_rocs_is_no_unsubscribe_and_is_not_made_again(open_small_world):
+    world = open_small_world()
     email, other = agreed(world, 2)
     (customer,) = (one.id for one in world.rocs.customers.values() if one.email == email)
     world.rocs.remove_customer(customer)
@@ -190,8 +192,8 @@ def test_a_customer_deleted_at_rocs_is_no_unsubscribe_and_is_not_made_again(open
     assert standing(world, other) == JOINED
 
 
-def test_a_list_that_the_account_does_not_show_any_more_removes_nobody(open_world):
-    world = open_world(on_absence="unsubscribe")
+def test_a_list_that_the_account_does_not_show_any_more_removes_nobody(open_small_world):
+    world = open_small_world(on_absence="unsubscribe")
     emails = agreed(world, 3)
     entry = world.sales.lists.pop(world.sales_list)
     before = world.writes

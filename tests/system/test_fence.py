@@ -77,8 +77,8 @@ def test_an_addition_that_timed_out_after_it_was_made_ends_as_one_row(open_world
     assert op["state"] == "verified"
 
 
-def test_an_addition_that_was_lost_before_it_was_made_is_made_once(open_world):
-    world = open_world()
+def test_an_addition_that_was_lost_before_it_was_made_is_made_once(open_small_world):
+    world = open_small_world()
     agreed(world)
     world.sales.faults.append(Fault(FaultKind.UNAVAILABLE, "/addToList"))
     person(world, "new@example.org")
@@ -123,8 +123,8 @@ def test_a_write_answered_by_nonsense_has_one_effect_in_the_end(open_small_world
     assert world.writes == before
 
 
-def test_a_write_at_rocs_that_is_answered_503_is_repeated_later_and_later(open_world):
-    world = open_world()
+def test_a_write_at_rocs_that_is_answered_503_is_repeated_later_and_later(open_small_world):
+    world = open_small_world()
     (email,) = agreed(world)
     before = marks(world)
     world.rocs.faults.append(Fault(FaultKind.UNAVAILABLE, "/members/", times=4 * CARRIER_TRIES))
@@ -286,8 +286,8 @@ def test_somebody_subscribed_again_by_a_foreign_program_is_unsubscribed_again_an
     }
 
 
-def test_a_lead_for_somebody_who_said_no_is_told_back_and_spreads_nowhere(open_world):
-    world = open_world()
+def test_a_lead_for_somebody_who_said_no_is_told_back_and_spreads_nowhere(open_small_world):
+    world = open_small_world()
     (email,) = agreed(world)
     world.rocs.withdraw_consent(email)
     world.settle(2)

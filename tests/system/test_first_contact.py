@@ -53,8 +53,8 @@ def test_an_approval_lets_exactly_those_go_that_were_in_the_plan(open_world):
     assert standing(world, "later@example.org") == JOINED
 
 
-def test_a_plan_whose_content_moved_has_another_id_and_the_old_one_is_refused(open_world):
-    world = open_world(first_sync="hold")
+def test_a_plan_whose_content_moved_has_another_id_and_the_old_one_is_refused(open_small_world):
+    world = open_small_world(first_sync="hold")
     held_everywhere(world)
     (seen,) = plans(world, account="sales")
     person(world, "late@example.org")
@@ -105,8 +105,8 @@ def test_somebody_who_says_no_while_the_plan_waits_leaves_it(open_small_world):
     assert len(contacts(world, two)) == 1
 
 
-def test_allowed_to_go_a_first_contact_passes_even_above_the_limits_of_the_guard(open_world):
-    world = open_world(first_sync="go", max_count=2)
+def test_allowed_to_go_a_first_contact_passes_even_above_the_limits_of_the_guard(open_small_world):
+    world = open_small_world(first_sync="go", max_count=2)
     emails = list(people(world, 5))
     world.settle(2)
     assert [standing(world, email) for email in emails] == [JOINED] * 5

@@ -34,8 +34,8 @@ def agreed(world: World, count: int) -> list[str]:
     return emails
 
 
-def test_more_additions_than_both_limits_wait_as_a_whole_and_everything_else_goes_on(open_world):
-    world = open_world(max_count=2)
+def test_more_additions_than_both_limits_wait_as_a_whole_and_everything_else_goes_on(open_small_world):
+    world = open_small_world(max_count=2)
     gone, stays = agreed(world, 2)
     newcomers = [f"n{n}@example.org" for n in range(3)]
     for email in newcomers:
@@ -142,8 +142,8 @@ def test_a_listing_that_turned_many_is_believed_at_once_and_spreads_only_after_a
     assert standing(world, emails[5]) == JOINED
 
 
-def test_what_a_listing_turned_spreads_by_itself_after_the_time_to_look_at_it(open_world):
-    world = open_world(max_count=3, on_unsubscribe="field")
+def test_what_a_listing_turned_spreads_by_itself_after_the_time_to_look_at_it(open_small_world):
+    world = open_small_world(max_count=3, on_unsubscribe="field")
     emails = flipped(world)
     world.wait(11 * 3600)
     world.round()

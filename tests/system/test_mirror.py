@@ -36,8 +36,8 @@ def test_the_record_as_it_came_is_kept_beside_what_was_read_from_it(open_world):
     assert json.loads(kept["mail", "154", "ann@example.org"]["raw"])["JoinIP"]
 
 
-def test_the_raw_record_moves_with_what_is_shown_there(open_world):
-    world = open_world()
+def test_the_raw_record_moves_with_what_is_shown_there(open_small_world):
+    world = open_small_world()
     customer = person(world, "ann@example.org")
     world.settle(2)
     world.rocs.edit_customer(customer, first_name="Anna")
