@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -50,6 +51,11 @@ class Record(NamedTuple):
     raw: bytes
 
 
+def digest_of(data: bytes) -> bytes:
+    """The digest by which a record or a page is known again."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
 class Observation(NamedTuple):
     """What one provider said of one contact in one container, read from one record.
 
@@ -94,17 +100,28 @@ class Container:
     remote: Mapping[str, str] = field(default_factory=dict)  # other ids of the same list
 
 
-class Page(NamedTuple):
-    """One page of a listing. `next` is None on the last; `total` is the provider's own count where it gives one.
+@dataclass(slots=True)
+class Page:
+    """One page of a listing.
 
-    `watermark` is the newest change time seen on this page, in the provider's own spelling and clock.
+    `next` is None on the last; `total` is the provider's own count where it gives one. `watermark` is the newest change
+    time seen on this page, in the provider's own spelling and clock. `records` are told apart only when somebody asks
+    for them: a page that is the same as last time is not worked on.
     """
 
     body: bytes
-    records: tuple[Record, ...]
+    count: int
+    decode: Callable[[], tuple[Record, ...]]
     next: str | None
     total: int | None = None
     watermark: str | None = None
+    _records: tuple[Record, ...] | None = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        if self._records is None:
+            self._records = self.decode()
+        return self._records
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,11 +97,19 @@ def close_operations(connection: Connection, closings: Iterable[Closing], at: da
         _close(connection, [closing.operation.id], closing.state, closing.reason, at)
 
 
-def sendable(connection: Connection, account: str, now: datetime, limit: int) -> list[Sendable]:
-    """What may be sent now, unsubscribes first, oldest first."""
+def sendable(
+    connection: Connection, account: str, now: datetime, limit: int, *, urgent: bool = False
+) -> list[Sendable]:
+    """What may be sent now, unsubscribes first, oldest first; if `urgent`, only those."""
+    lowest = PRIORITY[ChangeKind.UNSUBSCRIBE] if urgent else max(PRIORITY.values())
     query = (
         sa.select(op)
-        .where(op.c.account == account, op.c.state == OpState.READY.value, op.c.not_before <= now)
+        .where(
+            op.c.account == account,
+            op.c.state == OpState.READY.value,
+            op.c.not_before <= now,
+            op.c.priority <= lowest,
+        )
         .order_by(op.c.priority, op.c.container, op.c.id)
         .limit(limit)
     )

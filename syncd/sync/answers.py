@@ -16,13 +16,12 @@ from syncd.domain.errors import (
     UnavailableError,
     UnreachableError,
 )
-from syncd.domain.records import WHOLE_ACCOUNT
+from syncd.domain.records import WHOLE_ACCOUNT, digest_of
 from syncd.reconcile.person import OpState
 from syncd.store import mirror, outbox, people
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection
 from syncd.sync.context import Context, Lane
-from syncd.sync.pull import digest_of
 
 FAILURES_MAX = 3
 """Calls in a row that a provider failed before we stop for this time: an outage, not one bad record."""

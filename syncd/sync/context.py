@@ -43,6 +43,7 @@ class Lane:
     max_age_s: float = 86_400.0
     look_ups_max: int = 500
     report_every_s: float = 3600.0
+    urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

@@ -51,6 +51,13 @@ class AccountOutcome:
         if WORSE.index(result) > WORSE.index(self.result):
             self.result, self.reason, self.hint = result, reason, hint
 
+    def take(self, pushed: Pushed) -> None:
+        """Add up what was sent."""
+        for name in ("sent", "accepted", "parked", "unknown", "postponed"):
+            setattr(self.pushed, name, getattr(self.pushed, name) + getattr(pushed, name))
+        if pushed.parked:
+            self.worsen("partial", f"{pushed.parked} parked", "syncd inspect parked")
+
     def counts(self) -> dict[str, int]:
         names = ("rows", "new", "changed", "pages", "pages_same", "looked_up", "samples")
         done = ("sent", "accepted", "parked", "unknown", "postponed")
@@ -196,7 +203,12 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
             outcome.worsen("failed", f"{row.reason}: waits as long as it was asked to", row.hint)
             return
         journal.update_account(connection, lane.name, last_attempt=context.now())
-    outcome.pulled = await pull(lane, context, full=full)
+
+    async def between() -> None:
+        if lane.urgent:
+            outcome.take(await push(lane, context, urgent=True))
+
+    outcome.pulled = await pull(lane, context, full=full, between=between)
     for reason in outcome.pulled.doubts:
         outcome.worsen("partial", reason, "syncd plan")
     with writing(context.engine) as connection:
@@ -214,11 +226,7 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
 
 async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     outcome = done.accounts[lane.name]
-    pushed = await push(lane, context)
-    for name in ("sent", "accepted", "parked", "unknown", "postponed"):
-        setattr(outcome.pushed, name, getattr(outcome.pushed, name) + getattr(pushed, name))
-    if pushed.parked:
-        outcome.worsen("partial", f"{pushed.parked} parked", "syncd inspect parked")
+    outcome.take(await push(lane, context))
     read_back = await verify(lane, context)
     await look_up(lane, context, read_back, due=False)
     outcome.pulled.looked_up += read_back.looked_up

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.errors import DeliveryError
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import Delivery, Hint, Observation
+from syncd.domain.records import Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanNotify
 from syncd.reconcile.desired import LookUp
 from syncd.store import containers, inbox, lookups, mirror, people
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
-from syncd.sync.pull import digest_of
 
 BATCH = 200
 

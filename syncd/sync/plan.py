@@ -134,6 +134,9 @@ def _decide(
     release_at = now + timedelta(seconds=context.policy.mass_release_s)
     plans.replace_items(connection, chunk, held, wishes, now, release_at)
     planned.put += outbox.put(connection, go, now)
+    for wish, _ in go:
+        if wish.change.kind is ChangeKind.UNSUBSCRIBE:
+            context.lanes[wish.account].urgent = True
     planned.look_ups += lookups.want(connection, [look for _, d in decided for look in d.look_ups], now)
     people.save_merged(connection, [(person, decision.fields) for person, decision in decided], now)
     people.take_off_agenda(connection, chunk, {p.key: d.again_at for p, d in decided if d.again_at is not None})

@@ -6,7 +6,7 @@ is missing.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from syncd.domain.changes import Target
 from syncd.domain.errors import RefusedError
 from syncd.domain.identity import suppression_key
-from syncd.domain.records import ContainerId, Page, Record
+from syncd.domain.records import ContainerId, Observation, Page, Record, Status, digest_of
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
 from syncd.reconcile.whole import Evidence, doubt
@@ -38,7 +38,15 @@ class Pulled:
     doubts: list[str] = field(default_factory=list)
 
 
-async def pull(lane: Lane, context: Context, *, full: bool = False) -> Pulled:
+Between = Callable[[], Awaitable[None]]
+"""What is done between two reads: unsubscribes do not wait for the end of a long one."""
+
+
+async def _nothing() -> None:
+    return
+
+
+async def pull(lane: Lane, context: Context, *, full: bool = False, between: Between = _nothing) -> Pulled:
     """Read everything that is due at one account.
 
     Raises `ProviderError` where it cannot go on; what was read until then is kept.
@@ -58,9 +66,10 @@ async def pull(lane: Lane, context: Context, *, full: bool = False) -> Pulled:
         for row in _containers_of(lane, context):
             if not full and _feed_is_enough(row, lane, context):
                 await read_feed(lane, context, ContainerId(row.container), row.watermark, pulled)
+                await between()
             else:
-                await read_whole(lane, context, row, pulled)
-    await look_up(lane, context, pulled)
+                await read_whole(lane, context, row, pulled, between)
+    await look_up(lane, context, pulled, between=between)
     if isinstance(provider, CanReport):
         await _report(lane, context, pulled, full=full)
     return pulled
@@ -109,10 +118,10 @@ class Listing:
 
     @property
     def pending_rows(self) -> int:
-        return sum(len(page.records) for _, _, page, _ in self.pending)
+        return sum(page.count for _, _, page, _ in self.pending)
 
 
-async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled) -> None:
+async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, between: Between = _nothing) -> None:
     """List everyone in one container. Records that have not changed are not even read."""
     provider = lane.provider
     assert isinstance(provider, CanSnapshot)
@@ -131,7 +140,7 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled) -> 
         seq = context.sequence.take()
         page = await lane.carrier.carry(provider.snapshot(container, at))
         digest = digest_of(page.body)
-        if page.records and digest == before:
+        if page.count and digest == before:
             listing.repeated = True
             break
         before, at = digest, page.next
@@ -141,6 +150,8 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled) -> 
         context.progress(lane.name, row.name, listing.rows, listing.total)
         if at is None:
             break
+        if not lane.capabilities.facts.unsubscribe_removes:
+            await between()  # a record taken away in the middle would shift the pages still to come
     _write_down(lane, context, listing, pulled)
     pulled.rows += listing.rows
     _conclude(lane, context, listing, row, pulled)
@@ -149,7 +160,7 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled) -> 
 def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled) -> None:
     """Take one page in: only one that is other than last time needs to be worked on."""
     listing.number += 1
-    listing.rows += len(page.records)
+    listing.rows += page.count
     listing.total = page.total if page.total is not None else listing.total
     if listing.number == 1:
         # Whatever changes while the listing goes on is newer than its first page.
@@ -284,7 +295,7 @@ async def read_feed(lane: Lane, context: Context, container: ContainerId, since:
         seq = context.sequence.take()
         page = await lane.carrier.carry(provider.feed(container, since, at))
         pulled.pages += 1
-        pulled.rows += len(page.records)
+        pulled.rows += page.count
         if first and page.watermark:
             watermark = max(watermark, page.watermark)
         first = False
@@ -303,7 +314,9 @@ async def read_feed(lane: Lane, context: Context, container: ContainerId, since:
 # Look-ups ------------------------------------------------------------------------------------------------------------
 
 
-async def look_up(lane: Lane, context: Context, pulled: Pulled, *, due: bool = True) -> None:
+async def look_up(
+    lane: Lane, context: Context, pulled: Pulled, *, due: bool = True, between: Between = _nothing
+) -> None:
     """Ask about whoever is wanted by name, then about known pairs that are `due`, within the budget."""
     if not isinstance(lane.provider, CanLookup):
         return
@@ -320,6 +333,7 @@ async def look_up(lane: Lane, context: Context, pulled: Pulled, *, due: bool = T
             asked = {(target.container, target.identity) for target in targets}
             targets += [target for target in more if (target.container, target.identity) not in asked]
     for number, target in enumerate(targets, 1):
+        await between()
         await ask(lane, context, target, pulled)
         context.progress(lane.name, "look-ups", number, len(targets))
     if due and lane.asks_only:
@@ -356,10 +370,26 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             known = mirror.known_cells(connection, lane.name, target.container, keys)
             seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=now, route="lookup")
             pulled.new += seen.new
+            _note_discovered(connection, lane, target.container, found, known)
             lost = sorted(set(target.keys) - set(keys))
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
     return found is not None
+
+
+def _note_discovered(
+    connection: Connection,
+    lane: Lane,
+    container: ContainerId,
+    found: Sequence[Observation],
+    known: Mapping[str, mirror.Known],
+) -> None:
+    """Somebody who stood there all along and whom we did not know moves no count but ours."""
+    strangers = sum(entry.key not in known and entry.status is Status.SUBSCRIBED for entry in found)
+    if lane.asks_only and strangers:
+        row = next(row for row in containers.load_containers(connection, lane.name) if row.container == container)
+        known_explained = (row.known_explained or 0) + strangers
+        containers.update_container(connection, lane.name, container, known_explained=known_explained)
 
 
 def _note_movements(connection: Connection, lane: Lane, context: Context) -> None:
@@ -401,8 +431,3 @@ async def _report(lane: Lane, context: Context, pulled: Pulled, *, full: bool) -
     with writing(context.engine) as connection:
         pulled.samples += campaigns.save_campaigns(connection, lane.name, stats, now)
         journal.update_account(connection, lane.name, last_report=now)
-
-
-def digest_of(data: bytes) -> bytes:
-    """The digest by which a record or a page is known again."""
-    return hashlib.blake2b(data, digest_size=16).digest()

@@ -24,17 +24,19 @@ from syncd.sync.answers import Ended, Pushed
 from syncd.sync.context import Context, Lane
 
 
-async def push(lane: Lane, context: Context) -> Pushed:
-    """Send what is due at one account.
+async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
+    """Send what is due at one account; if `urgent`, unsubscribes only.
 
     Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted for.
     """
     pushed = Pushed()
+    lane.urgent = False
     if not isinstance(lane.provider, CanApply):
         return pushed
     while True:
         with reading(context.engine) as connection:
-            due = outbox.sendable(connection, lane.name, context.now(), context.policy.push_batch)
+            now, most = context.now(), context.policy.push_batch
+            due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
         if not due:
             return pushed
         for number, batch in enumerate(_batches(lane, due), 1):

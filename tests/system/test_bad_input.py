@@ -162,12 +162,12 @@ CREDENTIALS = {"crm": wrong_secret, "sales": wrong_password, "mail": wrong_priva
 
 @pytest.mark.parametrize("name", CREDENTIALS)
 def test_refused_credentials_quarantine_the_account_and_cost_no_operation_an_attempt(open_small_world, name):
-    world = open_small_world()
+    world = open_small_world(config=configured(push="attempts_max = 3"))
     _, leaves = agreed(world)
     put_right = CREDENTIALS[name](world)
     unsubscribed = world.mail.person_unsubscribes if name != "mail" else world.rocs.unsubscribe_member
     unsubscribed("154" if name != "mail" else "L-1", leaves)
-    for _ in range(8):  # as often as an operation is tried
+    for _ in range(3):  # as often as an operation is tried
         failed_alone(world, name)
     reason, hint = failed_alone(world, name)
     assert account(world, name)["state"] == "quarantined"

@@ -79,7 +79,7 @@ class Translator:
             if moment is not None and (newest is None or moment > newest):
                 newest, watermark = moment, str(changed)
         following = _next(listing, number, size)
-        return Page(body, tuple(records), following, total=listing.total, watermark=watermark)
+        return Page(body, len(records), lambda: tuple(records), following, total=listing.total, watermark=watermark)
 
     def campaigns(self, body: bytes, *, number: int, size: int, call: str) -> tuple[list[dict[str, Any]], str | None]:
         listing = self._read_listing(body, self._campaigns, number, call)

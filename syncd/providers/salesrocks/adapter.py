@@ -90,13 +90,18 @@ class SalesRocksAdapter:
         body = {"list_id": container, "page": page, "size": size}
         call = "getListData"
         answer = yield from self._call(f"editable-lists/{call}", body)
-        records = translate.read_records(answer.data, call)
-        if not records:
-            return Page(bytes(answer.data), (), None)
-        first = records[0].key
+        rows = read_rows(answer.data, call)
+        if not rows:
+            return Page(bytes(answer.data), 0, tuple, None)
+        first = translate.record_of(rows[0]).key
         _moved_on(first, before, call)
-        following = _next_size(page, size, len(records))
-        return Page(bytes(answer.data), records, f"{page + 1}:{following}:{first}" if following else None)
+        following = _next_size(page, size, len(rows))
+        return Page(
+            bytes(answer.data),
+            len(rows),
+            lambda: tuple(translate.record_of(row) for row in rows),
+            f"{page + 1}:{following}:{first}" if following else None,
+        )
 
     def read(self, container: ContainerId, record: Record) -> Observation:
         return self._table.read(container, record)
@@ -151,18 +156,14 @@ class SalesRocksAdapter:
     def campaigns(self, known_addresses: Sequence[str], since: datetime | None) -> Exchange[Sequence[CampaignStats]]:
         """Campaigns hang on lists and lists on an address, whose is not said (docs.sales.rocks, Get List name and IDs).
 
-        So contacts are asked about until every list has been seen, and the account's own address if nothing came.
+        So the given contacts are asked about, who cover all lists, and the account's own address if nothing came.
         """
         del since  # whole figures every time
-        unseen = {row.id for row in (yield from self._lists()) if row.id}
         campaigns: dict[str, str] = {}
         found, answered, refusal = False, False, None
         own = self._options.username
         for address in dict.fromkeys([*known_addresses, own]):
-            if address == own:
-                if found or "@" not in own:
-                    continue
-            elif not unseen:
+            if address == own and (found or "@" not in own):
                 continue
             try:
                 lists = yield from self._lists_of(address)
@@ -170,7 +171,6 @@ class SalesRocksAdapter:
                 refusal, answered = error, answered or isinstance(error, NotFoundError)
                 continue
             found, answered = found or bool(lists), True
-            unseen -= {row.id for row in lists}
             campaigns |= {number: name for row in lists for number, name in row.campaigns.items()}
         if refusal is not None and not answered:
             raise refusal

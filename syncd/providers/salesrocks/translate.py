@@ -233,13 +233,10 @@ def id_in(raw: bytes | msgspec.Raw) -> str | None:
     return (key if isinstance(key, str) else key.oid) or None
 
 
-def read_records(data: msgspec.Raw, call: str) -> tuple[Record, ...]:
-    """The rows of a page, each with its key; a row without one is told from others by its bytes."""
-    records = []
-    for row in read_rows(data, call):
-        raw = bytes(row)
-        records.append(Record(id_in(raw) or ROW_DIGEST + blake2b(raw, digest_size=12).hexdigest(), raw))
-    return tuple(records)
+def record_of(row: msgspec.Raw) -> Record:
+    """A row of a page with its key; a row without one is told from others by its bytes."""
+    raw = bytes(row)
+    return Record(id_in(raw) or ROW_DIGEST + blake2b(raw, digest_size=12).hexdigest(), raw)
 
 
 def read_contact(data: msgspec.Raw, key: str, call: str) -> Record | None:
