@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic import context
@@ -12,7 +12,7 @@ import syncd.store.tables  # noqa: F401 (fills the metadata)
 from syncd.store.session import open_engine
 
 
-def render_item(kind: str, item: Any, autogen: Any) -> str | bool:
+def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
     """Plain SQLAlchemy types in migrations: an old one must not depend on what SQLModel calls things today."""
     if kind != "type":
         return False
