@@ -29,8 +29,9 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
     """Consent events that follow from the cells and are not yet in the consent state.
 
     A suppressed reading is news if nothing suppresses its scope yet, if it says more than what is known, or if it is
-    somebody's own word where only less stood for it so far; a reading from before the current epoch began belongs to
-    the past. An absence is news only where the configuration reads it as an opt-out.
+    somebody's own word where only less stood for it so far. It is none if it is our own echo while a "no" to
+    everything stands, or if it is from before the current epoch began. An absence is news only where the
+    configuration reads it as an opt-out.
     """
     known = dict(person.consent)
     events: list[ConsentEvent] = []
@@ -44,7 +45,8 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
             overall = known.get(GLOBAL, ConsentState())
             past = state.epoch > 0 and cell.status_seq <= state.seq
             better = not inferred and level == state.level and _rests_on_less(person, scope, cell)
-            if past or (level <= max(state.level, overall.level) and not better):
+            echo = level <= overall.level and _written_by_us(person, cell)
+            if past or echo or (level <= state.level and not better):
                 continue
             known[scope] = ConsentState(state.epoch, level, state.seq)
             events.append(
@@ -70,9 +72,11 @@ def _rests_on_less(person: Person, scope: Scope, cell: Cell) -> bool:
     """Whether a "no" rests on a conclusion or on a listing that flipped, and this cell is neither that nor our echo."""
     if scope not in person.inferred_scopes | person.mass_scopes:
         return False
-    if (cell.account, cell.container, cell.identity) in person.noes_written:
-        return False
-    return (scope, cell.account, cell.container) not in person.mass_sources
+    return not _written_by_us(person, cell) and (scope, cell.account, cell.container) not in person.mass_sources
+
+
+def _written_by_us(person: Person, cell: Cell) -> bool:
+    return (cell.account, cell.container, cell.identity) in person.noes_written
 
 
 def _level_of(cell: Cell, topology: Topology) -> tuple[Level | None, bool]:

@@ -33,10 +33,13 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
     lane.urgent = False
     if not isinstance(lane.provider, CanApply):
         return pushed
+    tried: set[int] = set()
     while True:
         with reading(context.engine) as connection:
             now, most = context.now(), context.policy.push_batch
             due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
+        due = [op for op in due if op.id not in tried]
+        tried |= {op.id for op in due}
         if not due:
             return pushed
         for number, batch in enumerate(_batches(lane, due), 1):
@@ -112,15 +115,19 @@ def _ended(lane: Lane, context: Context, pushed: Pushed, began: int) -> Iterator
 def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
     """Without those who said no since it was planned, unless it is a "no" that is sent.
 
-    In the transaction that puts it under way.
+    In the transaction that puts it under way. Somebody of whom anything was seen since waits until that is looked at:
+    it may be a "no" that is not known as one yet.
     """
     risky = {op.key for op in batch if op.change.kind is not ChangeKind.UNSUBSCRIBE}
     if not risky:
         return batch
     topology = context.topology(connection)
     known = {key: _consent_of(connection, key) for key in risky}
+    unread = people.due_among(connection, risky, context.now())
     allowed = []
     for op in batch:
+        if op.key in unread and op.key in risky:
+            continue
         if op.key in risky and suppressing(known[op.key], topology, lane.name, op.change.container) is not None:
             outbox.finish(
                 connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason="the person has said no since"

@@ -155,15 +155,23 @@ def test_somebody_s_own_word_is_news_where_only_less_stood_for_it(rests_on, lear
 
 
 @pytest.mark.parametrize(
-    ("overall", "learnt"),
+    ("overall", "ours", "learnt"),
     [
-        pytest.param(ConsentState(0, Level.UNSUBSCRIBED), False, id="a no to everything says as much"),
-        pytest.param(ConsentState(0, Level.COMPLAINT), False, id="a complaint says more"),
-        pytest.param(ConsentState(1, Level.SUBSCRIBED), True, id="no such no stands"),
+        pytest.param(ConsentState(0, Level.UNSUBSCRIBED), True, False, id="our echo of a no to everything"),
+        pytest.param(ConsentState(0, Level.COMPLAINT), True, False, id="our echo of a complaint"),
+        pytest.param(
+            ConsentState(0, Level.UNSUBSCRIBED), False, True, id="a word of its own, kept beside the larger no"
+        ),
+        pytest.param(ConsentState(1, Level.SUBSCRIBED), True, True, id="no such no stands"),
     ],
 )
-def test_a_no_to_a_list_adds_nothing_to_a_no_to_everything(overall: ConsentState, learnt: bool):
-    assert bool(learn(person(cell(status=NO), said={GLOBAL: overall}), topology(), NOW, 77)) is learnt
+def test_a_no_to_a_list_is_kept_beside_a_no_to_everything_unless_we_wrote_it(
+    overall: ConsentState, ours: bool, learnt: bool
+):
+    here = cell(status=NO)
+    written = frozenset({(here.account, here.container, here.identity)} if ours else ())
+    who = person(here, said={GLOBAL: overall}, noes_written=written)
+    assert bool(learn(who, topology(), NOW, 77)) is learnt
 
 
 def test_what_a_provider_accepted_from_us_is_no_news():

@@ -206,7 +206,7 @@ class Simulation:
     def _round(self) -> None:
         known_before = self._known_to_us()
         marks = {name: len(emulator.calls) for name, emulator in self.world.emulators.items()}
-        accounts = self.rng.choice([[name] for name in ACCOUNTS] + [ACCOUNTS])
+        accounts = self.rng.choice([[name] for name in ACCOUNTS] * 3 + [ACCOUNTS])
         if self.kills and self.rng.random() < 0.05:
             self.world.killed_round(accounts, request=self.rng.randint(1, 12), after_effect=self.rng.random() < 0.5)
         else:
