@@ -55,7 +55,7 @@ def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
     """Why an operation that was not sent yet must not go out any more, or None. An unsubscribe always goes out."""
     if op.kind is ChangeKind.UNSUBSCRIBE:
         return None
-    if suppressing(person, topology, op.account, op.container) is not None:
+    if suppressing(person, topology, op.account, op.container):
         return "the person has said no since"
     here = person.at(op.account, op.container, op.identity)
     if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT for cell in here):

@@ -50,7 +50,7 @@ def _writable(
 ) -> bool:
     if len(here) > 1 and not account.capabilities.facts.keeps_duplicates:
         return False  # two records claim one address: nobody can say to which a value belongs
-    if not all(stands(cell) for cell in here) or suppressing(person, topology, account.name, container) is not None:
+    if not all(stands(cell) for cell in here) or suppressing(person, topology, account.name, container):
         return False
     if container != WHOLE_ACCOUNT:
         return topology.linked(account.name, container)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -110,6 +110,14 @@ class Person:
     def identities(self) -> tuple[Identity, ...]:
         known = {cell.identity for cell in self.cells} | set(self.fields) | self.named
         return tuple(sorted(known))
+
+    def at_accounts(self, names: Container[str]) -> Person:
+        """Without what is left of other accounts: of one that is not configured any more nothing can be decided."""
+        return replace(
+            self,
+            cells=tuple(cell for cell in self.cells if cell.account in names),
+            operations=tuple(op for op in self.operations if op.account in names),
+        )
 
     def suppressed(self, scope: Scope) -> bool:
         """Whether a "no" stands for this scope, or for everything."""

@@ -21,25 +21,24 @@ def suppress(person: Person, topology: Topology, identity: Identity, now: dateti
             continue
         cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
         for container in sorted({cell.container for cell in cells}):
-            scope = suppressing(person, topology, account.name, container)
+            said = suppressing(person, topology, account.name, container)
             reachable = [cell for cell in cells if cell.container == container and stands(cell)]
-            if scope is not None and reachable:
-                yield _unsubscribe(person, topology, account, reachable, scope, now)
+            if said and reachable:
+                yield _unsubscribe(person, topology, account, reachable, said, now)
 
 
-def suppressing(person: Person, topology: Topology, account: str, container: ContainerId) -> Scope | None:
-    """The scope whose "no" reaches this container, or None.
+def suppressing(person: Person, topology: Topology, account: str, container: ContainerId) -> frozenset[Scope]:
+    """The scopes whose "no" reaches this container.
 
     One that no list of ours names is reached by a global "no" alone, and so is the whole account, unless it is itself
     where a list of ours lives.
     """
-    if person.suppressed(GLOBAL):
-        return GLOBAL
-    return next((x.scope for x in topology.lists_of(account, container) if person.suppressed(x.scope)), None)
+    scopes = {GLOBAL, *(entry.scope for entry in topology.lists_of(account, container))}
+    return frozenset(scope for scope in scopes if person.said_no(scope))
 
 
 def _unsubscribe(
-    person: Person, topology: Topology, account: Account, reachable: list[Cell], scope: Scope, now: datetime
+    person: Person, topology: Topology, account: Account, reachable: list[Cell], said: frozenset[Scope], now: datetime
 ) -> Desired | datetime:
     reverted = [cell for cell in reachable if 0 < cell.said_no_seq < cell.status_seq]
     if len(reverted) == len(reachable):
@@ -51,8 +50,8 @@ def _unsubscribe(
         account=account.name,
         change=change_for(ChangeKind.UNSUBSCRIBE, person, account.name, container, identity, cells=reachable),
         why=Why.REASSERTED if reverted else Why.SUPPRESSED,
-        explicit=scope not in person.inferred_scopes,
-        mass=scope in person.mass_scopes,
+        explicit=bool(said - person.inferred_scopes),
+        mass=said <= person.mass_scopes,
         lists=tuple(entry.name for entry in topology.lists_of(account.name, container)),
     )
 

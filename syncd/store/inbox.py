@@ -81,10 +81,3 @@ def new_deliveries(connection: Connection, limit: int) -> list[tuple[Any, Delive
 
 def settle_delivery(connection: Connection, id: str, state: str, reason: str = "") -> None:
     connection.execute(inbox.update().where(inbox.c.id == id).values(state=state, reason=reason))
-
-
-def retry_delivery(connection: Connection, id: str) -> bool:
-    result = connection.execute(
-        inbox.update().where(inbox.c.id == id, inbox.c.state == "parked").values(state="new", reason="")
-    )
-    return bool(result.rowcount)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Status
+from syncd.reconcile.learn import OWN_ANSWER
 from syncd.store.bulk import chunks, insert_rows, native_time
 from syncd.store.tables import CellRow, CounterSampleRow
 
@@ -47,6 +48,7 @@ class Known(NamedTuple):
     seq: int
     missing_seq: int
     unsubscribed_at: str | None
+    route: str
 
 
 @dataclass(slots=True)
@@ -106,7 +108,7 @@ def observe(
         observation = reading.observation
         person_key = None if observation.identity is None else suppression_key(observation.identity)
         before = known.get(observation.key)
-        if before is not None and before.seq > seq:
+        if before is not None and before.seq > seq and not _beside_our_words(before, observation):
             continue
         if before is None:
             if observation.key not in fresh:
@@ -143,6 +145,11 @@ def _new_row(
         str.__str__(seen.status), fields, None, seen.raw.decode("utf-8", "replace"), reading.digest,
         seq, now, seq, now, seq if seen.status in SUPPRESSED else 0, 0, 0, seen.unsubscribed_at, route, _VERIFIED, None,
     )  # fmt: skip
+
+
+def _beside_our_words(before: Known, seen: Observation) -> bool:
+    """Whether the row only holds what a provider accepted from us: a "no" of the person's own is news beside it."""
+    return before.route == OWN_ANSWER and seen.status in SUPPRESSED
 
 
 def _kept(text: str) -> str:
@@ -371,7 +378,7 @@ def write_told(
     values = {
         "status": Status.UNSUBSCRIBED.value, "status_seq": seq, "status_at": at, "said_no_seq": seq,
         "seq": seq, "observed_at": at,
-        "grade": Grade.ACCEPTED.value, "receipt": receipt, "route": "answer",
+        "grade": Grade.ACCEPTED.value, "receipt": receipt, "route": OWN_ANSWER,
     }  # fmt: skip
     if connection.execute(cell.update().where(*place).values(values)).rowcount:
         return

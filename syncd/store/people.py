@@ -61,15 +61,6 @@ def due_people(connection: Connection, now: datetime, limit: int, after: str = "
     return [SuppressionKey(key) for key in connection.scalars(query)]
 
 
-def due_among(connection: Connection, people: Iterable[SuppressionKey], now: datetime) -> set[SuppressionKey]:
-    """Those of whom something was seen that nobody has looked at yet."""
-    found: set[SuppressionKey] = set()
-    for part in chunks(sorted(set(people)), IN_MAX):
-        query = sa.select(agenda.c.person_key).where(agenda.c.person_key.in_(part), agenda.c.due_at <= now)
-        found.update(SuppressionKey(key) for key in connection.scalars(query))
-    return found
-
-
 def take_off_agenda(
     connection: Connection, people: Sequence[SuppressionKey], later: Mapping[SuppressionKey, datetime]
 ) -> None:

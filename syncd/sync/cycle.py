@@ -153,7 +153,7 @@ async def _everywhere(
 ) -> None:
     """Do the same at several accounts side by side.
 
-    A provider's fault stays at its account; any other stops the round.
+    A fault, the provider's or ours, stays at its account; only what is wrong with the mirror stops the round.
     """
     async with asyncio.TaskGroup() as group:
         for name in names:

@@ -40,7 +40,7 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
     key = suppression_key(identity)
     with reading(context.engine) as connection:
         topology = context.topology(connection)
-        person = _configured(people.load_people(connection, [key])[0], topology)
+        person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
         history = inspect.history(connection, key)
         consent = inspect.consent_of(connection, key)
         states = {row.name: row.state for row in journal.load_accounts(connection)}
@@ -59,15 +59,6 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         "by_hand": list(decision.by_hand),
         "sentences": _about_consent(case),
     }
-
-
-def _configured(person: Person, topology: Topology) -> Person:
-    """Without what is left of accounts that are not configured any more: nothing is decided about those."""
-    return replace(
-        person,
-        cells=tuple(cell for cell in person.cells if cell.account in topology.accounts),
-        operations=tuple(op for op in person.operations if op.account in topology.accounts),
-    )
 
 
 def _taught(person: Person, events: Sequence[ConsentEvent]) -> Person:
@@ -154,13 +145,14 @@ def _rules(case: _Case, name: str) -> list[str]:
     cells = [cell for cell in case.person.cells if cell.account == name]
     for container in sorted({cell.container for cell in cells}):
         here = [cell for cell in cells if cell.container == container]
-        scope = suppressing(case.person, case.topology, name, container)
+        said_no = sorted(suppressing(case.person, case.topology, name, container))
+        scopes = " and ".join(_scope(scope) for scope in said_no)
         lists = ", ".join(entry.name for entry in case.topology.lists_of(name, container))
         place = f"{_where(container)}{f' ({lists})' if lists else ''}"
-        if scope is not None and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
-            said.append(f'A "no" for {_scope(scope)} reaches {place}, which does not show it yet.')
-        elif scope is not None:
-            said.append(f'A "no" for {_scope(scope)} reaches {place}, and nobody can be mailed through it.')
+        if said_no and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
+            said.append(f'A "no" for {scopes} reaches {place}, which does not show it yet.')
+        elif said_no:
+            said.append(f'A "no" for {scopes} reaches {place}, and nobody can be mailed through it.')
         elif not lists and container != WHOLE_ACCOUNT:
             said.append(
                 f"{place[:1].upper()}{place[1:]} is no list of ours: it is read, and only a global no is written."

@@ -85,6 +85,10 @@ def _read(connection: Connection, lane: Lane | None, context: Context, delivery:
         found = lane.provider.read_delivery(delivery)
     except DeliveryError as error:
         return error.message
+    except Exception as error:  # noqa: BLE001 (one delivery must not keep the others, and every round, from going on)
+        # Not the traceback: its last line may quote the delivery.
+        context.log.error("delivery.fault", account=lane.name, error=type(error).__name__)  # noqa: TRY400
+        return f"a fault of syncd while reading it: {type(error).__name__}"
     for entry in found:
         if isinstance(entry, Hint):
             identity = read_address(entry.address)

@@ -81,13 +81,17 @@ def _due(connection: Connection, context: Context) -> Iterator[list[SuppressionK
         yield chunk
 
 
+def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey]) -> list[Person]:
+    return [person.at_accounts(topology.accounts) for person in people.load_people(connection, chunk)]
+
+
 # Learn ---------------------------------------------------------------------------------------------------------------
 
 
 def _learn(connection: Connection, context: Context, topology: Topology, seq: int, planned: Planned) -> None:
     written: list[ConsentEvent] = []
     for chunk in _due(connection, context):
-        for person in people.load_people(connection, chunk):
+        for person in _load(connection, topology, chunk):
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
             for claim in claims(person, topology, context.now()):
@@ -124,7 +128,7 @@ def _decide(
     planned: Planned,
 ) -> None:
     now = context.now()
-    decided = [(person, decide(person, topology, now)) for person in people.load_people(connection, chunk)]
+    decided = [(person, decide(person, topology, now)) for person in _load(connection, topology, chunk)]
     closings = [closing for _, decision in decided for closing in decision.closings]
     outbox.close_operations(connection, closings, now)
     for closing in closings:
@@ -153,7 +157,7 @@ def _sift(
     rejected = plans.decided_items(connection, chunk, "rejected")
     marked = [(wish, plans.mark_of(wish)) for wish in wishes]
     passed = [wish for wish, mark in marked if mark in approved]
-    undecided = [wish for wish, mark in marked if mark not in approved and mark not in rejected]
+    undecided = [wish for wish, mark in marked if mark not in approved and (mark not in rejected or _own_word(wish))]
     policy = context.policy
     counted = Counter(outbox.count_guarded(connection, context.now() - timedelta(seconds=policy.limits.window_s)))
     counted.update(plans.count_held(connection, besides=chunk))
@@ -166,6 +170,11 @@ def _sift(
     )
     flagged = [(wish, guarded(wish)) for wish in go]
     return [(wish, False) for wish in passed] + flagged, held
+
+
+def _own_word(wish: Desired) -> bool:
+    """A person's own "no", which nobody's rejection of a conclusion can hold back."""
+    return wish.change.kind is ChangeKind.UNSUBSCRIBE and wish.explicit and not wish.mass
 
 
 def _note_verified(connection: Connection, context: Context, closing: Closing, seq: int) -> None:

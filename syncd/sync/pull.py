@@ -350,8 +350,14 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
     seq = context.sequence.take()
     try:
         found = await lane.carrier.carry(provider.lookup(target))
-    except RefusedError:
-        found = ()  # an address that this provider will not even look for is on none of its lists
+    except RefusedError as error:
+        if target.keys:
+            # Nothing is inferred about somebody who is known there: they stay as they were last seen.
+            context.log.warning("lookup.refused", account=lane.name, call=error.call, reason=error.message)
+            with writing(context.engine) as connection:
+                lookups.done(connection, lane.name, target.container, target.identity)
+            return True
+        found = ()  # an address that this provider will not even look for cannot be added there either
     pulled.looked_up += 1
     now = context.now()
     with writing(context.engine) as connection:

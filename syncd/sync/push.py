@@ -13,9 +13,9 @@ from itertools import groupby
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.errors import ProviderError, RefusedError
-from syncd.domain.identity import SuppressionKey
 from syncd.providers.protocol import CanApply
-from syncd.reconcile.person import OpState, Person
+from syncd.reconcile.learn import learn
+from syncd.reconcile.person import OpState
 from syncd.reconcile.suppress import suppressing
 from syncd.store import outbox, people
 from syncd.store.outbox import Sendable
@@ -115,28 +115,23 @@ def _ended(lane: Lane, context: Context, pushed: Pushed, began: int) -> Iterator
 def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
     """Without those who said no since it was planned, unless it is a "no" that is sent.
 
-    In the transaction that puts it under way. Somebody of whom anything was seen since waits until that is looked at:
-    it may be a "no" that is not known as one yet.
+    In the transaction that puts it under way. A "no" that was seen and not yet taken note of counts as well.
     """
     risky = {op.key for op in batch if op.change.kind is not ChangeKind.UNSUBSCRIBE}
     if not risky:
         return batch
     topology = context.topology(connection)
-    known = {key: _consent_of(connection, key) for key in risky}
-    unread = people.due_among(connection, risky, context.now())
+    known = {
+        person.key: person.at_accounts(topology.accounts) for person in people.load_people(connection, sorted(risky))
+    }
     allowed = []
     for op in batch:
-        if op.key in unread and op.key in risky:
-            continue
-        if op.key in risky and suppressing(known[op.key], topology, lane.name, op.change.container) is not None:
-            outbox.finish(
-                connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason="the person has said no since"
-            )
-            people.put_on_agenda(connection, [op.key], context.now())
-        else:
+        if op.key not in risky:
             allowed.append(op)
+        elif suppressing(known[op.key], topology, lane.name, op.change.container):
+            reason = "the person has said no since"
+            outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
+            people.put_on_agenda(connection, [op.key], context.now())
+        elif not learn(known[op.key], topology, context.now(), 0):
+            allowed.append(op)  # nothing that was seen says no: otherwise it waits until that is taken note of
     return allowed
-
-
-def _consent_of(connection: Connection, key: SuppressionKey) -> Person:
-    return Person(key=key, cells=(), consent=people.load_consent(connection, key))

@@ -221,25 +221,33 @@ def test_what_is_told_rests_on_the_best_that_is_known(said, inferred, mass, expl
 
 
 @pytest.mark.parametrize(
-    ("said", "where", "container", "scope"),
+    ("said", "where", "container", "scopes"),
     [
-        pytest.param(SAID_NO, "rocs", "R1", NEWS, id="the list's own"),
-        pytest.param(SAID_NO, "rocs", "R2", None, id="another list"),
-        pytest.param(SAID_NO, "rocs", "*", None, id="not the whole account"),
-        pytest.param(SAID_NO, "rocs", "R9", None, id="not a list that is not ours"),
-        pytest.param(SAID_NO | SAID_NO_TO_ALL, "rocs", "R1", GLOBAL, id="everything comes first"),
-        pytest.param(SAID_NO_TO_ALL, "rocs", "*", GLOBAL, id="the whole account"),
-        pytest.param(SAID_NO_TO_ALL, "rocs", "R9", GLOBAL, id="a list that is not ours"),
-        pytest.param({NEWS: Level.SUBSCRIBED}, "rocs", "R1", None, id="nobody said no"),
+        pytest.param(SAID_NO, "rocs", "R1", {NEWS}, id="the list's own"),
+        pytest.param(SAID_NO, "rocs", "R2", set(), id="another list"),
+        pytest.param(SAID_NO, "rocs", "*", set(), id="not the whole account"),
+        pytest.param(SAID_NO, "rocs", "R9", set(), id="not a list that is not ours"),
+        pytest.param(SAID_NO | SAID_NO_TO_ALL, "rocs", "R1", {GLOBAL, NEWS}, id="both"),
+        pytest.param(SAID_NO_TO_ALL, "rocs", "*", {GLOBAL}, id="the whole account"),
+        pytest.param(SAID_NO_TO_ALL, "rocs", "R9", {GLOBAL}, id="a list that is not ours"),
+        pytest.param({NEWS: Level.SUBSCRIBED}, "rocs", "R1", set(), id="nobody said no"),
     ],
 )
-def test_which_no_reaches_a_container(said, where: str, container, scope):
-    assert suppressing(person(said=said), topology(), where, container) == scope
+def test_which_no_reaches_a_container(said, where: str, container, scopes):
+    assert suppressing(person(said=said), topology(), where, container) == scopes
+
+
+def test_a_word_to_the_list_itself_is_not_held_with_a_mass_flip_of_everything():
+    both = {GLOBAL: Level.UNSUBSCRIBED, NEWS: Level.UNSUBSCRIBED}
+    who = person(cell(), said=both, mass_scopes=frozenset({GLOBAL}), inferred_scopes=frozenset({GLOBAL}))
+    wishes = [wish for wish in suppress(who, topology(), who.identities[0], NOW) if isinstance(wish, Desired)]
+    here = [wish for wish in wishes if wish.change.container == cell().container]
+    assert [(wish.mass, wish.explicit) for wish in here] == [(False, True)]
 
 
 def test_where_a_list_is_the_whole_account_a_no_to_it_reaches_the_account():
     topo = topology("rocs", "salesrocks", lists=[mailing_list("news", rocs=("*",), salesrocks=("S1",))])
-    assert suppressing(person(said=SAID_NO), topo, "rocs", cell(container="*").container) == NEWS
+    assert suppressing(person(said=SAID_NO), topo, "rocs", cell(container="*").container) == {NEWS}
     assert sent(person(cell(container="*"), said=SAID_NO), topo) == [("rocs", "*")]
 
 

@@ -158,7 +158,10 @@ class Simulation:
 
     def _leave_mail(self, email: str) -> None:
         subscriber = self.world.mail.subscriber("154", email)
-        if subscriber is not None and self.rng.random() < 0.5:
+        contacts = {str(row.get("email", "")).lower() for row in self.world.sales.contacts_of(self.world.sales_list)}
+        # RocketResponder cannot list its subscribers: of one whom no other provider names, nobody can ever learn.
+        named_elsewhere = email in self.oids or email in contacts or email in self.world.rokt.leads
+        if subscriber is not None and named_elsewhere and self.rng.random() < 0.5:
             self.world.mail.person_unsubscribes("154", email)
             self._no(email)
 

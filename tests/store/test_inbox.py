@@ -85,13 +85,3 @@ def test_a_repetition_is_read_once_more_only_where_that_is_asked_for(engine: Eng
     assert put(engine, number=9, received_at=later(1), read_again=read_again) == ("i-1", False)
     assert [row.seq for row, _ in new(engine)] == seqs
     assert [found.received_at for _, found in new(engine)] == ([later(1)] if read_again else [])
-
-
-@pytest.mark.parametrize(("state", "again"), [("parked", True), ("done", False), ("new", False)])
-def test_a_person_lets_a_parked_delivery_be_read_once_more(engine: Engine, state: str, again: bool):
-    put(engine)
-    with writing(engine) as connection:
-        inbox.settle_delivery(connection, "i-1", state, "not readable")
-        assert inbox.retry_delivery(connection, "i-1") is again
-        assert inbox.retry_delivery(connection, "nonsense") is False
-    assert [row.state for row in rows(engine, inbox.inbox)] == ["new" if again or state == "new" else state]

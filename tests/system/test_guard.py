@@ -179,6 +179,18 @@ def test_somebody_of_a_mass_flip_who_says_so_elsewhere_too_does_not_wait_any_mor
     assert {row["count"] for row in plans(world)} == {2}
 
 
+def test_a_rejected_mass_flip_holds_nobody_back_who_says_so_afterwards(open_world):
+    world = open_world(max_count=3, on_unsubscribe="field")
+    emails = flipped(world)
+    for row in plans(world):
+        reject(world.app.context, row["id"])
+    unsubscribe(world.app.context, emails[0], Scope("newsletter"), source="operator", evidence="by phone")
+    world.wait(60)
+    world.round()
+    assert standing(world, emails[0]) == LEFT | {"sales": ["unsubscribed"]}
+    assert [standing(world, email)["crm"] for email in emails[1:]] == ["subscribed"] * 5
+
+
 def test_an_opt_out_that_was_only_inferred_waits_above_the_limits_until_somebody_says_it(open_world):
     world = open_world(max_count=3, on_absence="unsubscribe", config=configured(guard="max_share = 0.3"))
     emails = agreed(world, 7)
