@@ -95,8 +95,8 @@ def _condition(standing: Standing, distance: int) -> Condition:
         return Condition.OVERDUE
     if states & IN_TROUBLE:
         return Condition.UNREACHABLE
-    if standing.held or standing.claims or "paused" in states:
-        return Condition.WAITS
     if distance == 0:
         return Condition.CONVERGED
+    if standing.held or standing.claims or "paused" in states:
+        return Condition.WAITS
     return Condition.PENDING
