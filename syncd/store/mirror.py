@@ -240,18 +240,7 @@ def record_absence(
     result = connection.execute(
         cell.update()
         .where(*place, cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value]), cell.c.seq <= seq)
-        .values(
-            status=Status.REMOVED.value,
-            status_seq=seq,
-            status_at=at,
-            seq=seq,
-            observed_at=at,
-            digest=b"",
-            missing_seq=0,
-            missing_count=0,
-            route="lookup",
-            grade=Grade.VERIFIED.value,
-        )
+        .values(_asked_and_gone(seq, at))
     )
     if result.rowcount:
         return key
@@ -326,6 +315,22 @@ def remove(connection: Connection, account: str, container: str, identity: Ident
     )
 
 
+def _asked_and_gone(seq: int, at: datetime) -> dict[str, Any]:
+    """What becomes of a record that was asked for by itself and is not there any more."""
+    return {
+        "status": Status.REMOVED.value,
+        "status_seq": seq,
+        "status_at": at,
+        "seq": seq,
+        "observed_at": at,
+        "digest": b"",
+        "missing_seq": 0,
+        "missing_count": 0,
+        "route": "lookup",
+        "grade": Grade.VERIFIED.value,
+    }
+
+
 def remove_records(
     connection: Connection, account: str, container: str, keys: Sequence[str], *, seq: int, at: datetime
 ) -> None:
@@ -334,18 +339,7 @@ def remove_records(
         connection.execute(
             cell.update()
             .where(cell.c.account == account, cell.c.container == container, cell.c.key.in_(part), cell.c.seq <= seq)
-            .values(
-                status=Status.REMOVED.value,
-                status_seq=seq,
-                status_at=at,
-                seq=seq,
-                observed_at=at,
-                digest=b"",
-                missing_seq=0,
-                missing_count=0,
-                route="lookup",
-                grade=Grade.VERIFIED.value,
-            )
+            .values(_asked_and_gone(seq, at))
         )
 
 
