@@ -64,8 +64,8 @@ class RunFailedError(Exception):
     pass
 
 
-def measure(command: list[str], *, env: dict[str, str] | None = None, timeout: float = 900) -> Run:
-    """Wall clock, user and system time and the largest resident size, from start to exit; only exit 0 is good.
+def measure(command: list[str], *, expect: int = 0, env: dict[str, str] | None = None, timeout: float = 900) -> Run:
+    """Wall clock, user and system time and the largest resident size, from start to an exit that is as expected.
 
     A child begins with the high-water mark of whoever started it, so where ru_maxrss is no more than our own size, the
     last VmHWM seen counts.
@@ -105,7 +105,7 @@ def measure(command: list[str], *, env: dict[str, str] | None = None, timeout: f
         for reader in readers:
             reader.join()
     out, err = said["stdout"].decode(errors="replace"), said["stderr"].decode(errors="replace")
-    if process.returncode != 0:
+    if process.returncode != expect:
         raise RunFailedError(f"exit {process.returncode}: {' '.join(command)}\n{out[-2000:]}{err[-2000:]}")
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak = used.ru_maxrss if used.ru_maxrss > own * 1.1 else seen[0]

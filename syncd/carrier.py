@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from socket import gaierror
 from typing import Any, TypeVar
 
@@ -28,6 +27,9 @@ T = TypeVar("T")
 
 REPEAT_ON = frozenset({429, 502, 503, 504})
 """Statuses after which a repeatable request is sent again. Not 500: at ROCS it may be our own bad input."""
+
+HEADERS = {"accept": "*/*", "user-agent": "syncd", "accept-encoding": "gzip"}
+"""Sent with every request, unless it brings its own."""
 
 CONNECT_SHARE = 1 / 3
 """Of the deadline of a request: what TCP may take, and TLS again."""
@@ -65,6 +67,10 @@ class Carrier:
         self._login = provider if isinstance(provider, CanLogin) else None
         self._now = now
         self._timeout_s = timeout_s
+        # httpx has no deadline for a request as a whole, only for each wait inside it; one byte now and then keeps
+        # those from ever passing: the deadline is `asyncio.timeout`'s. Only connecting keeps a limit of httpx, a
+        # shorter one, because a handshake that is cancelled from outside leaves its socket to the garbage collector.
+        self._timeouts = httpx.Timeout(None, connect=timeout_s * CONNECT_SHARE).as_dict()
         self._answer_bytes_max = answer_bytes_max
         self._retry_after_max_s = retry_after_max_s
         self._log = log
@@ -78,17 +84,9 @@ class Carrier:
         self._logins_ended = 0
         self._login_error: ProviderError | None = None
         self._login_lock = asyncio.Lock()
-        # httpx has no deadline for a request as a whole, only for each wait inside it; one byte now and then keeps
-        # those from ever passing: the deadline is `asyncio.timeout`'s. Only connecting keeps a limit of httpx, a
-        # shorter one, because a handshake that is cancelled from outside leaves its socket to the garbage collector.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=timeout_s * CONNECT_SHARE),
-            trust_env=False,
-            follow_redirects=False,
-            transport=transport,
-            headers={"user-agent": "syncd", "accept-encoding": "gzip"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a call depends on nothing an earlier one left
-        )
+        # The bare transport of httpx: what its client adds (redirects, cookies, proxies out of the environment) is what
+        # must not happen here, and costs as much again.
+        self._transport = transport or httpx.AsyncHTTPTransport(trust_env=False)
 
     async def carry(self, exchange: Exchange[T]) -> T:
         """Drive an exchange to its result. Whatever is raised on the way closes it."""
@@ -99,7 +97,7 @@ class Carrier:
         return await self._once(request)
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _converse(self, exchange: Exchange[T], answer: Callable[[Request], Any]) -> T:
         try:
@@ -219,14 +217,14 @@ class Carrier:
                 self._on_request(request.label, progress.status)
 
     async def _transmit(self, request: Request, progress: _Progress) -> Response:
-        outgoing = self._client.build_request(
+        outgoing = httpx.Request(
             request.method,
             request.url,
-            headers=dict(request.headers),
+            headers={**HEADERS, **request.headers},
             content=request.body,
-            extensions={"trace": progress.trace},
+            extensions={"trace": progress.trace, "timeout": self._timeouts},
         )
-        answer = await self._client.send(outgoing, stream=True)
+        answer = await self._transport.handle_async_request(outgoing)
         try:
             progress.status = answer.status_code
             if 300 <= answer.status_code < 400:

@@ -301,7 +301,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, str], Any, int]] = {
     "unsigned notice": ("POST", "/in/crm/webhook", JSON, b"{}", 401),
     "notice signed with another secret": ("POST", "/in/crm/webhook", signed(b"{}", b"other"), b"{}", 401),
     "notice that is no JSON": ("POST", "/in/crm/webhook", signed(b"{"), b"{", 400),
-    "notice with a NUL as id": ("POST", "/in/crm/webhook", signed(b'{"id":"\\u0000"}'), b'{"id":"\\u0000"}', 400),
+    "notice with a bell as id": ("POST", "/in/crm/webhook", signed(b'{"id":"\\u0007"}'), b'{"id":"\\u0007"}', 400),
     "another secret in the path": ("POST", "/in/mail/154/unsubscribe/no", FORM, b"Email=ann%40example.org", 401),
     "unknown action": ("POST", "/in/mail/154/explode/mail%2Fhook+1", FORM, b"Email=ann%40example.org", 404),
     "NUL in the path": ("POST", "/in/mail/1%0054/bounce/mail%2Fhook+1", FORM, b"Email=ann%40example.org", 404),

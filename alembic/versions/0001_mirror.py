@@ -93,6 +93,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('cell', schema=None) as batch_op:
         batch_op.create_index('ix_cell_missing', ['account', 'container'], unique=False, sqlite_where=sa.text('missing_count > 0'), postgresql_where=sa.text('missing_count > 0'))
+        batch_op.create_index('ix_cell_nobody', ['account'], unique=False, sqlite_where=sa.text('identity IS NULL'), postgresql_where=sa.text('identity IS NULL'))
         batch_op.create_index('ix_cell_person', ['person_key'], unique=False)
 
     op.create_table('claim',
@@ -374,6 +375,7 @@ def downgrade() -> None:
     op.drop_table('claim')
     with op.batch_alter_table('cell', schema=None) as batch_op:
         batch_op.drop_index('ix_cell_person')
+        batch_op.drop_index('ix_cell_nobody', sqlite_where=sa.text('identity IS NULL'), postgresql_where=sa.text('identity IS NULL'))
         batch_op.drop_index('ix_cell_missing', sqlite_where=sa.text('missing_count > 0'), postgresql_where=sa.text('missing_count > 0'))
 
     op.drop_table('cell')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +20,12 @@ def main(argv: Sequence[str] | None = None, outside: Outside | None = None) -> i
 
         sys.stdout.write(f"syncd {version('syncd')}\n")
         return 0
+    _collect_less()
     from syncd.cli.commands import run
 
     return run(arguments, outside)
+
+
+def _collect_less() -> None:
+    """Modules live for ever and rows die young, both without cycles: looking through them often finds nothing."""
+    gc.set_threshold(50_000, 20)

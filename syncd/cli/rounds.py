@@ -191,7 +191,7 @@ def open_work(app: App) -> dict[str, Any]:
 
     names, now = list(app.context.lanes), app.outside.now()
     with reading(app.engine) as connection:
-        counted = inspect.counts(connection, names, now, now)
+        counted = inspect.open_work(connection, names, now)
         waiting = [_plan_row(row) for row in plans.load_plans(connection) if row.account in names]
         paused = [row.name for row in journal.load_accounts(connection) if row.state == "paused" and row.name in names]
     return {

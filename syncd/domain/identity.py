@@ -40,8 +40,7 @@ def identity_of(raw: str) -> Identity | None:
         if normal is None:
             return None
         text = normal
-    local, _, _ = text.rpartition("@")
-    if len(text) > ADDRESS_MAX or len(local) > LOCAL_MAX:
+    if len(text) > LOCAL_MAX and (len(text) > ADDRESS_MAX or text.rindex("@") > LOCAL_MAX):
         return None
     return Identity(text)
 
@@ -49,6 +48,8 @@ def identity_of(raw: str) -> Identity | None:
 def suppression_key(identity: Identity) -> SuppressionKey:
     """The key under which a "no" is kept: `Jo.Hn+tag@x.org` and `john@x.org` share it."""
     local, _, domain = identity.rpartition("@")
+    if "." not in local and "+" not in local:
+        return SuppressionKey(identity)
     base = local.partition("+")[0].replace(".", "")
     return SuppressionKey(f"{base or local}@{domain}")
 

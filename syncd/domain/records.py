@@ -53,7 +53,7 @@ class Record(NamedTuple):
 
 def digest_of(data: bytes) -> bytes:
     """The digest by which a record or a page is known again."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return hashlib.sha256(data).digest()[:16]  # on processors that have it built in, three times as fast as others
 
 
 class Observation(NamedTuple):

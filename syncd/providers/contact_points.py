@@ -1,13 +1,11 @@
 """E-mail addresses and phone numbers as providers spell them, read into one form.
 
 Both libraries are slow beside the rest of a pull (tens of microseconds each), so they see only records that changed,
-and addresses only when they have not the plain shape that `domain.identity` accepts at once.
+and addresses only when they have not the plain shape that `domain.identity` accepts at once. For the same reason they
+are imported where they are used: most rounds need neither.
 """
 
 from __future__ import annotations
-
-import phonenumbers
-from email_validator import EmailNotValidError, validate_email
 
 from syncd.domain.identity import Identity, identity_of
 
@@ -16,6 +14,8 @@ def read_address(raw: str) -> Identity | None:
     """The identity behind an address, or None if nobody can be mailed there."""
     if identity := identity_of(raw):
         return identity
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
+
     try:
         return identity_of(validate_email(raw.strip(), check_deliverability=False).normalized)
     except EmailNotValidError:
@@ -24,6 +24,8 @@ def read_address(raw: str) -> Identity | None:
 
 def read_phone(raw: str, region: str | None = None) -> str | None:
     """E.164, or None if it is not a possible number. `region` (`SE`) is needed for numbers without a country code."""
+    import phonenumbers  # noqa: PLC0415
+
     try:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException:

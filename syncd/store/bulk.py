@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 
 COPY_FROM = 200
@@ -47,6 +49,18 @@ def native_time(connection: Connection, at: datetime) -> datetime | str:
     if connection.dialect.name == "sqlite":
         return at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
     return at
+
+
+def one_of(dialect: str, column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
+    """`column IN (…)` with one parameter, made by `many`: a thousand of them cost more to prepare than to look up."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam(name, type_=ARRAY(sa.Text)))
+    return column.in_(sa.select(sa.func.json_each(sa.bindparam(name)).table_valued("value").c.value))
+
+
+def many(connection: Connection, values: Sequence[str]) -> list[str] | str:
+    """Values as the parameter of `one_of`. None may hold a NUL, where SQLite ends a value and Postgres refuses it."""
+    return list(values) if connection.dialect.name == "postgresql" else msgspec.json.encode(values).decode()
 
 
 def chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

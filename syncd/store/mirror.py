@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Status
 from syncd.reconcile.learn import OWN_ANSWER
-from syncd.store.bulk import chunks, insert_rows, native_time
+from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
 from syncd.store.tables import CellRow, CounterSampleRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
@@ -73,14 +74,34 @@ def holds_any(connection: Connection, account: str, container: ContainerId) -> b
 
 def known_cells(connection: Connection, account: str, container: ContainerId, keys: Sequence[str]) -> dict[str, Known]:
     """What is known of these records."""
-    found: dict[str, Known] = {}
-    columns = (cell.c.key, *(cell.c[name] for name in Known._fields))
-    for part in chunks(keys, IN_MAX):
-        query = sa.select(*columns).where(
-            cell.c.account == account, cell.c.container == container, cell.c.key.in_(part)
-        )
-        found.update((row[0], Known(*row[1:])) for row in connection.execute(query))
-    return found
+    rows = _select(connection, account, container, keys, Known._fields)
+    return {row[0]: Known(*row[1:]) for row in rows}
+
+
+def known_digests(
+    connection: Connection, account: str, container: ContainerId, keys: Sequence[str]
+) -> dict[str, tuple[bytes, int]]:
+    """Digest and `missing_seq` of these records: enough to tell which are as they were."""
+    rows = _select(connection, account, container, keys, ("digest", "missing_seq"))
+    return {row.key: (row.digest, row.missing_seq) for row in rows}
+
+
+def _select(
+    connection: Connection, account: str, container: ContainerId, keys: Sequence[str], names: tuple[str, ...]
+) -> Sequence[Any]:
+    if not keys:
+        return []
+    place = {"of_account": account, "of_container": container, "keys": many(connection, keys)}
+    return connection.execute(_selection(connection.dialect.name, names), place).all()
+
+
+@lru_cache(maxsize=8)
+def _selection(dialect: str, names: tuple[str, ...]) -> sa.Select[Any]:
+    return sa.select(cell.c.key, *(cell.c[name] for name in names)).where(
+        cell.c.account == sa.bindparam("of_account"),
+        cell.c.container == sa.bindparam("of_container"),
+        one_of(dialect, cell.c.key, "keys"),
+    )
 
 
 def observe(
@@ -154,7 +175,7 @@ def _beside_our_words(before: Known, seen: Observation) -> bool:
 
 def _kept(text: str) -> str:
     """Postgres keeps no NUL in a text; a provider's record may hold one all the same."""
-    return text.replace("\x00", "\ufffd")
+    return text.replace("\x00", "\ufffd") if "\x00" in text else text
 
 
 def _fields_text(fields: Mapping[str, str]) -> str:
@@ -272,7 +293,7 @@ def mark_missing(
             .values(missing_seq=seq, missing_count=1)
         )
     query = sa.select(cell.c.person_key).where(
-        *place, present, cell.c.missing_seq == seq, cell.c.person_key.is_not(None)
+        *place, present, cell.c.missing_count > 0, cell.c.missing_seq == seq, cell.c.person_key.is_not(None)
     )
     return [SuppressionKey(key) for key in connection.scalars(query)]
 

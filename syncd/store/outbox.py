@@ -203,12 +203,15 @@ def fenced(connection: Connection, account: str, container: ContainerId, seq: in
 
     one of our writes ended after that, or is under way.
     """
-    query = sa.select(op.c.identity).where(
-        op.c.account == account,
-        op.c.container == container,
-        sa.or_(op.c.state == OpState.INFLIGHT.value, op.c.ended_seq > seq),
-    )
-    return {Identity(value) for value in connection.scalars(query)}
+    found = connection.scalars(_FENCED, {"of_account": account, "of_container": container, "since": seq})
+    return {Identity(value) for value in found}
+
+
+_FENCED = sa.select(op.c.identity).where(
+    op.c.account == sa.bindparam("of_account"),
+    op.c.container == sa.bindparam("of_container"),
+    sa.or_(op.c.state == OpState.INFLIGHT.value, op.c.ended_seq > sa.bindparam("since")),
+)
 
 
 def count_guarded(connection: Connection, since: datetime) -> dict[Group, int]:

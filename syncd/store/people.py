@@ -86,12 +86,15 @@ def everybody_on_agenda(connection: Connection, due_at: datetime) -> None:
 def suppressed_among(connection: Connection, people: Iterable[SuppressionKey]) -> set[SuppressionKey]:
     """Those of whom any "no" is known."""
     found: set[SuppressionKey] = set()
-    if connection.scalar(sa.select(consent.c.person_key).limit(1)) is None:
+    if connection.scalar(_ANY_CONSENT) is None:
         return found
     for part in chunks(sorted(people), IN_MAX):
         query = sa.select(consent.c.person_key).where(consent.c.person_key.in_(part))
         found.update(SuppressionKey(key) for key in connection.scalars(query))
     return found
+
+
+_ANY_CONSENT = sa.select(consent.c.person_key).limit(1)
 
 
 # People --------------------------------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ class PageRow(SQLModel, table=True):
 
 
 _MISSING = sa.text("missing_count > 0")
+_NOBODY = sa.text("identity IS NULL")
 
 
 class CellRow(SQLModel, table=True):
@@ -107,6 +108,7 @@ class CellRow(SQLModel, table=True):
     __table_args__ = (
         sa.Index("ix_cell_person", "person_key"),
         sa.Index("ix_cell_missing", "account", "container", sqlite_where=_MISSING, postgresql_where=_MISSING),
+        sa.Index("ix_cell_nobody", "account", sqlite_where=_NOBODY, postgresql_where=_NOBODY),
     )
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)

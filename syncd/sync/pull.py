@@ -89,7 +89,7 @@ def _feed_is_enough(row: Any, lane: Lane, context: Context) -> bool:
 
 # Whole listings ------------------------------------------------------------------------------------------------------
 
-ROWS_A_COMMIT = 2000
+ROWS_A_COMMIT = 5000
 """Records of so many rows, in whole pages, are written in one transaction:
 
 a commit waits for the disk, and the loop for both.
@@ -247,16 +247,17 @@ def _observe(
     `unknown`: it is certain that nothing is known of any of them.
     """
     digests = {record.key: digest_of(record.raw) for record in page.records}
-    known = {} if unknown else mirror.known_cells(connection, lane.name, container, list(digests))
-    changed = [r for r in page.records if r.key not in known or known[r.key].digest != digests[r.key]]
-    same = [key for key in digests if key in known and known[key].digest == digests[key]]
-    mirror.reappeared(connection, lane.name, container, [key for key in same if known[key].missing_seq])
+    before = {} if unknown else mirror.known_digests(connection, lane.name, container, list(digests))
+    same = {key for key, (digest, _) in before.items() if digest == digests[key]}
+    changed = [record for record in page.records if record.key not in same]
+    mirror.reappeared(connection, lane.name, container, [key for key in sorted(same) if before[key][1]])
     if route == "feed":
-        mirror.touch(connection, lane.name, container, same, seq, context.now())
+        mirror.touch(connection, lane.name, container, sorted(same), seq, context.now())
     readings = _read(lane, container, changed, digests)
     fence = outbox.fenced(connection, lane.name, container, seq) if readings else set()
-    admissible = [r for r in readings if r.observation.identity not in fence]
+    admissible = [r for r in readings if r.observation.identity not in fence] if fence else readings
     if admissible:
+        known = mirror.known_cells(connection, lane.name, container, sorted(before.keys() - same))
         seen = mirror.observe(connection, lane.name, admissible, known, seq=seq, at=context.now(), route=route)
         pulled.new += seen.new
         pulled.changed += seen.changed

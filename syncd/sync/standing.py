@@ -21,15 +21,15 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         counted = inspect.counts(connection, names, now, now - timedelta(seconds=OVERDUE_S))
         daemon = journal.holding(connection, now)
     accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
-    held = sum(counted.held.values())
+    held = sum(counted.open.held.values())
     parts = Standing(
         accounts=accounts,
-        operations=sum(counted.operations.values()),
-        due=counted.due,
-        look_ups=counted.look_ups,
-        deliveries=counted.deliveries,
+        operations=sum(counted.open.operations.values()),
+        due=counted.open.due,
+        look_ups=counted.open.look_ups,
+        deliveries=counted.open.deliveries,
         held=held,
-        claims=counted.claims,
+        claims=counted.open.claims,
         reachable=counted.reachable,
         overdue=counted.overdue,
     )
@@ -49,18 +49,18 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
                 "last_good_read": inspect.shown_time(rows[name].last_good_read),
                 "stale": name in verdict.stale,
                 "first_contact": not rows[name].joined,
-                "outbox": counted.operations.get(name, 0),
+                "outbox": counted.open.operations.get(name, 0),
                 "parked": counted.parked.get(name, 0),
-                "held": counted.held.get(name, 0),
+                "held": counted.open.held.get(name, 0),
             }
             for name in names
         ],
         "grades": dict(counted.grades),
         "held": held,
-        "claims": counted.claims,
-        "look_ups": counted.look_ups,
-        "due": counted.due,
-        "deliveries": counted.deliveries,
+        "claims": counted.open.claims,
+        "look_ups": counted.open.look_ups,
+        "due": counted.open.due,
+        "deliveries": counted.open.deliveries,
         "reachable": counted.reachable,
         "overdue": counted.overdue,
         "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),

@@ -320,7 +320,7 @@ class Translator:
 def id_of(value: Any) -> str | None:
     """An id as text. A number is spelt out: it may be larger than what a float can hold."""
     if isinstance(value, str):
-        return value or None
+        return value if value and "\x00" not in value else None  # no text of a database holds a NUL
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -19,7 +19,15 @@ from syncd.domain.facts import Facts
 from syncd.domain.records import CampaignStats, Container, ContainerId, Observation, Page, Record, Status
 from syncd.providers.protocol import Token
 from syncd.providers.salesrocks import translate
-from syncd.providers.salesrocks.answers import Answer, ForbiddenError, NotFoundError, read_answer, read_rows, read_token
+from syncd.providers.salesrocks.answers import (
+    Answer,
+    ForbiddenError,
+    NotFoundError,
+    read_answer,
+    read_listing,
+    read_rows,
+    read_token,
+)
 from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.providers.salesrocks.translate import ContactTable, ListRow
 from syncd.wire import Exchange, Request
@@ -89,17 +97,17 @@ class SalesRocksAdapter:
         page, size, before = _place(at, self._options.page_size)
         body = {"list_id": container, "page": page, "size": size}
         call = "getListData"
-        answer = yield from self._call(f"editable-lists/{call}", body)
-        rows = read_rows(answer.data, call)
+        response = yield self._request(f"editable-lists/{call}", body)
+        rows = read_listing(response, call, self._now())
         if not rows:
-            return Page(bytes(answer.data), 0, tuple, None)
-        first = translate.record_of(rows[0]).key
+            return Page(response.body, 0, tuple, None)
+        first = translate.records_of(rows[:1])[0].key
         _moved_on(first, before, call)
         following = _next_size(page, size, len(rows))
         return Page(
-            bytes(answer.data),
+            response.body,
             len(rows),
-            lambda: tuple(translate.record_of(row) for row in rows),
+            lambda: translate.records_of(rows),
             f"{page + 1}:{following}:{first}" if following else None,
         )
 
@@ -320,10 +328,13 @@ class SalesRocksAdapter:
     def _call(
         self, path: str, body: Mapping[str, Any], *, repeatable: bool = True, private: Iterable[str] = ()
     ) -> Exchange[Answer]:
-        call = path.rpartition("/")[2]
-        url = f"{self._options.base_url}/{path}"
-        response = yield Request("POST", url, JSON, msgspec.json.encode(body), label=call, repeatable=repeatable)
-        return read_answer(response, call, self._now(), private)
+        request = self._request(path, body, repeatable=repeatable)
+        response = yield request
+        return read_answer(response, request.label, self._now(), private)
+
+    def _request(self, path: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Request:
+        url, call = f"{self._options.base_url}/{path}", path.rpartition("/")[2]
+        return Request("POST", url, JSON, msgspec.json.encode(body), label=call, repeatable=repeatable)
 
 
 def _place(at: str | None, size: int) -> tuple[int, int, str]:

@@ -64,12 +64,23 @@ class _Envelope(msgspec.Struct):
     ids: msgspec.Raw = msgspec.Raw(b"")
 
 
+class _Listing(msgspec.Struct, kw_only=True):
+    """The envelope of a listing, read in one pass with the places of its rows."""
+
+    error: msgspec.Raw = msgspec.Raw(b"")
+    status: Any = None
+    status_code: Any = None
+    message: Any = None
+    data: list[msgspec.Raw]
+
+
 class _Error(msgspec.Struct):
     status_code: Any = None
     message: Any = None
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+_listing = msgspec.json.Decoder(_Listing)
 _error = msgspec.json.Decoder(_Error)
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -91,6 +102,19 @@ def read_answer(response: Response, call: str, now: datetime, private: Iterable[
     if message:
         raise MalformedError(f"{call}: an error without a code: {scrub(message, private)}", call=call)
     return Answer(envelope.data, envelope.ids, envelope.message)
+
+
+def read_listing(response: Response, call: str, now: datetime) -> list[msgspec.Raw]:
+    """The rows that a call brought, or the error that it amounts to."""
+    if response.status == 200:
+        try:
+            listing = _listing.decode(response.body)
+        except UNREADABLE:
+            pass  # an error, another envelope, or something to be mended
+        else:
+            if _failure(listing) == (0, ""):
+                return listing.data
+    return read_rows(read_answer(response, call, now).data, call)
 
 
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
@@ -116,7 +140,7 @@ def _decoded(body: bytes) -> _Envelope:
     return _envelope.decode(body)
 
 
-def _failure(envelope: _Envelope) -> tuple[int, str]:
+def _failure(envelope: _Envelope | _Listing) -> tuple[int, str]:
     """The code (0: none) and the words of the error in a body; no words: there is none."""
     if bytes(envelope.error) not in NO_ERROR:
         code, message = 0, ""

@@ -28,6 +28,7 @@ imported from everywhere, so the word may stand in either place; a no is a no in
 YES = frozenset({"true", "yes", "y", "1", "x", "on"}) | OPT_OUT_WORDS
 NO = frozenset({"false", "no", "n", "0", "", "off", "none", "null", "never"})
 
+_json = msgspec.json.Decoder().decode
 _E164 = re.compile(r"\+[1-9]\d{7,14}", re.ASCII)
 
 
@@ -37,19 +38,25 @@ def _word(text: str) -> str:
     return re.sub(r"[\s-]+", "_", text.strip().lower())
 
 
+@lru_cache(maxsize=4096)
+def _opt_outs(members: tuple[str, ...]) -> tuple[str, ...]:
+    """Those whose very name says no. The contacts of a list have the same members nearly always."""
+    return tuple(member for member in members if _word(member) in OPT_OUT_WORDS)
+
+
 def _text(value: Any) -> str | None:
     """A value as text, None if it is a structure."""
+    if isinstance(value, str):  # nearly always
+        return value.strip()
     match value:
-        case str():
-            return value.strip()
+        case None:
+            return ""
         case bool():
             return "true" if value else "false"
         case int():
             return str(value)
         case float():
             return str(int(value)) if value.is_integer() else str(value)
-        case None:
-            return ""
         case _:
             return None
 
@@ -89,7 +96,7 @@ class ContactTable:
         """One contact. Odd content is marked, never raised."""
         remote_id = None if record.key.startswith(ROW_DIGEST) else record.key
         try:
-            row = msgspec.json.decode(record.raw)
+            row = _json(record.raw)
         except UNREADABLE:
             row = None
         if not isinstance(row, dict):
@@ -113,18 +120,17 @@ class ContactTable:
         if said and (said.lower() == self.unsubscribed or _word(said) in OPT_OUT_WORDS):
             return Status.UNSUBSCRIBED
         unclear = said is None
-        for member, value in row.items():
-            if _word(member) in OPT_OUT_WORDS:
-                flag = _flag(value)
-                if flag:
-                    return Status.UNSUBSCRIBED
-                unclear |= flag is None and (_text(value) or "").lower() != self.subscribed.lower()
+        for member in _opt_outs(tuple(row)):
+            flag = _flag(row[member])
+            if flag:
+                return Status.UNSUBSCRIBED
+            unclear |= flag is None and (_text(row[member]) or "").lower() != self.subscribed.lower()
         return Status.UNKNOWN if unclear else Status.SUBSCRIBED
 
     def _fields(self, row: dict[str, Any]) -> dict[str, str]:
-        first, last = _halves(
-            _text(row.get(self.first)) or "", _text(row.get(self.last)) or "", _text(row.get(self.name)) or ""
-        )
+        first, last = _text(row.get(self.first)) or "", _text(row.get(self.last)) or ""
+        if not (first and last):
+            first, last = _halves(first, last, _text(row.get(self.name)) or "")
         fields = {}
         if first:
             fields["first_name"] = first
@@ -173,7 +179,7 @@ class ContactTable:
     def row_to_subscribe(self, seen: Observation) -> dict[str, str | bool]:
         """What takes every no off a record that is there."""
         row = msgspec.json.decode(seen.raw)
-        flags: dict[str, str | bool] = {member: False for member in row if _word(member) in OPT_OUT_WORDS}
+        flags: dict[str, str | bool] = dict.fromkeys(_opt_outs(tuple(row)), False)
         return {"_id": seen.key} | flags | {self.status: self.subscribed}
 
     def row_to_unsubscribe(self, key: str, value: str) -> dict[str, str]:
@@ -186,9 +192,9 @@ class ContactTable:
 
 def _halves(first: str, last: str, whole: str) -> tuple[str, str]:
     """A half that has no member of its own is what the whole name holds beside the other half."""
+    if not (first or last):
+        return split_name(whole)
     whole = " ".join(whole.split())
-    if first and last:
-        return first, last
     if first and f"{whole} ".startswith(f"{first} "):
         return first, whole[len(first) + 1 :]
     if last and f" {whole}".endswith(f" {last}"):
@@ -221,22 +227,35 @@ class _Keyed(msgspec.Struct):
 
 
 _keyed = msgspec.json.Decoder(_Keyed)
+_all_keyed = msgspec.json.Decoder(list[_Keyed])
 _oids = msgspec.json.Decoder(list[_Oid | str])
 
 
 def id_in(raw: bytes | msgspec.Raw) -> str | None:
     """The `_id` of a row: ``{"$oid": …}`` in the samples, "string" in the tables."""
     try:
-        key = _keyed.decode(raw).key
+        return _id(_keyed.decode(raw))
     except UNREADABLE:
         return None
-    return (key if isinstance(key, str) else key.oid) or None
 
 
-def record_of(row: msgspec.Raw) -> Record:
-    """A row of a page with its key; a row without one is told from others by its bytes."""
-    raw = bytes(row)
-    return Record(id_in(raw) or ROW_DIGEST + blake2b(raw, digest_size=12).hexdigest(), raw)
+def _id(row: _Keyed) -> str | None:
+    text = row.key if isinstance(row.key, str) else row.key.oid
+    return text if text and "\x00" not in text else None  # no text of a database holds a NUL
+
+
+def records_of(rows: Sequence[msgspec.Raw]) -> tuple[Record, ...]:
+    """The rows of a page with their keys; a row without one is told from others by its bytes."""
+    raws = [bytes(row) for row in rows]
+    try:
+        keys = [_id(row) for row in _all_keyed.decode(b"[%b]" % b",".join(raws))]
+    except UNREADABLE:  # one of them: the others have theirs all the same
+        keys = [id_in(raw) for raw in raws]
+    return tuple(Record(key or _digest_key(raw), raw) for key, raw in zip(keys, raws, strict=True))
+
+
+def _digest_key(raw: bytes) -> str:
+    return ROW_DIGEST + blake2b(raw, digest_size=12).hexdigest()
 
 
 def read_contact(data: msgspec.Raw, key: str, call: str) -> Record | None:

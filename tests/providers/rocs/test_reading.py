@@ -153,13 +153,14 @@ def test_odd_content_is_marked_and_never_raises(crm, container, raw):
 
 def test_one_odd_record_does_not_spoil_its_page(crm):
     ann = {"id": "C-1", "email": "a@example.org", "emailConsent": True}
-    found = [ann, 5, {"id": [1]}, {"id": "C-2", "email": {}}, {"id": 2**70}]
-    body = json.dumps({"page": 1, "pageSize": 500, "totalCount": 5, "customers": found}).encode()
+    found = [ann, 5, {"id": [1]}, {"id": "C-2", "email": {}}, {"id": 2**70}, {"id": "a\x00b"}]
+    body = json.dumps({"page": 1, "pageSize": 500, "totalCount": 6, "customers": found}).encode()
     page = converse(crm.adapter.snapshot(WHOLE_ACCOUNT, None), lambda _: Response(200, {}, body))
     seen = [crm.adapter.read(WHOLE_ACCOUNT, record) for record in page.records]
-    assert [one.identity for one in seen] == ["a@example.org", None, None, None, None]
+    assert [one.identity for one in seen] == ["a@example.org", *[None] * 5]
     assert page.records[4].key == str(2**70)
-    assert len({record.key for record in page.records}) == 5
+    assert "\x00" not in page.records[5].key
+    assert len({record.key for record in page.records}) == 6
     again = converse(crm.adapter.snapshot(WHOLE_ACCOUNT, None), lambda _: Response(200, {}, body))
     assert again.records == page.records
 

@@ -135,12 +135,12 @@ def test_rows_without_a_usable_id_keep_a_key_of_their_own(account, answered):
         {"email": "b@example.org"},
         {"_id": 5, "email": "c@example.org"},
     ]
-    rows += [{"_id": {"$oid": ""}, "email": "d@example.org"}, {"_id": {"oid": "x"}}, 7, None]
+    rows += [{"_id": {"$oid": ""}, "email": "d@example.org"}, {"_id": {"oid": "x"}}, 7, None, {"_id": "a\x00b"}]
     page = converse(account.adapter.snapshot(L, None), answered({"data": rows}))
     again = converse(account.adapter.snapshot(L, None), answered({"data": rows}))
     keys = [one.key for one in page.records]
     assert keys[0] == "plain"
-    assert len(set(keys)) == 7
+    assert len(set(keys)) == 8
     assert all(key.startswith("~") for key in keys[1:])
     assert [one.key for one in again.records] == keys
     seen = [account.adapter.read(L, one) for one in page.records]
@@ -149,7 +149,7 @@ def test_rows_without_a_usable_id_keep_a_key_of_their_own(account, answered):
         "b@example.org",
         "c@example.org",
         "d@example.org",
-        *[None] * 3,
+        *[None] * 4,
     ]
     assert seen[1].remote_id is None
 
