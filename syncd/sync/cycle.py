@@ -259,21 +259,33 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
 
 
 def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
-    """End the first contact with accounts that were read whole, where everybody was asked about and nothing waits for
-    a person.
+    """End the first contact with accounts that were read whole, as were all that share a list with them, where
+    everybody was asked about and nothing waits for a person.
+
+    Whoever is met before the others are has nobody to be compared with: what came of it would be agreed on unseen.
     """
     with reading(context.engine) as connection:
-        read = {row.name for row in journal.load_accounts(connection) if row.last_good_read and not row.joined}
-        new = [name for name in chosen if name in read and done.worked(name)]
+        rows = {row.name: row for row in journal.load_accounts(connection)}
+        new = [name for name in chosen if not rows[name].joined and rows[name].last_good_read and done.worked(name)]
         if not new:
             return
         topology = context.topology(connection)
         held_back = plans.accounts_in_first_contact(connection) | lookups.accounts_wanting(connection)
-    ready = [name for name in new if name not in held_back and _read_whole(context.lanes[name], topology)]
+    met = {
+        name
+        for name, lane in context.lanes.items()
+        if rows[name].last_good_read and _read_whole(lane, topology) or rows[name].state == "paused"
+    }
+    ready = [name for name in new if name not in held_back and _partners(name, topology) <= met]
     with writing(context.engine) as connection:
         for name in ready:
             journal.update_account(connection, name, joined=True)
             context.log.info("account.joined", account=name)
+
+
+def _partners(name: str, topology: Topology) -> set[str]:
+    """The account and all that hold one of its lists."""
+    return {name}.union(*(entry.places for entry in topology.lists.values() if name in entry.places))
 
 
 def _read_whole(lane: Lane, topology: Topology) -> bool:

@@ -6,6 +6,7 @@ import pytest
 
 from syncd.domain.errors import ApprovalError
 from syncd.sync.approve import approve, reject
+from syncd.sync.steer import pause
 from tests.scenes import JOINED, account, contacts, people, person, plans, standing, subscriber, written
 from tests.world import World
 
@@ -112,3 +113,24 @@ def test_allowed_to_go_a_first_contact_passes_even_above_the_limits_of_the_guard
     assert [standing(world, email) for email in emails] == [JOINED] * 5
     assert plans(world) == []
     assert all(account(world, name)["joined"] for name in ("crm", "sales", "mail", "leads"))
+
+
+def test_first_contact_does_not_end_before_the_others_are_met(open_small_world):
+    world = open_small_world(first_sync="hold")
+    emails = list(people(world, 3))
+    world.round(["mail", "leads"])
+    assert not account(world, "mail")["joined"], "nobody was there yet to be compared with"
+    world.settle(2)
+    assert [subscriber(world, email) for email in emails] == [None] * 3
+    assert {(row["account"], row["hold"]) for row in plans(world)} == {
+        ("mail", "first-contact"),
+        ("sales", "first-contact"),
+    }
+
+
+def test_an_account_that_a_person_paused_keeps_nobody_waiting(open_small_world):
+    world = open_small_world(first_sync="go")
+    pause(world.app.context, "sales")
+    world.settle(2)
+    assert account(world, "mail")["joined"]
+    assert not account(world, "sales")["joined"]
