@@ -241,6 +241,7 @@ def upgrade() -> None:
     sa.Column('sent_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('began_seq', sa.BigInteger(), nullable=False),
     sa.Column('ended_seq', sa.BigInteger(), nullable=False),
+    sa.Column('settled_seq', sa.BigInteger(), nullable=False),
     sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('closed_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('receipt', sa.String(), nullable=True),

@@ -68,6 +68,8 @@ def _plan(connection: Connection, context: Context, seq: int) -> Planned:
     planned = Planned()
     _release_due_plans(connection, context)
     topology = context.topology(connection)
+    for account in topology.accounts.values():
+        outbox.note_settled(connection, account.name, context.now() - timedelta(seconds=account.settle_s), seq)
     _learn(connection, context, topology, seq, planned)
     for chunk in _due(connection, context):
         _decide(connection, context, topology, chunk, seq, planned)

@@ -315,7 +315,9 @@ class Operators:
         row = found[number % len(found)]
         if row.kind == "unsubscribe":
             # What a person forbids to conclude need not arrive anywhere.
-            query = "SELECT identity FROM plan_item WHERE account = :account AND container = :container AND kind = :kind"
+            query = (
+                "SELECT identity FROM plan_item WHERE account = :account AND container = :container AND kind = :kind"
+            )
             place = {"account": row.account, "container": row.container, "kind": row.kind}
             self._stage.waived.update(item.identity for item in self._stage.mirror.rows(query, **place))
         approve.reject(app.context, row.id)
