@@ -68,8 +68,9 @@ def _plan(connection: Connection, context: Context, seq: int) -> Planned:
     planned = Planned()
     _release_due_plans(connection, context)
     topology = context.topology(connection)
-    for account in topology.accounts.values():
-        outbox.note_settled(connection, account.name, context.now() - timedelta(seconds=account.settle_s), seq)
+    for name in outbox.accounts_unsettled(connection) & topology.accounts.keys():
+        before = context.now() - timedelta(seconds=topology.accounts[name].settle_s)
+        outbox.note_settled(connection, name, before, seq)
     _learn(connection, context, topology, seq, planned)
     for chunk in _due(connection, context):
         _decide(connection, context, topology, chunk, seq, planned)
@@ -79,8 +80,10 @@ def _plan(connection: Connection, context: Context, seq: int) -> Planned:
 def _due(connection: Connection, context: Context) -> Iterator[list[SuppressionKey]]:
     now, after = context.now(), ""
     while chunk := people.due_people(connection, now, CHUNK, after):
-        after = chunk[-1]
         yield chunk
+        if len(chunk) < CHUNK:
+            return
+        after = chunk[-1]
 
 
 def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey]) -> list[Person]:
