@@ -1,4 +1,4 @@
-"""Plants each bug of the table in a copy of the package and runs the tests that must notice: ``python -m tests.mutants``.
+"""Plants each bug of the table in a copy of the package and runs the tests that must notice it.
 
 A check that was never red proves nothing. Exit 1 if a bug survives, 2 if one cannot be planted or breaks more than it
 should: then the table is to be mended. The checkout itself is never touched.
@@ -85,9 +85,12 @@ def _tested(copy: Path, tests: Iterable[str]) -> tuple[int, str]:
     named: Sequence[str] = sorted(set(tests))
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=line", *named]
     environment = {**os.environ, "PYTHONPATH": str(copy), "HYPOTHESIS_PROFILE": "deterministic"}
-    done = subprocess.run(
-        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"not ended within {LIMIT_S} s: name a test that fails instead"
     return done.returncode, done.stdout[-2000:] + done.stderr[-500:]
 
 

@@ -19,7 +19,7 @@ class Mutant:
 FENCE, GUARD, ABSENCE, BAD = (
     f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
 )
-DOOR, CARRIER, DAEMON = (f"tests/test_{name}.py::test_" for name in ("receiver", "carrier", "daemon"))
+DOOR, CARRIER = (f"tests/test_{name}.py::test_" for name in ("receiver", "carrier"))
 OUTBOX, PEOPLE, SESSION = (f"tests/store/test_{name}.py::test_" for name in ("outbox", "people", "session"))
 
 MUTANTS = (
@@ -240,8 +240,8 @@ MUTANTS = (
         "a second daemon gets the mirror",
         "syncd/store/journal.py",
         "    if row.until > now and row.who != who:",
-        "    if row.until > now and row.who == who:",
-        (f"{DAEMON}a_second_daemon_says_who_has_the_mirror_and_touches_nothing",),
+        "    if row.until < now and row.who != who:",
+        ("tests/store/test_journal.py::test_a_second_taker_is_refused_until_the_first_has_let_it_expire",),
     ),
     Mutant(
         "the token lives on the wall clock",
@@ -262,7 +262,8 @@ MUTANTS = (
         "the request is logged",
         "syncd/carrier.py",
         "                label=request.label,\n                status=progress.status,",
-        "                label=request.label,\n                url=request.url,\n                status=progress.status,",
+        "                label=request.label,\n                url=request.url,\n"
+        "                status=progress.status,",
         (f"{CARRIER}messages_and_log_lines_hold_no_url_no_body_no_header",),
     ),
     Mutant(

@@ -121,6 +121,5 @@ def added_by(account: str, request: httpx.Request, stage: Stage) -> Iterator[tup
             yield stage.crm.customers[customer].email.lower(), LIST_OF[container]
     elif account == "crm" and request.method == "POST" and path.endswith("/customers"):
         yield json.loads(body)["email"], None
-    elif account == "crm" and request.method == "PUT" and "/customers/" in path:
-        if body and json.loads(body).get("emailConsent", False):
-            raise BrokenError("wrongful", "a consent was given by us at crm")
+    elif account == "crm" and "/customers/" in path and b'"emailConsent":true' in body.replace(b" ", b""):
+        raise BrokenError("wrongful", "a consent was given by us at crm")

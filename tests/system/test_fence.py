@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from syncd.domain.consent import GLOBAL
 from syncd.emulators.emulator import Fault, FaultKind
+from syncd.sync.approve import grant
 from syncd.sync.ingest import unsubscribe
 from syncd.sync.push import push
 from tests.scenes import (
@@ -364,6 +366,18 @@ def test_a_no_that_comes_between_the_decision_and_the_call_is_heeded(open_small_
     assert written(world, before) == []
     (op,) = operations(world, account="sales", kind="subscribe")
     assert op["state"] == "superseded"
+
+
+def test_where_an_account_as_a_whole_reads_no_nobody_is_added_again_and_again(open_small_world):
+    world = open_small_world()
+    email = "ann@example.org"
+    world.rocs.add_customer(email, "Ann", "Bee", consent=False)
+    world.settle(2)
+    grant(world.app.context, email, GLOBAL, evidence="a signed form")  # which ROCS has not heard of
+    world.sales.add_contact(world.sales_list, email, "Ann Bee")
+    world.settle(2)
+    assert (member(world, email), subscriber(world, email)) == (None, "Confirmed")
+    assert operations(world, account="crm") == []
 
 
 def test_who_is_asked_about_before_the_lists_were_ever_read_stops_nothing(open_small_world):
