@@ -44,6 +44,7 @@ class Lane:
     look_ups_max: int = 500
     report_every_s: float = 3600.0
     urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
+    news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

@@ -107,6 +107,7 @@ def _observe(connection: Connection, lane: Lane, context: Context, entry: Observ
         )
     known = mirror.known_cells(connection, lane.name, entry.container, [entry.key])
     readings = [mirror.Reading(entry, digest_of(entry.raw))]
+    lane.news += 1
     seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route="delivery")
     people.put_on_agenda(connection, seen.people | seen.newcomers, context.now())
 
