@@ -274,7 +274,7 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
     met = {
         name
         for name, lane in context.lanes.items()
-        if rows[name].last_good_read and _read_whole(lane, topology) or rows[name].state == "paused"
+        if (rows[name].last_good_read and _read_whole(lane, topology)) or rows[name].state == "paused"
     }
     ready = [name for name in new if name not in held_back and _partners(name, topology) <= met]
     with writing(context.engine) as connection:
