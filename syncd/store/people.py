@@ -312,6 +312,11 @@ def _is_better(connection: Connection, event: ConsentEvent) -> bool:
     return bool(known) and (all(row.inferred for row in known) or all(row.mass for row in known))
 
 
+def last_turn(connection: Connection, key: SuppressionKey) -> int:
+    """The number of the latest reading at which any record of this person changed its status; 0 if there is none."""
+    return connection.scalar(sa.select(sa.func.max(cell.c.status_seq)).where(cell.c.person_key == key)) or 0
+
+
 def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, ConsentState]:
     query = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
         consent.c.person_key == key

@@ -135,6 +135,10 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
     seq = context.sequence.take()
     with writing(context.engine) as connection:
         state = people.load_consent(connection, key).get(scope, ConsentState())
+        if not level.suppresses:
+            # A command runs beside the daemon, whose numbers come from another block and may be lower for days. What
+            # the mirror has seen of the person so far is what a "yes" is newer than; any "no" seen after it counts.
+            seq = min(seq, people.last_turn(connection, key))
         event = ConsentEvent(
             key=key,
             identity=identity,

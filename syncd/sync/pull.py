@@ -203,6 +203,8 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
         reason = doubt(evidence, context.policy.limits)
         if reason is not None:
             pulled.doubts.append(f"{container}: {reason}")
+            if not row.doubt:  # said once, and not again by each listing until it is over
+                context.log.warning("listing.doubted", account=lane.name, container=container, reason=reason)
             containers.update_container(connection, lane.name, container, doubt=reason, read_at=now)
             plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
             return
@@ -218,6 +220,8 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
         )  # fmt: skip
         plans.drop_absence(connection, lane.name, container)
+        if row.doubt:
+            context.log.info("listing.whole_again", account=lane.name, container=container)
         if not row.whole_seq and len(context.lanes) > 1:
             # From now on it is known who is not here: whoever was decided about before that is looked at again.
             people.everybody_on_agenda(connection, now)
@@ -262,6 +266,10 @@ def _observe(
         pulled.new += seen.new
         pulled.changed += seen.changed
         _put_on_agenda(connection, context, seen)
+    if len(admissible) < len(readings):
+        # Read before one of our writes ended: of these it shows nothing that may be believed, and is read again.
+        left_out = len(readings) - len(admissible)
+        context.log.info("page.inadmissible", account=lane.name, container=container, route=route, cells=left_out)
     return len(admissible) == len(readings)
 
 
