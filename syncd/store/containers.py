@@ -44,11 +44,11 @@ def save_containers(connection: Connection, account: str, found: Sequence[Contai
                 container.insert().values(account=account, container=entry.id, rows=0, whole_seq=0, doubt="", **values)
             )
         elif any(getattr(before, name) != value for name, value in values.items()):
-            connection.execute(_one(account, entry.id).values(**values))
+            update_container(connection, account, entry.id, **values)
     for gone, row in known.items():
         if row.present:
-            connection.execute(
-                _one(account, gone).values(present=False, doubt="the account does not show this list any more")
+            update_container(
+                connection, account, gone, present=False, doubt="the account does not show this list any more"
             )
     return moved
 
@@ -74,8 +74,13 @@ def ensure_container(connection: Connection, account: str, container_id: str, na
 
 
 def load_containers(connection: Connection, account: str | None = None) -> list[sa.Row[Any]]:
-    query = sa.select(container).order_by(container.c.account, container.c.container)
-    return list(connection.execute(query if account is None else query.where(container.c.account == account)))
+    if account is None:
+        return list(connection.execute(_ALL))
+    return list(connection.execute(_OF_ACCOUNT, {"of_account": account}))
+
+
+_ALL = sa.select(container).order_by(container.c.account, container.c.container)
+_OF_ACCOUNT = _ALL.where(container.c.account == sa.bindparam("of_account"))
 
 
 def whole_seq_of(connection: Connection, account: str, container_id: str) -> int:
@@ -87,14 +92,12 @@ def whole_seq_of(connection: Connection, account: str, container_id: str) -> int
 
 
 def update_container(connection: Connection, account: str, container_id: str, **values: Any) -> None:
-    connection.execute(_one(account, container_id).values(**values))
+    connection.execute(_UPDATE, {"of_account": account, "of_container": container_id, **values})
 
 
-def _one(account: str, container_id: str) -> sa.Update:
-    statement: sa.Update = container.update().where(
-        container.c.account == account, container.c.container == container_id
-    )
-    return statement
+_UPDATE = container.update().where(
+    container.c.account == sa.bindparam("of_account"), container.c.container == sa.bindparam("of_container")
+)
 
 
 def save_links(connection: Connection, links: Iterable[tuple[str, str, str, str]]) -> bool:
@@ -157,10 +160,11 @@ def save_pages(
 
 def sizes(connection: Connection) -> dict[tuple[str, ContainerId], int]:
     """How many contacts each container holds, as far as it was told or counted."""
-    query = sa.select(container.c.account, container.c.container, container.c.rows, container.c.active)
-    return {
-        (account, ContainerId(cid)): max(rows, active or 0) for account, cid, rows, active in connection.execute(query)
-    }
+    rows = connection.execute(_SIZES)
+    return {(account, ContainerId(cid)): max(count, active or 0) for account, cid, count, active in rows}
+
+
+_SIZES = sa.select(container.c.account, container.c.container, container.c.rows, container.c.active)
 
 
 def subscribed(connection: Connection, account: str, container_id: str) -> int:

@@ -30,9 +30,7 @@ def put_delivery(
 
     `read_again`: a repetition takes the place of the first, with its own moment and number, and is read once more.
     """
-    known = connection.scalar(
-        sa.select(inbox.c.id).where(inbox.c.account == account, inbox.c.delivery_id == delivery_id)
-    )
+    known = connection.scalar(_SAME, {"of_account": account, "of_delivery": delivery_id})
     if known is not None:
         if read_again:
             connection.execute(
@@ -41,28 +39,32 @@ def put_delivery(
                 .values(state="new", reason="", seq=seq, received_at=delivery.received_at)
             )
         return str(known), False
-    connection.execute(
-        inbox.insert().values(
-            id=id,
-            account=account,
-            delivery_id=delivery_id,
-            route=list(delivery.route),
-            method=delivery.method,
-            headers={name: value for name, value in delivery.headers.items() if name in KEPT_HEADERS},
-            query=[list(pair) for pair in delivery.query],
-            body=delivery.body,
-            received_at=delivery.received_at,
-            seq=seq,
-            state="new",
-            reason="",
-        )
-    )
+    row = {
+        "id": id,
+        "account": account,
+        "delivery_id": delivery_id,
+        "route": list(delivery.route),
+        "method": delivery.method,
+        "headers": {name: value for name, value in delivery.headers.items() if name in KEPT_HEADERS},
+        "query": [list(pair) for pair in delivery.query],
+        "body": delivery.body,
+        "received_at": delivery.received_at,
+        "seq": seq,
+        "state": "new",
+        "reason": "",
+    }
+    connection.execute(inbox.insert(), row)
     return id, True
+
+
+_SAME = sa.select(inbox.c.id).where(
+    inbox.c.account == sa.bindparam("of_account"), inbox.c.delivery_id == sa.bindparam("of_delivery")
+)
 
 
 def new_deliveries(connection: Connection, limit: int) -> list[tuple[Any, Delivery]]:
     """Deliveries nobody has read yet, in the order of their arrival."""
-    rows = connection.execute(sa.select(inbox).where(inbox.c.state == "new").order_by(inbox.c.seq).limit(limit)).all()
+    rows = connection.execute(_NEW, {"most": limit}).all()
     return [
         (
             row,
@@ -79,5 +81,11 @@ def new_deliveries(connection: Connection, limit: int) -> list[tuple[Any, Delive
     ]
 
 
+_NEW = sa.select(inbox).where(inbox.c.state == "new").order_by(inbox.c.seq).limit(sa.bindparam("most"))
+
+
 def settle_delivery(connection: Connection, id: str, state: str, reason: str = "") -> None:
-    connection.execute(inbox.update().where(inbox.c.id == id).values(state=state, reason=reason))
+    connection.execute(_SETTLE, {"of_id": id, "state": state, "reason": reason})
+
+
+_SETTLE = inbox.update().where(inbox.c.id == sa.bindparam("of_id"))

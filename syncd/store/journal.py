@@ -19,6 +19,13 @@ meta = Meta.__table__  # type: ignore[attr-defined]
 
 _HOLDER = "mirror"
 
+# Statements that every round asks for: building one costs several times what running it does.
+_ACCOUNTS = sa.select(account).order_by(account.c.name)
+_ACCOUNT = sa.select(account).where(account.c.name == sa.bindparam("of_name"))
+_UPDATE = account.update().where(account.c.name == sa.bindparam("of_name"))
+_UPDATE_UNLESS_PAUSED = _UPDATE.where(account.c.state != "paused")
+_CLOSE_RUN = run.update().where(run.c.id == sa.bindparam("of_id"))
+
 
 # Accounts ------------------------------------------------------------------------------------------------------------
 
@@ -36,37 +43,35 @@ def ensure_accounts(connection: Connection, providers: Mapping[str, str]) -> Non
 
 
 def load_accounts(connection: Connection) -> list[sa.Row[Any]]:
-    return list(connection.execute(sa.select(account).order_by(account.c.name)))
+    return list(connection.execute(_ACCOUNTS))
 
 
 def load_account(connection: Connection, name: str) -> sa.Row[Any]:
-    return connection.execute(sa.select(account).where(account.c.name == name)).one()
+    return connection.execute(_ACCOUNT, {"of_name": name}).one()
 
 
 def update_account(connection: Connection, name: str, **values: Any) -> None:
-    connection.execute(account.update().where(account.c.name == name).values(**values))
+    connection.execute(_UPDATE, {"of_name": name, **values})
 
 
 def note_standing(connection: Connection, name: str, **values: Any) -> None:
     """As `update_account`, but what a person paused meanwhile stays paused."""
-    connection.execute(account.update().where(account.c.name == name, account.c.state != "paused").values(**values))
+    connection.execute(_UPDATE_UNLESS_PAUSED, {"of_name": name, **values})
 
 
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 
 def open_run(connection: Connection, run_id: str, name: str, at: datetime) -> None:
-    connection.execute(
-        run.insert().values(id=run_id, account=name, started_at=at, result="running", reason="", counts={})
-    )
+    row = {"id": run_id, "account": name, "started_at": at, "result": "running", "reason": "", "counts": {}}
+    connection.execute(run.insert(), row)
 
 
 def close_run(
     connection: Connection, run_id: str, at: datetime, result: str, reason: str, counts: Mapping[str, int]
 ) -> None:
-    connection.execute(
-        run.update().where(run.c.id == run_id).values(ended_at=at, result=result, reason=reason, counts=dict(counts))
-    )
+    ended = {"ended_at": at, "result": result, "reason": reason, "counts": dict(counts)}
+    connection.execute(_CLOSE_RUN, {"of_id": run_id, **ended})
 
 
 def abandon_runs(connection: Connection, at: datetime) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -24,48 +23,50 @@ def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, ur
     """Note whom to ask about; returns how many are new."""
     new = 0
     for wish in look_ups:
-        place = (
-            lookup.c.account == wish.account,
-            lookup.c.container == wish.container,
-            lookup.c.identity == wish.identity,
-        )
-        values: dict[str, Any] = {"urgent": True} if urgent else {}
-        known = connection.scalar(sa.select(lookup.c.address).where(*place))
-        if known is None:
-            connection.execute(
-                lookup.insert().values(
-                    account=wish.account,
-                    container=wish.container,
-                    identity=wish.identity,
-                    address=wish.address,
-                    reason=wish.reason,
-                    urgent=urgent,
-                    wanted_at=at,
-                )
-            )
+        place = {"of_account": wish.account, "of_container": wish.container, "of_identity": wish.identity}
+        if connection.scalar(_WANTED_BEFORE, place) is None:
+            row = {
+                "account": wish.account,
+                "container": wish.container,
+                "identity": wish.identity,
+                "address": wish.address,
+                "reason": wish.reason,
+                "urgent": urgent,
+                "wanted_at": at,
+            }
+            connection.execute(lookup.insert(), row)
             new += 1
-        elif values:
-            connection.execute(lookup.update().where(*place).values(**values))
+        elif urgent:
+            connection.execute(_UPDATE, {**place, "urgent": True})
     return new
 
 
+_PLACE = (
+    lookup.c.account == sa.bindparam("of_account"),
+    lookup.c.container == sa.bindparam("of_container"),
+    lookup.c.identity == sa.bindparam("of_identity"),
+)
+_WANTED_BEFORE = sa.select(lookup.c.address).where(*_PLACE)
+_UPDATE = lookup.update().where(*_PLACE)
+_DONE = lookup.delete().where(*_PLACE)
+
+
 def done(connection: Connection, account: str, container_id: str, identity: Identity) -> None:
-    connection.execute(
-        lookup.delete().where(
-            lookup.c.account == account, lookup.c.container == container_id, lookup.c.identity == identity
-        )
-    )
+    connection.execute(_DONE, {"of_account": account, "of_container": container_id, "of_identity": identity})
 
 
 def wanted(connection: Connection, account: str, limit: int) -> list[Target]:
     """Asked for by name, the urgent first, then the oldest."""
-    query = (
-        sa.select(lookup.c.container, lookup.c.identity, lookup.c.address)
-        .where(lookup.c.account == account)
-        .order_by(lookup.c.urgent.desc(), lookup.c.wanted_at, lookup.c.identity)
-        .limit(limit)
-    )
-    return [_target(connection, account, *row) for row in connection.execute(query).all()]
+    rows = connection.execute(_WANTED, {"of_account": account, "most": limit}).all()
+    return [_target(connection, account, *row) for row in rows]
+
+
+_WANTED = (
+    sa.select(lookup.c.container, lookup.c.identity, lookup.c.address)
+    .where(lookup.c.account == sa.bindparam("of_account"))
+    .order_by(lookup.c.urgent.desc(), lookup.c.wanted_at, lookup.c.identity)
+    .limit(sa.bindparam("most"))
+)
 
 
 def count_wanted(connection: Connection, account: str | None = None) -> int:
@@ -75,7 +76,10 @@ def count_wanted(connection: Connection, account: str | None = None) -> int:
 
 def accounts_wanting(connection: Connection) -> set[str]:
     """Accounts at which somebody is to be asked about."""
-    return set(connection.scalars(sa.select(lookup.c.account).distinct()))
+    return set(connection.scalars(_WANTING))
+
+
+_WANTING = sa.select(lookup.c.account).distinct()
 
 
 def due(
@@ -121,15 +125,9 @@ def target_of(connection: Connection, account: str, container_id: str, identity:
 
 
 def _target(connection: Connection, account: str, container_id: str, identity: str, address: str) -> Target:
-    known = (
-        cell.c.account == account,
-        cell.c.identity == identity,
-        cell.c.status.not_in([Status.ABSENT.value, Status.REMOVED.value]),
-    )
-    keys = connection.scalars(
-        sa.select(cell.c.key).where(*known, cell.c.container == container_id).order_by(cell.c.key)
-    ).all()
-    whole = connection.scalars(sa.select(cell.c.key).where(*known, cell.c.container == WHOLE_ACCOUNT).limit(2)).all()
+    person = {"of_account": account, "of_identity": identity}
+    keys = connection.scalars(_KEYS, {**person, "of_container": container_id}).all()
+    whole = connection.scalars(_KEYS, {**person, "of_container": WHOLE_ACCOUNT}).all()
     return Target(
         container=ContainerId(container_id),
         identity=Identity(identity),
@@ -137,3 +135,15 @@ def _target(connection: Connection, account: str, container_id: str, identity: s
         keys=tuple(keys),
         account_key=whole[0] if len(whole) == 1 else None,
     )
+
+
+_KEYS = (
+    sa.select(cell.c.key)
+    .where(
+        cell.c.account == sa.bindparam("of_account"),
+        cell.c.identity == sa.bindparam("of_identity"),
+        cell.c.container == sa.bindparam("of_container"),
+        cell.c.status.not_in([Status.ABSENT.value, Status.REMOVED.value]),
+    )
+    .order_by(cell.c.key)
+)

@@ -68,8 +68,11 @@ class Observed:
 
 def holds_any(connection: Connection, account: str, container: ContainerId) -> bool:
     """Whether anything is known of this container."""
-    query = sa.select(cell.c.key).where(cell.c.account == account, cell.c.container == container).limit(1)
-    return connection.scalar(query) is not None
+    return connection.scalar(_ANY_IN, {"of_account": account, "of_container": container}) is not None
+
+
+_HERE = (cell.c.account == sa.bindparam("of_account"), cell.c.container == sa.bindparam("of_container"))
+_ANY_IN = sa.select(cell.c.key).where(*_HERE).limit(1)
 
 
 def known_cells(connection: Connection, account: str, container: ContainerId, keys: Sequence[str]) -> dict[str, Known]:
@@ -230,26 +233,25 @@ def _leave_behind(
 
 
 def _update(connection: Connection, account: str, container: str, rows: Mapping[str, dict[str, Any]]) -> None:
-    names = next(iter(rows.values())).keys()
-    statement = (
-        cell.update()
-        .where(cell.c.account == account, cell.c.container == container, cell.c.key == sa.bindparam("of_key"))
-        .values({name: sa.bindparam(f"to_{name}", type_=cell.c[name].type) for name in names})
-    )
-    connection.execute(
-        statement,
-        [{"of_key": key, **{f"to_{name}": value for name, value in row.items()}} for key, row in rows.items()],
-    )
+    place = {"of_account": account, "of_container": container}
+    connection.execute(_UPDATE, [{**place, "of_key": key, **row} for key, row in rows.items()])
+
+
+_UPDATE = cell.update().where(*_HERE, cell.c.key == sa.bindparam("of_key"))
 
 
 def touch(connection: Connection, account: str, container: str, keys: Sequence[str], seq: int, at: datetime) -> None:
     """These records were read one by one and are as they were: only the moment of the reading moves."""
     for part in chunks(keys, IN_MAX):
-        connection.execute(
-            cell.update()
-            .where(cell.c.account == account, cell.c.container == container, cell.c.key.in_(part), cell.c.seq <= seq)
-            .values(seq=seq, observed_at=at, missing_seq=0, missing_count=0, grade=Grade.VERIFIED.value)
-        )
+        place = {"of_account": account, "of_container": container, "keys": part, "until": seq}
+        connection.execute(_TOUCH, {**place, "seq": seq, "observed_at": at})
+
+
+_TOUCH = (
+    cell.update()
+    .where(*_HERE, cell.c.key.in_(sa.bindparam("keys", expanding=True)), cell.c.seq <= sa.bindparam("until"))
+    .values(missing_seq=0, missing_count=0, grade=_VERIFIED)
+)
 
 
 def record_absence(

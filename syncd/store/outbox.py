@@ -54,42 +54,44 @@ def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: date
     new = 0
     for wish, guarded in wishes:
         change = wish.change
-        place = (
-            op.c.account == wish.account,
-            op.c.container == change.container,
-            op.c.identity == change.identity,
-            op.c.state.in_(_OPEN_WORDS),
-        )
-        known = connection.execute(sa.select(op.c.id, op.c.state).where(*place)).one_or_none()
+        place = {"of_account": wish.account, "of_container": change.container, "of_identity": change.identity}
+        known = connection.execute(_OPEN_AT, place).one_or_none()
         if known is not None and known.state != OpState.READY:
             continue
         if known is not None:
             _close(connection, [known.id], OpState.SUPERSEDED, "a newer decision took its place", at)
-        connection.execute(
-            op.insert().values(
-                account=wish.account,
-                container=change.container,
-                identity=change.identity,
-                person_key=suppression_key(change.identity),
-                kind=change.kind.value,
-                address=change.address,
-                keys=list(change.keys),
-                account_key=change.account_key,
-                fields=dict(change.fields),
-                state=OpState.READY.value,
-                priority=PRIORITY[change.kind],
-                why=wish.why.value,
-                guarded=guarded,
-                attempts=0,
-                not_before=at,
-                created_at=at,
-                began_seq=0,
-                ended_seq=0,
-                reason="",
-            )
-        )
+        row = {
+            "account": wish.account,
+            "container": change.container,
+            "identity": change.identity,
+            "person_key": suppression_key(change.identity),
+            "kind": change.kind.value,
+            "address": change.address,
+            "keys": list(change.keys),
+            "account_key": change.account_key,
+            "fields": dict(change.fields),
+            "state": OpState.READY.value,
+            "priority": PRIORITY[change.kind],
+            "why": wish.why.value,
+            "guarded": guarded,
+            "attempts": 0,
+            "not_before": at,
+            "created_at": at,
+            "began_seq": 0,
+            "ended_seq": 0,
+            "reason": "",
+        }
+        connection.execute(op.insert(), row)
         new += 1
     return new
+
+
+_OPEN_AT = sa.select(op.c.id, op.c.state).where(
+    op.c.account == sa.bindparam("of_account"),
+    op.c.container == sa.bindparam("of_container"),
+    op.c.identity == sa.bindparam("of_identity"),
+    op.c.state.in_(_OPEN_WORDS),
+)
 
 
 def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime) -> None:
@@ -102,17 +104,7 @@ def sendable(
 ) -> list[Sendable]:
     """What may be sent now, unsubscribes first, oldest first; if `urgent`, only those."""
     lowest = PRIORITY[ChangeKind.UNSUBSCRIBE] if urgent else max(PRIORITY.values())
-    query = (
-        sa.select(op)
-        .where(
-            op.c.account == account,
-            op.c.state == OpState.READY.value,
-            op.c.not_before <= now,
-            op.c.priority <= lowest,
-        )
-        .order_by(op.c.priority, op.c.container, op.c.id)
-        .limit(limit)
-    )
+    asked = {"of_account": account, "now": now, "lowest": lowest, "most": limit}
     return [
         Sendable(
             id=row.id,
@@ -128,18 +120,36 @@ def sendable(
             ),
             attempts=row.attempts,
         )
-        for row in connection.execute(query)
+        for row in connection.execute(_SENDABLE, asked)
     ]
+
+
+_SENDABLE = (
+    sa.select(op)
+    .where(
+        op.c.account == sa.bindparam("of_account"),
+        op.c.state == OpState.READY.value,
+        op.c.not_before <= sa.bindparam("now"),
+        op.c.priority <= sa.bindparam("lowest"),
+    )
+    .order_by(op.c.priority, op.c.container, op.c.id)
+    .limit(sa.bindparam("most"))
+)
 
 
 def begin(connection: Connection, ids: Sequence[int], seq: int, at: datetime) -> set[int]:
     """Put operations under way; committed before the first byte leaves. Returns those that still were ready."""
-    connection.execute(
-        op.update()
-        .where(op.c.id.in_(ids), op.c.state == OpState.READY.value)
-        .values(state=OpState.INFLIGHT.value, began_seq=seq, sent_at=at, attempts=op.c.attempts + 1)
-    )
-    return set(connection.scalars(sa.select(op.c.id).where(op.c.id.in_(ids), op.c.began_seq == seq)))
+    connection.execute(_BEGIN, {"ids": ids, "began_seq": seq, "sent_at": at})
+    return set(connection.scalars(_BEGUN, {"ids": ids, "since": seq}))
+
+
+_IDS = op.c.id.in_(sa.bindparam("ids", expanding=True))
+_BEGIN = (
+    op.update()
+    .where(_IDS, op.c.state == OpState.READY.value)
+    .values(state=OpState.INFLIGHT.value, attempts=op.c.attempts + 1)
+)
+_BEGUN = sa.select(op.c.id).where(_IDS, op.c.began_seq == sa.bindparam("since"))
 
 
 def finish(
@@ -161,7 +171,10 @@ def finish(
         values["keys"] = list(keys)
     if state not in OPEN:
         values["closed_at"] = at
-    connection.execute(op.update().where(op.c.id == id).values(**values))
+    connection.execute(_FINISH, {"of_id": id, **values})
+
+
+_FINISH = op.update().where(op.c.id == sa.bindparam("of_id"))
 
 
 def postpone(connection: Connection, ids: Sequence[int], until: datetime, reason: str, *, counts: bool = True) -> None:
@@ -191,11 +204,15 @@ def recover(connection: Connection, seq: int, at: datetime) -> list[SuppressionK
 
 def accounts_with_work(connection: Connection, now: datetime) -> set[str]:
     """Accounts with something to send now, or something sent that waits to be read back."""
-    due = sa.or_(
-        sa.and_(op.c.state == OpState.READY.value, op.c.not_before <= now),
-        op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
-    )
-    return set(connection.scalars(sa.select(op.c.account).where(due).distinct()))
+    return set(connection.scalars(_WITH_WORK, {"now": now}))
+
+
+_TO_READ = op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value])
+_WITH_WORK = (
+    sa.select(op.c.account)
+    .where(sa.or_(sa.and_(op.c.state == OpState.READY.value, op.c.not_before <= sa.bindparam("now")), _TO_READ))
+    .distinct()
+)
 
 
 def fenced(connection: Connection, account: str, container: ContainerId, seq: int) -> set[Identity]:
@@ -228,15 +245,18 @@ def awaiting_read(
     connection: Connection, account: str
 ) -> list[tuple[ContainerId, Identity, str, tuple[str, ...], SuppressionKey]]:
     """Operations that a read would settle: accepted or unknown ones."""
-    query = (
-        sa.select(op.c.container, op.c.identity, op.c.address, op.c["keys"], op.c.person_key)
-        .where(op.c.account == account, op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]))
-        .order_by(op.c.priority, op.c.id)
-    )
+    rows = connection.execute(_AWAITING_READ, {"of_account": account})
     return [
         (ContainerId(cid), Identity(identity), address, tuple(keys), SuppressionKey(person_key))
-        for cid, identity, address, keys, person_key in connection.execute(query)
+        for cid, identity, address, keys, person_key in rows
     ]
+
+
+_AWAITING_READ = (
+    sa.select(op.c.container, op.c.identity, op.c.address, op.c["keys"], op.c.person_key)
+    .where(op.c.account == sa.bindparam("of_account"), _TO_READ)
+    .order_by(op.c.priority, op.c.id)
+)
 
 
 def unread_since(
@@ -297,4 +317,7 @@ def backoff(attempts: int, jitter: float, *, base_s: float, max_s: float) -> tim
 
 def _close(connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime) -> None:
     for part in chunks(ids, IN_MAX):
-        connection.execute(op.update().where(op.c.id.in_(part)).values(state=state.value, reason=reason, closed_at=at))
+        connection.execute(_CLOSE, {"ids": part, "state": state.value, "reason": reason, "closed_at": at})
+
+
+_CLOSE = op.update().where(_IDS)

@@ -40,11 +40,9 @@ IN_MAX = 500
 def put_on_agenda(connection: Connection, people: Iterable[SuppressionKey], due_at: datetime) -> None:
     """Look at these people at `due_at` or, if they are due earlier already, then."""
     for part in chunks(sorted(set(people)), IN_MAX):
-        known = set(connection.scalars(sa.select(agenda.c.person_key).where(agenda.c.person_key.in_(part))))
+        known = set(connection.scalars(_ON_AGENDA, {"people": part}))
         if known:
-            connection.execute(
-                agenda.update().where(agenda.c.person_key.in_(known), agenda.c.due_at > due_at).values(due_at=due_at)
-            )
+            connection.execute(_SOONER, {"people": sorted(known), "than": due_at, "due_at": due_at})
         rows = [{"person_key": key, "due_at": due_at} for key in part if key not in known]
         if rows:
             connection.execute(agenda.insert(), rows)
@@ -52,13 +50,20 @@ def put_on_agenda(connection: Connection, people: Iterable[SuppressionKey], due_
 
 def due_people(connection: Connection, now: datetime, limit: int, after: str = "") -> list[SuppressionKey]:
     """Who is due, in the order of their keys, beginning behind `after`."""
-    query = (
-        sa.select(agenda.c.person_key)
-        .where(agenda.c.due_at <= now, agenda.c.person_key > after)
-        .order_by(agenda.c.person_key)
-        .limit(limit)
-    )
-    return [SuppressionKey(key) for key in connection.scalars(query)]
+    due = connection.scalars(_DUE, {"now": now, "behind": after, "most": limit})
+    return [SuppressionKey(key) for key in due]
+
+
+_DUE = (
+    sa.select(agenda.c.person_key)
+    .where(agenda.c.due_at <= sa.bindparam("now"), agenda.c.person_key > sa.bindparam("behind"))
+    .order_by(agenda.c.person_key)
+    .limit(sa.bindparam("most"))
+)
+_THESE = agenda.c.person_key.in_(sa.bindparam("people", expanding=True))
+_ON_AGENDA = sa.select(agenda.c.person_key).where(_THESE)
+_SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", type_=agenda.c.due_at.type))
+_OFF_AGENDA = agenda.delete().where(_THESE)
 
 
 def take_off_agenda(
@@ -66,7 +71,7 @@ def take_off_agenda(
 ) -> None:
     """These people were looked at; those in `later` are to be looked at again then."""
     for part in chunks(people, IN_MAX):
-        connection.execute(agenda.delete().where(agenda.c.person_key.in_(part)))
+        connection.execute(_OFF_AGENDA, {"people": part})
     if later:
         connection.execute(agenda.insert(), [{"person_key": key, "due_at": at} for key, at in later.items()])
 
@@ -107,13 +112,14 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     states: defaultdict[str, dict[Scope, ConsentState]] = defaultdict(dict)
     fields: defaultdict[str, dict[Identity, Mapping[str, str]]] = defaultdict(dict)
     for part in chunks(keys, IN_MAX):
-        for row in connection.execute(_CELLS.where(cell.c.person_key.in_(part))):
+        these = {"people": part}
+        for row in connection.execute(_CELLS, these):
             cells[row.person_key].append(_cell(row))
-        for row in connection.execute(_OPERATIONS.where(op.c.person_key.in_(part)).order_by(op.c.id)):
+        for row in connection.execute(_OPERATIONS, these):
             operations[row.person_key].append(row)
-        for row in connection.execute(sa.select(consent).where(consent.c.person_key.in_(part))):
+        for row in connection.execute(_STATES, these):
             states[row.person_key][Scope(row.scope)] = ConsentState(row.epoch, Level(row.level), row.seq)
-        for row in connection.execute(sa.select(person).where(person.c.person_key.in_(part))):
+        for row in connection.execute(_FIELDS, these):
             fields[row.person_key][Identity(row.identity)] = row.fields
     suppressed = [key for key in keys if states[key]]
     said = _said(connection, suppressed) if suppressed else {}
@@ -121,7 +127,12 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
 
 
 _UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "grade", "receipt"})
-_CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD))
+_PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
+_CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD)).where(
+    cell.c.person_key.in_(_PEOPLE)
+)
+_STATES = sa.select(consent).where(consent.c.person_key.in_(_PEOPLE))
+_FIELDS = sa.select(person).where(person.c.person_key.in_(_PEOPLE))
 _OPERATION = (
     "id",
     "person_key",
@@ -135,7 +146,11 @@ _OPERATION = (
     "ended_at",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED]
-_OPERATIONS = sa.select(*(op.c[name] for name in _OPERATION)).where(op.c.state.in_(_TELLING))  # fmt: skip
+_OPERATIONS = (
+    sa.select(*(op.c[name] for name in _OPERATION))
+    .where(op.c.person_key.in_(_PEOPLE), op.c.state.in_([state.value for state in _TELLING]))
+    .order_by(op.c.id)
+)
 
 
 def _cell(row: Any) -> Cell:
@@ -318,12 +333,13 @@ def last_turn(connection: Connection, key: SuppressionKey) -> int:
 
 
 def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, ConsentState]:
-    query = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
-        consent.c.person_key == key
-    )
-    return {
-        Scope(scope): ConsentState(epoch, Level(level), seq) for scope, epoch, level, seq in connection.execute(query)
-    }
+    known = connection.execute(_CONSENT, {"of_person": key})
+    return {Scope(scope): ConsentState(epoch, Level(level), seq) for scope, epoch, level, seq in known}
+
+
+_CONSENT = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
+    consent.c.person_key == sa.bindparam("of_person")
+)
 
 
 @dataclass(slots=True)
@@ -342,10 +358,9 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
     mass flip.
     """
     found: defaultdict[str, _Said] = defaultdict(_Said)
-    names = ("person_key", "identity", "scope", "inferred", "mass", "source", "container")
     for part in chunks(keys, IN_MAX):
-        query = sa.select(*(consent_event.c[name] for name in names)).where(consent_event.c.person_key.in_(part))
-        for key, identity, scope, inferred, mass, source, container in connection.execute(query):
+        rows = connection.execute(_EVENTS, {"people": part})
+        for key, identity, scope, inferred, mass, source, container in rows:
             said = found[key]
             said.identities.add(Identity(identity))
             said.scopes.add(Scope(scope))
@@ -356,6 +371,11 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
             else:
                 said.released.add(Scope(scope))
     return found
+
+
+_EVENTS = sa.select(
+    *(consent_event.c[name] for name in ("person_key", "identity", "scope", "inferred", "mass", "source", "container"))
+).where(consent_event.c.person_key.in_(_PEOPLE))
 
 
 def count_events(connection: Connection, source: str, container: str, since: datetime) -> int:

@@ -51,7 +51,7 @@ def replace_items(
     kept = {mark_of(wish)[:4] for wish in wished}
     known: dict[tuple[str, str, str, str], Any] = {}
     for part in chunks(people, IN_MAX):
-        for row in connection.execute(sa.select(item).where(item.c.person_key.in_(part))):
+        for row in connection.execute(_ITEMS, {"people": part}):
             known[row.account, row.container, row.kind, row.identity] = row
     touched: set[tuple[str, str, str, str]] = set()
     wanted: set[tuple[str, str, str, str]] = set()
@@ -88,14 +88,17 @@ def replace_items(
         _refresh(connection, group, at, release_at)
 
 
+_ITEMS = sa.select(item).where(item.c.person_key.in_(sa.bindparam("people", expanding=True)))
+_DECIDED = _ITEMS.where(item.c.state == sa.bindparam("of_state"))
+
+
 def decided_items(
     connection: Connection, people: Sequence[SuppressionKey], state: str
 ) -> set[tuple[str, ContainerId, ChangeKind, Identity, str]]:
     """Items of these people that somebody approved or rejected, with a digest of what exactly."""
     found = set()
     for part in chunks(people, IN_MAX):
-        query = sa.select(item).where(item.c.person_key.in_(part), item.c.state == state)
-        for row in connection.execute(query):
+        for row in connection.execute(_DECIDED, {"people": part, "of_state": state}):
             found.add(
                 (
                     row.account,
@@ -187,9 +190,10 @@ def decide_plan(connection: Connection, plan_id: str, state: str) -> tuple[Any, 
 
 def due_releases(connection: Connection, now: datetime) -> list[str]:
     """Plans that go by themselves by now."""
-    return list(
-        connection.scalars(sa.select(plan.c.id).where(plan.c.release_at.is_not(None), plan.c.release_at <= now))
-    )
+    return list(connection.scalars(_DUE_RELEASES, {"now": now}))
+
+
+_DUE_RELEASES = sa.select(plan.c.id).where(plan.c.release_at.is_not(None), plan.c.release_at <= sa.bindparam("now"))
 
 
 def count_held(connection: Connection, *, besides: Sequence[SuppressionKey]) -> dict[Group, int]:
