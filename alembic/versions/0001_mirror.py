@@ -138,6 +138,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_consent_event'))
     )
     with op.batch_alter_table('consent_event', schema=None) as batch_op:
+        batch_op.create_index('ix_consent_event_identity', ['identity'], unique=False)
         batch_op.create_index('ix_consent_event_person', ['person_key', 'scope'], unique=False)
         batch_op.create_index('ix_consent_event_source', ['source', 'container', 'at'], unique=False)
 
@@ -369,6 +370,7 @@ def downgrade() -> None:
     with op.batch_alter_table('consent_event', schema=None) as batch_op:
         batch_op.drop_index('ix_consent_event_source')
         batch_op.drop_index('ix_consent_event_person')
+        batch_op.drop_index('ix_consent_event_identity')
 
     op.drop_table('consent_event')
     op.drop_table('consent')

@@ -18,12 +18,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from syncd.domain.changes import Change, ChangeKind
+from syncd.domain.errors import SuppressedError
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.desired import Closing, Desired
 from syncd.reconcile.guard import Group
 from syncd.reconcile.person import OPEN, OpState
 from syncd.store.bulk import chunks
+from syncd.store.session import respecting
 from syncd.store.tables import CellRow, OpRow
 
 op = OpRow.__table__  # type: ignore[attr-defined]
@@ -34,6 +36,8 @@ PRIORITY = {ChangeKind.UNSUBSCRIBE: 0, ChangeKind.UPDATE: 1, ChangeKind.SUBSCRIB
 
 _OPEN_WORDS = [state.value for state in OPEN]
 IN_MAX = 500
+
+REFUSED_BY_THE_MIRROR = "the person has said no: the mirror let nothing else be sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,47 +53,65 @@ class Sendable:
 def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: datetime) -> int:
     """Put changes into the outbox; the flag says whether a change counts against the guard. Returns how many are new.
 
-    A cell holds one open operation: an unsent one is replaced, any other keeps its place.
+    A cell holds one open operation: an unsent one is replaced, any other keeps its place. What the mirror refuses,
+    because the person said no, is written down as given up and holds back nothing else.
     """
-    new = 0
-    for wish, guarded in wishes:
-        change = wish.change
-        place = (
-            op.c.account == wish.account,
-            op.c.container == change.container,
-            op.c.identity == change.identity,
-            op.c.state.in_(_OPEN_WORDS),
-        )
-        known = connection.execute(sa.select(op.c.id, op.c.state).where(*place)).one_or_none()
-        if known is not None and known.state != OpState.READY:
-            continue
-        if known is not None:
-            _close(connection, [known.id], OpState.SUPERSEDED, "a newer decision took its place", at)
-        connection.execute(
-            op.insert().values(
-                account=wish.account,
-                container=change.container,
-                identity=change.identity,
-                person_key=suppression_key(change.identity),
-                kind=change.kind.value,
-                address=change.address,
-                keys=list(change.keys),
-                account_key=change.account_key,
-                fields=dict(change.fields),
-                state=OpState.READY.value,
-                priority=PRIORITY[change.kind],
-                why=wish.why.value,
-                guarded=guarded,
-                attempts=0,
-                not_before=at,
-                created_at=at,
-                began_seq=0,
-                ended_seq=0,
-                reason="",
-            )
-        )
-        new += 1
-    return new
+    try:
+        with respecting(connection):
+            return sum(_put(connection, wish, guarded, at) for wish, guarded in wishes)
+    except SuppressedError:
+        return sum(_put_or_give_up(connection, wish, guarded, at) for wish, guarded in wishes)
+
+
+def _put(connection: Connection, wish: Desired, guarded: bool, at: datetime) -> int:
+    place = (
+        op.c.account == wish.account,
+        op.c.container == wish.change.container,
+        op.c.identity == wish.change.identity,
+        op.c.state.in_(_OPEN_WORDS),
+    )
+    known = connection.execute(sa.select(op.c.id, op.c.state).where(*place)).one_or_none()
+    if known is not None and known.state != OpState.READY:
+        return 0
+    if known is not None:
+        _close(connection, [known.id], OpState.SUPERSEDED, "a newer decision took its place", at)
+    connection.execute(op.insert().values(_row(wish, guarded, at)))
+    return 1
+
+
+def _put_or_give_up(connection: Connection, wish: Desired, guarded: bool, at: datetime) -> int:
+    try:
+        with respecting(connection):
+            return _put(connection, wish, guarded, at)
+    except SuppressedError:
+        given_up = {"state": OpState.SUPERSEDED.value, "reason": REFUSED_BY_THE_MIRROR, "closed_at": at}
+        connection.execute(op.insert().values(_row(wish, guarded, at) | given_up))
+        return 0
+
+
+def _row(wish: Desired, guarded: bool, at: datetime) -> dict[str, Any]:
+    change = wish.change
+    return {
+        "account": wish.account,
+        "container": change.container,
+        "identity": change.identity,
+        "person_key": suppression_key(change.identity),
+        "kind": change.kind.value,
+        "address": change.address,
+        "keys": list(change.keys),
+        "account_key": change.account_key,
+        "fields": dict(change.fields),
+        "state": OpState.READY.value,
+        "priority": PRIORITY[change.kind],
+        "why": wish.why.value,
+        "guarded": guarded,
+        "attempts": 0,
+        "not_before": at,
+        "created_at": at,
+        "began_seq": 0,
+        "ended_seq": 0,
+        "reason": "",
+    }
 
 
 def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime) -> None:
@@ -134,11 +156,8 @@ def sendable(
 
 def begin(connection: Connection, ids: Sequence[int], seq: int, at: datetime) -> set[int]:
     """Put operations under way; committed before the first byte leaves. Returns those that still were ready."""
-    connection.execute(
-        op.update()
-        .where(op.c.id.in_(ids), op.c.state == OpState.READY.value)
-        .values(state=OpState.INFLIGHT.value, began_seq=seq, sent_at=at, attempts=op.c.attempts + 1)
-    )
+    under_way = {"state": OpState.INFLIGHT.value, "began_seq": seq, "sent_at": at, "attempts": op.c.attempts + 1}
+    _keep_open(connection, ids, op.update().where(op.c.state == OpState.READY.value).values(under_way))
     return set(connection.scalars(sa.select(op.c.id).where(op.c.id.in_(ids), op.c.began_seq == seq)))
 
 
@@ -170,11 +189,23 @@ def postpone(connection: Connection, ids: Sequence[int], until: datetime, reason
     back into the outbox. `counts=False` takes the attempt back.
     """
     attempts = op.c.attempts if counts else sa.case((op.c.attempts > 0, op.c.attempts - 1), else_=0)
-    connection.execute(
-        op.update()
-        .where(op.c.id.in_(ids))
-        .values(state=OpState.READY.value, not_before=until, reason=reason, attempts=attempts)
-    )
+    waiting = {"state": OpState.READY.value, "not_before": until, "reason": reason, "attempts": attempts}
+    _keep_open(connection, ids, op.update().values(waiting))
+
+
+def _keep_open(connection: Connection, ids: Sequence[int], statement: sa.Update) -> None:
+    """Let operations wait or go; those whose person said no meanwhile, which the mirror refuses, are given up."""
+    try:
+        with respecting(connection):
+            connection.execute(statement.where(op.c.id.in_(ids)))
+    except SuppressedError:
+        if len(ids) > 1:
+            for one in ids:
+                _keep_open(connection, [one], statement)
+            return
+        at = sa.func.coalesce(op.c.sent_at, op.c.created_at)
+        given_up = {"state": OpState.SUPERSEDED.value, "reason": REFUSED_BY_THE_MIRROR, "closed_at": at}
+        connection.execute(op.update().where(op.c.id.in_(ids)).values(given_up))
 
 
 def recover(connection: Connection, seq: int, at: datetime) -> list[SuppressionKey]:

@@ -147,10 +147,11 @@ class PersonRow(SQLModel, table=True):
 
 
 class ConsentEventRow(SQLModel, table=True):
-    """Append-only: every fact about consent, with where it came from."""
+    """Append-only: every fact about consent, with where it came from. The database refuses any change."""
 
     __tablename__ = "consent_event"
     __table_args__ = (
+        sa.Index("ix_consent_event_identity", "identity"),
         sa.Index("ix_consent_event_person", "person_key", "scope"),
         sa.Index("ix_consent_event_source", "source", "container", "at"),
     )
