@@ -178,9 +178,14 @@ def finish(
         values["receipt"] = receipt
     if keys:
         values["keys"] = list(keys)
+    if state in _TAKEN:
+        values["accepted_at"] = at
     if state not in OPEN:
         values["closed_at"] = at
     connection.execute(op.update().where(op.c.id == id).values(**values))
+
+
+_TAKEN = frozenset({OpState.ACCEPTED, OpState.DONE})
 
 
 def postpone(connection: Connection, ids: Sequence[int], until: datetime, reason: str, *, counts: bool = True) -> None:
