@@ -67,6 +67,7 @@ class GuardSettings(Options):
     window: Annotated[Duration, Field(gt=0)] = 86_400.0
     first_sync: Literal["hold", "go"] = "hold"
     release_after: Duration = 43_200.0
+    unsubscribe_within: Annotated[Duration, Field(gt=0)] = 172_800.0
 
 
 class PushSettings(Options):

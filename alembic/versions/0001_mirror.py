@@ -138,6 +138,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_consent_event'))
     )
     with op.batch_alter_table('consent_event', schema=None) as batch_op:
+        batch_op.create_index('ix_consent_event_identity', ['identity'], unique=False)
         batch_op.create_index('ix_consent_event_person', ['person_key', 'scope'], unique=False)
         batch_op.create_index('ix_consent_event_source', ['source', 'container', 'at'], unique=False)
 
@@ -242,6 +243,7 @@ def upgrade() -> None:
     sa.Column('began_seq', sa.BigInteger(), nullable=False),
     sa.Column('ended_seq', sa.BigInteger(), nullable=False),
     sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('accepted_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('closed_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('receipt', sa.String(), nullable=True),
     sa.Column('reason', sa.String(), nullable=False),
@@ -302,6 +304,25 @@ def upgrade() -> None:
     with op.batch_alter_table('plan_item', schema=None) as batch_op:
         batch_op.create_index('ix_plan_item_person', ['person_key'], unique=False)
 
+    op.create_table('propagation',
+    sa.Column('event_id', sa.Integer(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('known_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('op_id', sa.Integer(), nullable=True),
+    sa.Column('grade', sa.String(), nullable=False),
+    sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('event_id', 'account', 'container', 'identity', name=op.f('pk_propagation'))
+    )
+    with op.batch_alter_table('propagation', schema=None) as batch_op:
+        batch_op.create_index('ix_propagation_due_at', ['due_at'], unique=False)
+        batch_op.create_index('ix_propagation_person', ['person_key'], unique=False)
+        batch_op.create_index('ix_propagation_unsettled', ['due_at'], unique=False, sqlite_where=sa.text('settled_at IS NULL'), postgresql_where=sa.text('settled_at IS NULL'))
+
     op.create_table('run',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -334,6 +355,12 @@ def downgrade() -> None:
         batch_op.drop_index('ix_run_started_at')
 
     op.drop_table('run')
+    with op.batch_alter_table('propagation', schema=None) as batch_op:
+        batch_op.drop_index('ix_propagation_unsettled', sqlite_where=sa.text('settled_at IS NULL'), postgresql_where=sa.text('settled_at IS NULL'))
+        batch_op.drop_index('ix_propagation_person')
+        batch_op.drop_index('ix_propagation_due_at')
+
+    op.drop_table('propagation')
     with op.batch_alter_table('plan_item', schema=None) as batch_op:
         batch_op.drop_index('ix_plan_item_person')
 
@@ -369,6 +396,7 @@ def downgrade() -> None:
     with op.batch_alter_table('consent_event', schema=None) as batch_op:
         batch_op.drop_index('ix_consent_event_source')
         batch_op.drop_index('ix_consent_event_person')
+        batch_op.drop_index('ix_consent_event_identity')
 
     op.drop_table('consent_event')
     op.drop_table('consent')

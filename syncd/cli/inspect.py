@@ -52,6 +52,7 @@ def declare(app: typer.Typer) -> None:
     for name, (help_text, columns) in TABLES.items():
         command(group, name)(_table_command(name, help_text, columns))
     command(group, "contact")(contact)
+    command(group, "propagation")(propagation)
     app.add_typer(group, name="inspect")
 
 
@@ -102,6 +103,44 @@ def contact(call: Invocation, email: Email) -> int:
             call.show(found)
         else:
             _show(call, found)
+        return Exit.DONE
+
+    return call.with_app(looking)
+
+
+PROPAGATION = (
+    "email", "scope", "level", "source", "learnt_at", "account", "remote_list", "state", "grade", "accepted_at",
+    "accepted_after_s", "receipt", "read_back_at", "read_back_after_s", "deadline", "time_left_s", "overdue",
+)  # fmt: skip
+
+
+def propagation(
+    call: Invocation,
+    email: Annotated[str | None, typer.Argument(metavar="[EMAIL]", help="Of this person; else of everybody.")] = None,
+    limit: Limit = 100,
+    account: Account = None,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only what was not accepted in time.")] = False,
+) -> int:
+    """Every "no" at every place that has to learn of it: who, where, when it arrived, and the provider's receipt."""
+    identity = None if email is None else address(email)
+    if account is not None:
+        require_known("account", account, call.settings.accounts)
+    call.log(level="WARNING", as_json=False)
+
+    def looking(app: App) -> int:
+        from syncd.domain.identity import suppression_key
+        from syncd.store.ledger import rows_of
+        from syncd.store.session import reading
+
+        key = None if identity is None else suppression_key(identity)
+        with reading(app.engine) as connection:
+            rows = rows_of(connection, app.outside.now(), limit=limit, key=key, account=account, overdue=overdue)
+        if call.json:
+            call.show(rows)
+        else:
+            call.table(PROPAGATION, [[row[column] for column in PROPAGATION] for row in rows])
+            if len(rows) == limit:
+                call.say(f"the first {limit}; more with --limit")
         return Exit.DONE
 
     return call.with_app(looking)

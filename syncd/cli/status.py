@@ -8,7 +8,7 @@ import typer
 
 from syncd.cli.command import command
 from syncd.cli.exits import Exit
-from syncd.cli.invocation import Invocation
+from syncd.cli.invocation import Invocation, lasting
 
 if TYPE_CHECKING:
     from syncd.app import App
@@ -60,6 +60,7 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
     call.write(f"records: {grades}")
     open_work = ", ".join(f"{shown[name]} {name.replace('_', '-')}" for name in OPEN if shown[name])
     call.write(f"open: {open_work or 'nothing else'}")
+    _show_unsubscribes(call, shown["unsubscribes"])
     call.write(f"daemon: {shown['daemon'] or 'none runs'}; schema {shown['schema']}")
     call.write(
         "converged" if shown["converged"] else f"not converged: {shown['condition']}, distance {shown['distance']}"
@@ -67,12 +68,28 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
     call.say(f"next: {_next(shown)}")
 
 
+TARGETS = ("account", "provider", "verified", "accepted", "assumed", "unknown", "slowest_s", "receipt")
+
+
+def _show_unsubscribes(call: Invocation, shown: dict[str, Any]) -> None:
+    """How those of late have arrived, and which of the open ones is due first."""
+    within = lasting(shown["within_s"])
+    if shown["targets"]:
+        title = f"unsubscribes of the last {within}, by how well they are known to have arrived"
+        call.table(TARGETS, [[target[name] for name in TARGETS] for target in shown["targets"]], title)
+    if (worst := shown["worst"]) is not None:
+        left = worst["time_left_s"]
+        when = f"{lasting(left)} left" if left >= 0 else f"overdue for {lasting(-left)}"
+        place = f"{worst['account']}, {worst['remote_list']}"
+        call.write(f"unsubscribes: {shown['open']} not accepted yet; the first is due at {place}: {when} of {within}")
+
+
 def _next(shown: dict[str, Any]) -> str:
     match shown["condition"]:
         case "converged":
             return "nothing to do"
         case "overdue":
-            return "syncd inspect outbox"
+            return "syncd inspect propagation --overdue"
         case "unreachable":
             names = [a["name"] for a in shown["accounts"] if a["state"] in {"failing", "quarantined"}]
             return f"syncd account check {names[0]}"

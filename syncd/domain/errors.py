@@ -3,6 +3,7 @@
     SyncdError
     ├── ConfigurationError      a person mends the file; every fault at once              exit 78
     ├── MirrorError             the mirror cannot be used: locked, unwritable, newer      exit 78
+    │   └── SuppressedError     the mirror itself refuses: somebody said no               exit 78
     ├── ApprovalError           what was to be approved has moved or does not exist       exit 4
     ├── ProviderError           something went wrong while talking to an account
     │   ├── UnreachableError    nothing was sent: try again later
@@ -53,6 +54,10 @@ class ConfigurationError(SyncdError):
 
 class MirrorError(SyncdError):
     pass
+
+
+class SuppressedError(MirrorError):
+    """The mirror refuses to let go out, or to forget, what a "no" stands against. It stays as it was."""
 
 
 class ApprovalError(SyncdError):

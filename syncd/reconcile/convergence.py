@@ -10,9 +10,6 @@ from enum import StrEnum
 STALE_AFTER = 3
 """Intervals without a good read after which nothing may be said of an account any more."""
 
-OVERDUE_S = 48 * 3600.0
-"""How long an unsubscribe may take until a provider has accepted it."""
-
 IN_TROUBLE = frozenset({"failing", "quarantined"})
 
 
@@ -46,7 +43,7 @@ class Standing:
     """What is open, in numbers. Parked changes are not among them: nothing will happen to them by itself.
 
     `due`: people to be looked at now. `deliveries`: taken in, not read yet. `reachable`: records through which somebody
-    who said no could still be mailed. `overdue`: unsubscribes that no provider accepted within `OVERDUE_S`.
+    who said no could still be mailed. `overdue`: unsubscribes that a provider did not accept in time.
     """
 
     accounts: Sequence[AccountStanding]

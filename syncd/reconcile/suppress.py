@@ -61,20 +61,32 @@ def _tell(person: Person, topology: Topology, account: Account, identity: Identi
 
     Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise.
     """
-    lists = [entry for entry in topology.lists.values() if account.name in entry.places]
-    said = {scope for scope in (GLOBAL, *(entry.scope for entry in lists)) if person.said_no(scope)}
-    if not said:
+    said = {scope for scope in (GLOBAL, *concerns(topology, account)) if person.said_no(scope)}
+    if not said or told(person, account, identity):
         return
     cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
-    told = [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
-    newer = [cell for cell in cells if stands(cell) and all(cell.status_seq > known.status_seq for known in told)]
-    if told and not newer:
-        return
+    again = any(cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED for cell in cells)
     yield Desired(
         account=account.name,
         change=change_for(ChangeKind.UNSUBSCRIBE, person, account.name, WHOLE_ACCOUNT, identity, cells=cells),
-        why=Why.REASSERTED if told else Why.TOLD,
+        why=Why.REASSERTED if again else Why.TOLD,
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
-        lists=tuple(entry.name for entry in lists),
+        lists=tuple(entry.name for entry in topology.lists.values() if account.name in entry.places),
+    )
+
+
+def concerns(topology: Topology, account: Account) -> tuple[Scope, ...]:
+    """The scopes, besides everything, whose "no" concerns an account as a whole."""
+    return tuple(entry.scope for entry in topology.lists.values() if account.name in entry.places)
+
+
+def told(person: Person, account: Account, identity: Identity) -> bool:
+    """Whether an account without lists reads, or was told, that this person said no, and nothing newer from there
+    says otherwise.
+    """
+    cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
+    known = [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
+    return bool(known) and not any(
+        stands(cell) and all(cell.status_seq > no.status_seq for no in known) for cell in cells
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,12 +20,13 @@ from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
 from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place
 from syncd.store.bulk import chunks
-from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, OpRow, PersonRow
+from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
 consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+meta = Meta.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 
@@ -401,6 +403,20 @@ def flag_mass(connection: Connection, events: Sequence[ConsentEvent]) -> None:
             )
             .values(mass=True)
         )
+
+
+@contextmanager
+def erasing(connection: Connection) -> Iterator[None]:
+    """Within this, what names a person may be overwritten in `consent_event` and `consent`, which else never change.
+
+    Part of one transaction: the door is closed again at the end, and after an error nothing of it is kept.
+    """
+    connection.execute(meta.insert().values(key=_ERASING, value="this transaction"))
+    yield
+    connection.execute(meta.delete().where(meta.c.key == _ERASING))
+
+
+_ERASING = "erasing"
 
 
 def release_mass(connection: Connection, people: Sequence[SuppressionKey]) -> None:

@@ -147,10 +147,11 @@ class PersonRow(SQLModel, table=True):
 
 
 class ConsentEventRow(SQLModel, table=True):
-    """Append-only: every fact about consent, with where it came from."""
+    """Append-only: every fact about consent, with where it came from. The database refuses any change."""
 
     __tablename__ = "consent_event"
     __table_args__ = (
+        sa.Index("ix_consent_event_identity", "identity"),
         sa.Index("ix_consent_event_person", "person_key", "scope"),
         sa.Index("ix_consent_event_source", "source", "container", "at"),
     )
@@ -247,9 +248,38 @@ class OpRow(SQLModel, table=True):
     began_seq: int = Field(default=0, sa_type=sa.BigInteger)
     ended_seq: int = Field(default=0, sa_type=sa.BigInteger)
     ended_at: datetime | None = None
+    accepted_at: datetime | None = None
     closed_at: datetime | None = None
     receipt: str | None = None
     reason: str = ""
+
+
+_UNSETTLED = sa.text("settled_at IS NULL")
+
+
+class PropagationRow(SQLModel, table=True):
+    """The ledger: one "no" at one place that has to learn of it. `state`: open, carried, already, withdrawn.
+
+    Time runs from `known_at` to `due_at`. `op_id`: the unsubscribe that brings it.
+    """
+
+    __tablename__ = "propagation"
+    __table_args__ = (
+        sa.Index("ix_propagation_due_at", "due_at"),
+        sa.Index("ix_propagation_person", "person_key"),
+        sa.Index("ix_propagation_unsettled", "due_at", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+    )
+    event_id: int = Field(primary_key=True)
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    person_key: str
+    known_at: datetime
+    due_at: datetime
+    state: str = "open"
+    op_id: int | None = None
+    grade: str = "unknown"
+    settled_at: datetime | None = None
 
 
 class PlanRow(SQLModel, table=True):

@@ -69,6 +69,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     hold_first_contact: bool = True
     mass_release_s: float = 12 * 3600.0
+    unsubscribe_within_s: float = 48 * 3600.0
     attempts_max: int = 8
     backoff_s: float = 5.0
     backoff_max_s: float = 900.0

@@ -13,12 +13,13 @@ from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OPEN, Person, Topology
 from syncd.reconcile.suppress import suppressing
-from syncd.store import inspect, journal, people
+from syncd.store import inspect, journal, ledger, people
 from syncd.store.inspect import History, Shown
 from syncd.store.session import reading
 from syncd.sync.context import Context
 
 _OPEN_WORDS = frozenset(state.value for state in OPEN)
+_LINES_MAX = 1000
 _BEFORE_ANYTHING_ELSE = 2**62
 """Stands for the sequence number of a reading that is only thought of."""
 
@@ -31,6 +32,7 @@ class _Case:
     topology: Topology
     decision: Decision
     history: History
+    ledger: list[Shown]
     states: dict[str, str]
     policy_holds_first: bool
 
@@ -43,12 +45,13 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
         history = inspect.history(connection, key)
         consent = inspect.consent_of(connection, key)
+        arrivals = ledger.rows_of(connection, context.now(), limit=_LINES_MAX, key=key)
         states = {row.name: row.state for row in journal.load_accounts(connection)}
     if not history.cells and not history.events and not history.operations:
         return None
     person = _taught(person, learn(person, topology, context.now(), _BEFORE_ANYTHING_ELSE))
     decision = decide(person, topology, context.now())
-    case = _Case(person, topology, decision, history, states, context.policy.hold_first_contact)
+    case = _Case(person, topology, decision, history, arrivals, states, context.policy.hold_first_contact)
     return {
         "email": str(identity),
         "person": str(key),
@@ -100,6 +103,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
     seen, sent, held, asked = (
         of(rows) for rows in (case.history.cells, case.history.operations, case.history.held, case.history.look_ups)
     )
+    arrivals = of(case.ledger)
     rules = _rules(case, name)
     upcoming = _next(case, name, sent, held, asked)
     return {
@@ -109,6 +113,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
         "seen": seen,
         "rules": rules,
         "sent": sent,
+        "propagation": arrivals,
         "held": held,
         "look_ups": asked,
         "next": upcoming,
@@ -117,6 +122,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
             *([] if seen else ["Nothing was ever seen of this person here."]),
             *rules,
             *(_sent(row) for row in sent),
+            *(_arrived(row) for row in arrivals if row["state"] != "withdrawn"),
             *upcoming,
         ],
     }
@@ -188,6 +194,21 @@ def _sent(row: Shown) -> str:
     reason = f": {row['reason']}" if row["reason"] and row["state"] != "verified" else ""
     what = f"{row['kind']} in {_where(row['container'])}, because {row['why']}"
     return f"{when}: {what}; {_ANSWERS[row['state']]}{reason}{receipt}."
+
+
+def _arrived(row: Shown) -> str:
+    """How long a "no" took to a place, or how long it may still take."""
+    what = f'The "no" of {row["learnt_at"]} for {_scope(row["scope"])} at {_where(row["remote_list"])}'
+    left = row["time_left_s"]
+    if row["state"] == "already":
+        return f"{what} needed nothing: it read so already."
+    if row["read_back_at"] or row["accepted_at"]:
+        accepted = "" if row["accepted_after_s"] is None else f"accepted {row['accepted_after_s']:.0f} s later"
+        read = "" if row["read_back_after_s"] is None else f"read back {row['read_back_after_s']:.0f} s later"
+        margin = f"{left:.0f} s before" if left >= 0 else f"{-left:.0f} s after"
+        return f"{what}: {', '.join(word for word in (accepted, read) if word)}, {margin} its deadline."
+    late = f"overdue for {-left:.0f} s" if left < 0 else f"{left:.0f} s are left"
+    return f"{what}: not accepted yet; {late} (deadline {row['deadline']})."
 
 
 def _next(case: _Case, name: str, sent: list[Shown], held: list[Shown], asked: list[Shown]) -> list[str]:

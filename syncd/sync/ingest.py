@@ -17,6 +17,7 @@ from syncd.reconcile.desired import LookUp
 from syncd.store import containers, inbox, lookups, mirror, people
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.ledger import keep_ledger
 
 BATCH = 200
 
@@ -152,5 +153,8 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
             evidence=evidence,
         )
         people.record_consent(connection, [event])
+        topology = context.topology(connection)
+        known = [person.at_accounts(topology.accounts) for person in people.load_people(connection, [key])]
+        keep_ledger(connection, context, topology, known)
         people.put_on_agenda(connection, [key], context.now())
     return identity

@@ -24,6 +24,7 @@ from syncd.reconcile.person import OpState, Person, Topology
 from syncd.store import containers, lookups, mirror, outbox, people, plans
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
+from syncd.sync.ledger import keep_ledger
 
 CHUNK = 400
 
@@ -142,6 +143,7 @@ def _decide(
         if wish.change.kind is ChangeKind.UNSUBSCRIBE:
             context.lanes[wish.account].urgent = True
     planned.look_ups += lookups.want(connection, [look for _, d in decided for look in d.look_ups], now)
+    keep_ledger(connection, context, topology, [person for person, _ in decided])
     people.save_merged(connection, [(person, decision.fields) for person, decision in decided], now)
     people.take_off_agenda(connection, chunk, {p.key: d.again_at for p, d in decided if d.again_at is not None})
     _count(planned, decided, closings, go, held)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from syncd.reconcile.convergence import OVERDUE_S, AccountStanding, Standing, Verdict, judge
-from syncd.store import inspect, journal
+from syncd.reconcile.convergence import AccountStanding, Standing, Verdict, judge
+from syncd.store import inspect, journal, ledger
 from syncd.store.session import known_head, reading
 from syncd.sync.context import Context
 
@@ -18,7 +18,8 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
     names = list(context.lanes)
     with reading(context.engine) as connection:
         rows = {row.name: row for row in journal.load_accounts(connection)}
-        counted = inspect.counts(connection, names, now, now - timedelta(seconds=OVERDUE_S))
+        counted = inspect.counts(connection, names, now)
+        unsubscribes = ledger.underway(connection, names, now, timedelta(seconds=context.policy.unsubscribe_within_s))
         daemon = journal.holding(connection, now)
     accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
     held = sum(counted.open.held.values())
@@ -31,7 +32,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         held=held,
         claims=counted.open.claims,
         reachable=counted.reachable,
-        overdue=counted.overdue,
+        overdue=unsubscribes.overdue,
     )
     verdict = judge(parts, now)
     reads = [account.last_good_read for account in accounts]
@@ -62,7 +63,14 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         "due": counted.open.due,
         "deliveries": counted.open.deliveries,
         "reachable": counted.reachable,
-        "overdue": counted.overdue,
+        "overdue": unsubscribes.overdue,
+        "unsubscribes": {
+            "within_s": context.policy.unsubscribe_within_s,
+            "open": unsubscribes.open,
+            "overdue": unsubscribes.overdue,
+            "worst": unsubscribes.worst,
+            "targets": unsubscribes.targets,
+        },
         "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),
         "schema": known_head(),
         "daemon": daemon,

@@ -94,7 +94,7 @@ def test_an_unsubscribe_that_no_provider_took_for_two_days_is_overdue(desk: Desk
     shown = done.data("status")
     assert shown["overdue"] == 1
     assert shown["reachable"] == 1
-    assert "next: syncd inspect outbox" in desk.run("status").err
+    assert "next: syncd inspect propagation --overdue" in desk.run("status").err
 
 
 def test_a_no_that_nobody_worked_on_for_two_days_is_overdue(desk: Desk) -> None:
@@ -105,8 +105,8 @@ def test_a_no_that_nobody_worked_on_for_two_days_is_overdue(desk: Desk) -> None:
     desk.wait(49 * HOURS)
     done = desk.run("status", "--json")
     assert done.code == 5
-    # One person forgotten, and a record at each of the three that could still be mailed (ROCS has two).
-    assert done.data("status")["overdue"] == 1 + 4
+    # Two records at ROCS, one at each of the other two, and Rokt, which is told.
+    assert done.data("status")["overdue"] == 4 + 1
 
 
 def test_an_old_no_of_somebody_who_was_imported_today_is_not_overdue(small: Desk) -> None:
