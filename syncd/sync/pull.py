@@ -217,7 +217,7 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=listing.began,
             rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
         )  # fmt: skip
-        plans.drop_absence(connection, lane.name, container)
+        plans.drop_absence(connection, lane.name, container, now)
         if not row.whole_seq and len(context.lanes) > 1:
             # From now on it is known who is not here: whoever was decided about before that is looked at again.
             people.everybody_on_agenda(connection, now)
