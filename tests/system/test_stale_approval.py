@@ -6,7 +6,19 @@ import pytest
 
 from syncd.domain.errors import ApprovalError
 from syncd.sync.approve import approve, look_at, reject
-from tests.scenes import JOINED, LEFT, consent, contacts, people, person, plans, standing, subscriber, suppressed
+from tests.scenes import (
+    JOINED,
+    LEFT,
+    configured,
+    consent,
+    contacts,
+    people,
+    person,
+    plans,
+    standing,
+    subscriber,
+    suppressed,
+)
 from tests.world import World
 
 
@@ -116,7 +128,7 @@ def test_a_no_in_a_stale_plan_has_gone_out_regardless(open_world):
 
 
 def test_an_approved_change_whose_record_is_read_anew_before_it_is_sent_waits_again(open_small_world):
-    world = open_small_world(first_sync="hold")
+    world = open_small_world(first_sync="hold", config=configured(sales='fields.phone = "phone"'))
     person(world, "ann@example.org", "Ann", "Bee")
     world.sales.add_contact(world.sales_list, "ann@example.org", "Anna Bee")
     world.settle(2)
