@@ -130,6 +130,7 @@ def test_a_no_in_a_stale_plan_has_gone_out_regardless(open_world):
 def test_an_approved_change_whose_record_is_read_anew_before_it_is_sent_waits_again(open_small_world):
     world = open_small_world(first_sync="hold", config=configured(sales='fields.phone = "phone"'))
     person(world, "ann@example.org", "Ann", "Bee")
+    person(world, "bob@example.org")  # another plan waits there, so that first contact goes on
     world.sales.add_contact(world.sales_list, "ann@example.org", "Anna Bee")
     world.settle(2)
     (plan,) = plans(world, account="sales", kind="update")
