@@ -281,6 +281,8 @@ def upgrade() -> None:
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('count', sa.Integer(), nullable=False),
     sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.Column('since_seq', sa.BigInteger(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('release_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('account', 'container', 'kind', 'hold', name=op.f('pk_plan'))
@@ -297,6 +299,7 @@ def upgrade() -> None:
     sa.Column('person_key', sa.String(), nullable=False),
     sa.Column('fields', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('why', sa.String(), nullable=False),
+    sa.Column('basis', sa.String(), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', 'kind', 'identity', name=op.f('pk_plan_item'))
@@ -304,6 +307,33 @@ def upgrade() -> None:
     with op.batch_alter_table('plan_item', schema=None) as batch_op:
         batch_op.create_index('ix_plan_item_person', ['person_key'], unique=False)
 
+    op.create_table('plan_move',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('kind', sa.String(), nullable=False),
+    sa.Column('hold', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('what', sa.String(), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_plan_move'))
+    )
+    with op.batch_alter_table('plan_move', schema=None) as batch_op:
+        batch_op.create_index('ix_plan_move_plan', ['account', 'container', 'kind', 'hold', 'seq'], unique=False)
+
+    op.create_table('plan_past',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('kind', sa.String(), nullable=False),
+    sa.Column('hold', sa.String(), nullable=False),
+    sa.Column('count', sa.Integer(), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.Column('ended', sa.String(), nullable=False),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_plan_past'))
+    )
     op.create_table('propagation',
     sa.Column('event_id', sa.Integer(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -365,6 +395,11 @@ def downgrade() -> None:
         batch_op.drop_index('ix_plan_item_person')
 
     op.drop_table('plan_item')
+    op.drop_table('plan_past')
+    with op.batch_alter_table('plan_move', schema=None) as batch_op:
+        batch_op.drop_index('ix_plan_move_plan')
+
+    op.drop_table('plan_move')
     with op.batch_alter_table('plan', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_plan_id'))
 

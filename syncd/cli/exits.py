@@ -62,6 +62,8 @@ def told(error: SyncdError) -> dict[str, Any]:
         about["problems"] = [
             {"where": problem.where, "what": problem.what, "hint": problem.hint} for problem in error.problems
         ]
+    if isinstance(error, ApprovalError) and (error.moved or error.plan):
+        about |= {"plan": error.plan, "moved": [dict(entry) for entry in error.moved]}
     if isinstance(error, ProviderError) and error.call:
         about["call"] = error.call
     return {"error": about | {"exit": int(exit_of(error))}}

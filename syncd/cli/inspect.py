@@ -9,6 +9,7 @@ import typer
 from syncd.cli.command import Body, command
 from syncd.cli.exits import Exit
 from syncd.cli.invocation import Invocation, require_known
+from syncd.cli.rounds import held_plan
 
 if TYPE_CHECKING:
     from syncd.app import App
@@ -53,6 +54,7 @@ def declare(app: typer.Typer) -> None:
         command(group, name)(_table_command(name, help_text, columns))
     command(group, "contact")(contact)
     command(group, "propagation")(propagation)
+    command(group, "plan")(held_plan)
     app.add_typer(group, name="inspect")
 
 

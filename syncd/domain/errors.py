@@ -20,7 +20,7 @@ Messages name accounts, calls and fields, never a person and never a secret: the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -61,7 +61,18 @@ class SuppressedError(MirrorError):
 
 
 class ApprovalError(SyncdError):
-    pass
+    """What was to be approved or rejected is not what somebody saw.
+
+    `moved`: what is other than it was, one entry each; `plan`: the id under which the rest waits now. Both are for
+    the person who decides: they name people, and the message does not.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", plan: str | None = None, moved: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.plan = plan
+        self.moved = tuple(moved)
 
 
 class ProviderError(SyncdError):

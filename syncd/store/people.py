@@ -68,6 +68,15 @@ _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", t
 _OFF_AGENDA = agenda.delete().where(_THESE)
 
 
+def due_among(connection: Connection, people: Sequence[SuppressionKey], now: datetime) -> list[SuppressionKey]:
+    """Those of them who are due."""
+    found: list[SuppressionKey] = []
+    for part in chunks(sorted(people), IN_MAX):
+        query = sa.select(agenda.c.person_key).where(agenda.c.person_key.in_(part), agenda.c.due_at <= now)
+        found += [SuppressionKey(key) for key in connection.scalars(query.order_by(agenda.c.person_key))]
+    return found
+
+
 def take_off_agenda(
     connection: Connection, people: Sequence[SuppressionKey], later: Mapping[SuppressionKey, datetime]
 ) -> None:

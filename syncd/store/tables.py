@@ -285,7 +285,8 @@ class PropagationRow(SQLModel, table=True):
 class PlanRow(SQLModel, table=True):
     """Changes that wait for a person, as one thing to approve or reject.
 
-    `id` is a digest of what is in it: it changes when that does.
+    `id` is a digest of what is in it and of the records it was computed on: it changes when they do. `seq`: the
+    planning that gave it this id; `since_seq`: the one in which there was first something to wait for.
     """
 
     __tablename__ = "plan"
@@ -296,12 +297,48 @@ class PlanRow(SQLModel, table=True):
     id: str = Field(index=True)
     count: int
     reason: str
+    seq: int = Field(default=0, sa_type=sa.BigInteger)
+    since_seq: int = Field(default=0, sa_type=sa.BigInteger)
     created_at: datetime
     release_at: datetime | None = None
 
 
+class PlanPastRow(SQLModel, table=True):
+    """An id that a plan had, so that whoever asks for it hears what became of it. `ended`: moved, approved, rejected.
+
+    `seq`: the planning that gave it.
+    """
+
+    __tablename__ = "plan_past"
+    id: str = Field(primary_key=True)
+    account: str
+    container: str
+    kind: str
+    hold: str
+    count: int
+    seq: int = Field(sa_type=sa.BigInteger)
+    ended: str
+    ended_at: datetime
+
+
+class PlanMoveRow(SQLModel, table=True):
+    """What moved in a plan that had been seen already, and in which planning. `what`: added, gone, changed."""
+
+    __tablename__ = "plan_move"
+    __table_args__ = (sa.Index("ix_plan_move_plan", "account", "container", "kind", "hold", "seq"),)
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    container: str
+    kind: str
+    hold: str
+    identity: str
+    what: str
+    seq: int = Field(sa_type=sa.BigInteger)
+    at: datetime
+
+
 class PlanItemRow(SQLModel, table=True):
-    """One held change. `state`: held, approved, rejected."""
+    """One held change. `state`: held, approved, rejected. `basis`: a digest of the records it was computed on."""
 
     __tablename__ = "plan_item"
     __table_args__ = (sa.Index("ix_plan_item_person", "person_key"),)
@@ -313,6 +350,7 @@ class PlanItemRow(SQLModel, table=True):
     person_key: str
     fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
     why: str
+    basis: str = ""
     state: str = "held"
     created_at: datetime
 

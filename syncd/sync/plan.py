@@ -8,20 +8,22 @@ people at once is known as such before the first change follows from it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent
-from syncd.domain.identity import SuppressionKey
+from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn
-from syncd.reconcile.person import OpState, Person, Topology
+from syncd.reconcile.person import Cell, OpState, Person, Topology
 from syncd.store import containers, lookups, mirror, outbox, people, plans
+from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
 from syncd.sync.ledger import keep_ledger
@@ -65,17 +67,34 @@ def rehearse(context: Context, *, everybody: bool = True) -> Planned:
         return _plan(connection, context, seq)
 
 
-def _plan(connection: Connection, context: Context, seq: int) -> Planned:
+@contextmanager
+def foreseen(connection: Connection, context: Context, seq: int, among: Sequence[SuppressionKey]) -> Iterator[Planned]:
+    """Inside: the mirror as it will be once these people are planned. Afterwards it is as it was."""
+    point = connection.begin_nested()
+    try:
+        yield _plan(connection, context, seq, among)
+    finally:
+        point.rollback()
+
+
+def _plan(connection: Connection, context: Context, seq: int, among: Sequence[SuppressionKey] | None = None) -> Planned:
+    """Plan everybody who is due, or, if given, exactly those `among` us."""
     planned = Planned()
-    _release_due_plans(connection, context)
+    if among is None:
+        _release_due_plans(connection, context)
     topology = context.topology(connection)
-    _learn(connection, context, topology, seq, planned)
-    for chunk in _due(connection, context):
+    _learn(connection, context, topology, seq, planned, among)
+    for chunk in _due(connection, context, among):
         _decide(connection, context, topology, chunk, seq, planned)
     return planned
 
 
-def _due(connection: Connection, context: Context) -> Iterator[list[SuppressionKey]]:
+def _due(
+    connection: Connection, context: Context, among: Sequence[SuppressionKey] | None
+) -> Iterator[list[SuppressionKey]]:
+    if among is not None:
+        yield from (list(part) for part in chunks(among, CHUNK))
+        return
     now, after = context.now(), ""
     while chunk := people.due_people(connection, now, CHUNK, after):
         after = chunk[-1]
@@ -89,9 +108,16 @@ def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey
 # Learn ---------------------------------------------------------------------------------------------------------------
 
 
-def _learn(connection: Connection, context: Context, topology: Topology, seq: int, planned: Planned) -> None:
+def _learn(
+    connection: Connection,
+    context: Context,
+    topology: Topology,
+    seq: int,
+    planned: Planned,
+    among: Sequence[SuppressionKey] | None,
+) -> None:
     written: list[ConsentEvent] = []
-    for chunk in _due(connection, context):
+    for chunk in _due(connection, context, among):
         for person in _load(connection, topology, chunk):
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
@@ -135,9 +161,10 @@ def _decide(
     for closing in closings:
         _note_verified(connection, context, closing, seq)
     wishes = [wish for _, decision in decided for wish in decision.desired]
-    go, held = _sift(connection, context, chunk, wishes)
+    cells = {identity: person.cells for person, _ in decided for identity in person.identities}
+    go, held = _sift(connection, context, chunk, wishes, cells)
     release_at = now + timedelta(seconds=context.policy.mass_release_s)
-    plans.replace_items(connection, chunk, held, wishes, now, release_at)
+    plans.replace_items(connection, chunk, held, wishes, now, release_at, seq=seq, cells=cells)
     planned.put += outbox.put(connection, go, now)
     for wish, _ in go:
         if wish.change.kind is ChangeKind.UNSUBSCRIBE:
@@ -150,16 +177,27 @@ def _decide(
 
 
 def _sift(
-    connection: Connection, context: Context, chunk: list[SuppressionKey], wishes: list[Desired]
+    connection: Connection,
+    context: Context,
+    chunk: list[SuppressionKey],
+    wishes: list[Desired],
+    cells: Mapping[Identity, Sequence[Cell]],
 ) -> tuple[list[tuple[Desired, bool]], list[Held]]:
-    """Part what may go, with a flag for what counts against the guard, from what waits."""
+    """Part what may go, with a flag for what counts against the guard, from what waits.
+
+    An approval covers a change on the records that it was shown with, and no other.
+    """
     if not wishes:
         return [], []
-    approved = plans.decided_items(connection, chunk, "approved")
+    approved = plans.approved_items(connection, chunk)
     rejected = plans.decided_items(connection, chunk, "rejected")
-    marked = [(wish, plans.mark_of(wish)) for wish in wishes]
-    passed = [wish for wish, mark in marked if mark in approved]
-    undecided = [wish for wish, mark in marked if mark not in approved and (mark not in rejected or _own_word(wish))]
+    passed, undecided = [], []
+    for wish in wishes:
+        mark = plans.mark_of(wish)
+        if approved and (mark, plans.basis_of(wish, cells.get(wish.change.identity, ()))) in approved:
+            passed.append(wish)
+        elif mark not in rejected or _own_word(wish):
+            undecided.append(wish)
     policy = context.policy
     counted = Counter(outbox.count_guarded(connection, context.now() - timedelta(seconds=policy.limits.window_s)))
     counted.update(plans.count_held(connection, besides=chunk))
@@ -188,8 +226,8 @@ def _note_verified(connection: Connection, context: Context, closing: Closing, s
 
 def _release_due_plans(connection: Connection, context: Context) -> None:
     now = context.now()
-    for plan_id in plans.due_releases(connection, now):
-        _, released = plans.decide_plan(connection, plan_id, "approved")
+    for row in plans.due_releases(connection, now):
+        released = plans.decide_plan(connection, row, "approved", now)
         people.release_mass(connection, released)
         people.put_on_agenda(connection, released, now)
 

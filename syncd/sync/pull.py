@@ -219,7 +219,7 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=listing.began,
             rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
         )  # fmt: skip
-        plans.drop_absence(connection, lane.name, container)
+        plans.drop_absence(connection, lane.name, container, now)
         if row.doubt:
             context.log.info("listing.whole_again", account=lane.name, container=container)
         if not row.whole_seq and len(context.lanes) > 1:
