@@ -111,9 +111,10 @@ def contact(call: Invocation, email: Email) -> int:
 
 
 PROPAGATION = (
-    "email", "scope", "level", "source", "learnt_at", "account", "remote_list", "state", "grade", "accepted_at",
-    "accepted_after_s", "receipt", "read_back_at", "read_back_after_s", "deadline", "time_left_s", "overdue",
+    "email", "scope", "source", "learnt_at", "account", "remote_list", "state", "accepted_at", "receipt",
+    "read_back_at", "time_left_s",
 )  # fmt: skip
+"""Of all that is known, what fits into a table; the rest is for `--json`."""
 
 
 def propagation(
