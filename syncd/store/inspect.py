@@ -28,6 +28,7 @@ from syncd.store.tables import (
     ClaimRow,
     ConsentEventRow,
     ConsentRow,
+    ExemptionRow,
     InboxRow,
     LinkRow,
     LookUpRow,
@@ -48,6 +49,7 @@ lookup = LookUpRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 plan = PlanRow.__table__  # type: ignore[attr-defined]
+exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 
 Shown = dict[str, Any]
@@ -208,6 +210,7 @@ class History:
     held: list[Shown]
     look_ups: list[Shown]
     claims: list[Shown]
+    exemptions: list[Shown]
 
 
 def history(connection: Connection, key: SuppressionKey) -> History:
@@ -244,6 +247,7 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         ),
         look_ups=_read(connection, asked),
         claims=rows(claim, "id account container identity scope seen_at state", order="seen_at id"),
+        exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
     )
 
 
@@ -359,12 +363,23 @@ def _overdue(connection: Connection, accounts: Sequence[str], since: datetime) -
         cell.c.missing_count == 0,
         cell.c.status_at <= since,
         ~_decided_about(),
+        ~_exempt(),
     )
     forgotten = sa.select(agenda.c.person_key).where(
         agenda.c.person_key == consent.c.person_key, *no, agenda.c.due_at <= since
     )
     places = {tuple(row) for query in (waiting, mailed) for row in connection.execute(query)}
     return len(places) + len(set(connection.scalars(forgotten)))
+
+
+def _exempt() -> sa.ColumnElement[bool]:
+    """The person came back to this one cell, which is left as it is."""
+    return sa.exists().where(
+        exemption.c.account == cell.c.account,
+        exemption.c.container == cell.c.container,
+        exemption.c.identity == cell.c.identity,
+        exemption.c.ended_seq.is_(None),
+    )
 
 
 def _decided_about() -> sa.ColumnElement[bool]:

@@ -85,6 +85,7 @@ def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: date
                 created_at=at,
                 began_seq=0,
                 ended_seq=0,
+                closed_seq=0,
                 reason="",
             )
         )
@@ -92,9 +93,9 @@ def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: date
     return new
 
 
-def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime) -> None:
+def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime, *, seq: int) -> None:
     for closing in closings:
-        _close(connection, [closing.operation.id], closing.state, closing.reason, at)
+        _close(connection, [closing.operation.id], closing.state, closing.reason, at, seq=seq)
 
 
 def sendable(
@@ -295,6 +296,9 @@ def backoff(attempts: int, jitter: float, *, base_s: float, max_s: float) -> tim
     return timedelta(seconds=ceiling * (0.5 + jitter / 2))
 
 
-def _close(connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime) -> None:
+def _close(
+    connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime, *, seq: int = 0
+) -> None:
+    values = {"state": state.value, "reason": reason, "closed_at": at, "closed_seq": seq}
     for part in chunks(ids, IN_MAX):
-        connection.execute(op.update().where(op.c.id.in_(part)).values(state=state.value, reason=reason, closed_at=at))
+        connection.execute(op.update().where(op.c.id.in_(part)).values(values))

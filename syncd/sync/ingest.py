@@ -14,7 +14,7 @@ from syncd.domain.records import Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanNotify
 from syncd.reconcile.desired import LookUp
-from syncd.store import containers, inbox, lookups, mirror, people
+from syncd.store import containers, exemptions, inbox, lookups, mirror, people
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
 
@@ -135,6 +135,7 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
     seq = context.sequence.take()
     with writing(context.engine) as connection:
         state = people.load_consent(connection, key).get(scope, ConsentState())
+        again = level.suppresses and bool(exemptions.load_open(connection, [key]))
         event = ConsentEvent(
             key=key,
             identity=identity,
@@ -146,6 +147,7 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
             source=source,
             route="command",
             evidence=evidence,
+            again=again,
         )
         people.record_consent(connection, [event])
         people.put_on_agenda(connection, [key], context.now())
