@@ -86,6 +86,8 @@ def upgrade() -> None:
     sa.Column('missing_seq', sa.BigInteger(), nullable=False),
     sa.Column('missing_count', sa.Integer(), nullable=False),
     sa.Column('unsubscribed_at', sa.String(), nullable=True),
+    sa.Column('confirmed_at', sa.String(), nullable=True),
+    sa.Column('confirmed_seq', sa.BigInteger(), nullable=False),
     sa.Column('route', sa.String(), nullable=False),
     sa.Column('grade', sa.String(), nullable=False),
     sa.Column('receipt', sa.String(), nullable=True),
@@ -173,6 +175,23 @@ def upgrade() -> None:
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.create_index('ix_counter_sample_cell', ['account', 'container', 'key', 'id'], unique=False)
 
+    op.create_table('exemption',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('evidence', sa.String(), nullable=False),
+    sa.Column('granted_seq', sa.BigInteger(), nullable=False),
+    sa.Column('granted_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('ended_seq', sa.BigInteger(), nullable=True),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('ended_by', sa.String(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_exemption'))
+    )
+    with op.batch_alter_table('exemption', schema=None) as batch_op:
+        batch_op.create_index('ix_exemption_person', ['person_key'], unique=False)
+
     op.create_table('holder',
     sa.Column('name', sa.String(), nullable=False),
     sa.Column('token', sa.BigInteger(), nullable=False),
@@ -245,6 +264,7 @@ def upgrade() -> None:
     sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('accepted_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('closed_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('closed_seq', sa.BigInteger(), nullable=False),
     sa.Column('receipt', sa.String(), nullable=True),
     sa.Column('reason', sa.String(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_op'))
@@ -423,6 +443,10 @@ def downgrade() -> None:
 
     op.drop_table('inbox')
     op.drop_table('holder')
+    with op.batch_alter_table('exemption', schema=None) as batch_op:
+        batch_op.drop_index('ix_exemption_person')
+
+    op.drop_table('exemption')
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.drop_index('ix_counter_sample_cell')
 

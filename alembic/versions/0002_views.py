@@ -108,6 +108,8 @@ VIEWS = {
         SELECT 'reachable', c.identity, c.account, c.container, 'said no (' || s.scope || ') and reads ' || c.status, s.since
         FROM consent s CROSS JOIN cell c -- in this order, which SQLite keeps: few people said no
         WHERE s.level >= 3 AND c.person_key = s.person_key AND c.status IN ('subscribed', 'pending', 'bounced', 'unknown') AND c.missing_count = 0
+          AND NOT EXISTS (SELECT 1 FROM exemption x WHERE x.person_key = c.person_key AND x.account = c.account
+                          AND x.container = c.container AND x.identity = c.identity AND x.ended_seq IS NULL)
           AND (s.scope = 'global'
                OR EXISTS (SELECT 1 FROM link l WHERE l.scope = s.scope AND l.account = c.account
                           AND (l.container = c.container OR l.container = '*')))

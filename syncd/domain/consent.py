@@ -71,7 +71,7 @@ class ConsentEvent:
     `source` is the account it came from, or `operator` or `one-click`. `route` says how it reached us: listing, feed,
     lookup, delivery, command.
     `inferred`: concluded, not said (somebody vanished); such events stand under the guard. `mass`: part of a listing
-    that flipped very many at once.
+    that flipped very many at once. `again`: raises no level, and is kept because it ends an exemption.
     """
 
     key: SuppressionKey
@@ -87,3 +87,4 @@ class ConsentEvent:
     container: str = ""
     inferred: bool = False
     mass: bool = False
+    again: bool = False

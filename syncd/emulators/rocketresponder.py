@@ -327,6 +327,13 @@ class RocketResponderEmulator(Emulator):
             if old is not None:
                 self._leave(old)
 
+    def person_joins_again(self, lid: str, email: str) -> None:
+        """Somebody who left enters the address in the form, and has yet to follow the link in the confirmation mail."""
+        subscriber = self._known(lid, email)
+        subscriber.subscribed += 1
+        subscriber.status = self.status_words["unconfirmed"]
+        self._acted(subscriber, "Subscribe", "subscribe")
+
     def person_unsubscribes(self, lid: str, email: str) -> None:
         """The person follows the link in a mail."""
         self._leave(self._known(lid, email))

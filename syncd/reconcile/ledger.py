@@ -12,6 +12,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Scope
 from syncd.domain.facts import Grade
 from syncd.domain.records import WHOLE_ACCOUNT, Status
+from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.reconcile.person import OPEN, Account, Cell, OpState, Person, Place, Topology, stands
 from syncd.reconcile.suppress import concerns, told
@@ -23,7 +24,7 @@ class Arrival(StrEnum):
     OPEN = "open"  # it has not arrived, as far as we know
     CARRIED = "carried"  # an unsubscribe of ours brought it there
     ALREADY = "already"  # it reads so there without one
-    WITHDRAWN = "withdrawn"  # the person said yes since
+    WITHDRAWN = "withdrawn"  # the person said yes since, or came back there
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def follow(
             if place[0] not in topology.accounts or (before is not None and before.arrival is not Arrival.OPEN):
                 continue
             entry = before or Entry(event.id, place, _known_at(person, event, place, mine, now))
-            if stands_still:
+            if stands_still and not lifted(person, topology, place):
                 after = _moved(entry, person, topology, unsubscribes[place], now if before else entry.known_at)
             else:
                 after = replace(entry, arrival=Arrival.WITHDRAWN, settled_at=now)
@@ -116,7 +117,9 @@ def targets(person: Person, topology: Topology, event: Said) -> Iterator[Place]:
 def _has_to_learn(cell: Cell, person: Person, topology: Topology, event: Said) -> bool:
     if (event.source, event.container) == (cell.account, cell.container):
         return cell.status is not Status.ABSENT
-    place = cell.account, cell.container, cell.identity
+    place = cell.place
+    if lifted(person, topology, place):
+        return False
     if cell.status is Status.ABSENT or (cell.status is Status.REMOVED and place not in person.noes_written):
         return False
     scopes = {entry.scope for entry in topology.lists_of(cell.account, cell.container)}

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Scope
@@ -23,7 +24,8 @@ class Cell:
     which the status last changed. `said_no_seq` is the last read at which it stood suppressed, 0 if it never did.
     `base` holds the fields as they were when they were last merged; None before the first merge.
     `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed;
-    `missing_count` says how many in a row.
+    `missing_count` says how many in a row. `unsubscribed_at` and `confirmed_at` are the latest times that the provider
+    showed, on its own clock; `confirmed_seq` is the read at which the second last moved on.
     """
 
     account: str
@@ -41,6 +43,23 @@ class Cell:
     said_no_seq: int = 0
     missing_seq: int = 0
     missing_count: int = 0
+    unsubscribed_at: str | None = None
+    confirmed_at: str | None = None
+    confirmed_seq: int = 0
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
+
+    @property
+    def left_and_came_back(self) -> bool:
+        """It stands, and the very reading that showed so also showed a new unsubscribe before it."""
+        return stands(self) and 0 < self.said_no_seq == self.status_seq
+
+    @property
+    def reverted(self) -> bool:
+        """It was seen to say no, and does not any more."""
+        return 0 < self.said_no_seq < self.status_seq or self.left_and_came_back
 
 
 class OpState(StrEnum):
@@ -64,7 +83,7 @@ OPEN = frozenset({OpState.READY, OpState.INFLIGHT, OpState.UNKNOWN, OpState.ACCE
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on one cell, as far as a decision needs it."""
+    """One operation on one cell, as far as a decision needs it. `closed_seq`: when it was read back, 0 before."""
 
     id: int
     account: str
@@ -75,10 +94,48 @@ class Operation:
     fields: Mapping[str, str] = field(default_factory=dict)
     ended_seq: int = 0
     ended_at: datetime | None = None
+    closed_seq: int = 0
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
 
 
 Place = tuple[str, ContainerId, Identity]
 """Where an operation takes effect: account, container, identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """One cell that is left subscribed although a "no" stands: the person confirmed it anew there, and nothing since.
+
+    `seq`: when it was granted.
+    """
+
+    account: str
+    container: ContainerId
+    identity: Identity
+    seq: int
+    evidence: str = ""
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
+
+
+class No(NamedTuple):
+    """A "no" that we learnt of: to what, when, and from which cell if it was read."""
+
+    scope: Scope
+    seq: int
+    epoch: int = 0
+    account: str = ""
+    container: str = ""
+    identity: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return self.account, self.container, self.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +147,8 @@ class Person:
     they said something about consent, seen anywhere or not; `parked` holds the
     fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no"
     rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the places where we wrote
-    a "no" ourselves, so that reading it there is our own echo.
+    a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes that were accepted.
+    `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
     """
 
     key: SuppressionKey
@@ -105,6 +163,9 @@ class Person:
     inferred_scopes: frozenset[Scope] = frozenset()
     mass_sources: frozenset[tuple[Scope, str, str]] = frozenset()
     noes_written: frozenset[Place] = frozenset()
+    carried_out: Sequence[Operation] = ()
+    noes: Sequence[No] = ()
+    exemptions: Sequence[Exemption] = ()
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -180,6 +241,14 @@ class Topology:
 
     def linked(self, account: str, container: ContainerId) -> bool:
         return any(entry.holds(account, container) for entry in self.lists.values())
+
+    def reaching(self, account: str, container: ContainerId) -> frozenset[Scope]:
+        """The scopes whose "no" reaches this container.
+
+        One that no list of ours names is reached by a global "no" alone, and so is the whole account, unless it is
+        itself where a list of ours lives.
+        """
+        return frozenset({GLOBAL, *(entry.scope for entry in self.lists_of(account, container))})
 
     def scopes_of(self, account: str, container: ContainerId) -> tuple[Scope, ...]:
         """The scopes that a "no" in this container speaks for.

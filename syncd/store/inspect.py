@@ -27,6 +27,7 @@ from syncd.store.tables import (
     ClaimRow,
     ConsentEventRow,
     ConsentRow,
+    ExemptionRow,
     InboxRow,
     LinkRow,
     LookUpRow,
@@ -47,6 +48,7 @@ lookup = LookUpRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 plan = PlanRow.__table__  # type: ignore[attr-defined]
+exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 
 Shown = dict[str, Any]
@@ -208,6 +210,7 @@ class History:
     held: list[Shown]
     look_ups: list[Shown]
     claims: list[Shown]
+    exemptions: list[Shown]
 
 
 def history(connection: Connection, key: SuppressionKey) -> History:
@@ -244,6 +247,7 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         ),
         look_ups=shown_rows(connection, asked),
         claims=rows(claim, "id account container identity scope seen_at state", order="seen_at id"),
+        exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
     )
 
 

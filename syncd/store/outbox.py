@@ -106,6 +106,7 @@ def _row(wish: Desired, guarded: bool, at: datetime) -> dict[str, Any]:
         "created_at": at,
         "began_seq": 0,
         "ended_seq": 0,
+        "closed_seq": 0,
         "reason": "",
     }
 
@@ -118,9 +119,9 @@ _OPEN_AT = sa.select(op.c.id, op.c.state).where(
 )
 
 
-def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime) -> None:
+def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime, *, seq: int) -> None:
     for closing in closings:
-        _close(connection, [closing.operation.id], closing.state, closing.reason, at)
+        _close(connection, [closing.operation.id], closing.state, closing.reason, at, seq=seq)
 
 
 def sendable(
@@ -352,9 +353,12 @@ def backoff(attempts: int, jitter: float, *, base_s: float, max_s: float) -> tim
     return timedelta(seconds=ceiling * (0.5 + jitter / 2))
 
 
-def _close(connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime) -> None:
+def _close(
+    connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime, *, seq: int = 0
+) -> None:
+    values = {"state": state.value, "reason": reason, "closed_at": at, "closed_seq": seq}
     for part in chunks(ids, IN_MAX):
-        connection.execute(_CLOSE, {"ids": part, "state": state.value, "reason": reason, "closed_at": at})
+        connection.execute(_CLOSE, {"ids": part, **values})
 
 
 _CLOSE = op.update().where(_IDS)

@@ -18,7 +18,8 @@ from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
-from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place
+from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place
+from syncd.store import exemptions
 from syncd.store.bulk import chunks
 from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
 
@@ -134,10 +135,14 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
             fields[row.person_key][Identity(row.identity)] = row.fields
     suppressed = [key for key in keys if states[key]]
     said = _said(connection, suppressed) if suppressed else {}
-    return [_person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said())) for key in keys]
+    exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
+    return [
+        _person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said()), exempt.get(key, []))
+        for key in keys
+    ]
 
 
-_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "grade", "receipt"})
+_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "grade", "receipt"})
 _PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
 _CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD)).where(
     cell.c.person_key.in_(_PEOPLE)
@@ -155,8 +160,10 @@ _OPERATION = (
     "fields",
     "ended_seq",
     "ended_at",
+    "closed_seq",
 )
-_TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED]
+_TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
+_CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
 _OPERATIONS = (
     sa.select(*(op.c[name] for name in _OPERATION))
     .where(op.c.person_key.in_(_PEOPLE), op.c.state.in_([state.value for state in _TELLING]))
@@ -181,6 +188,9 @@ def _cell(row: Any) -> Cell:
         said_no_seq=row.said_no_seq,
         missing_seq=row.missing_seq,
         missing_count=row.missing_count,
+        unsubscribed_at=row.unsubscribed_at,
+        confirmed_at=row.confirmed_at,
+        confirmed_seq=row.confirmed_seq,
     )
 
 
@@ -191,12 +201,16 @@ def _person(
     states: dict[Scope, ConsentState],
     fields: dict[Identity, Mapping[str, str]],
     said: _Said,
+    exempt: list[Exemption],
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
     open_ones: list[Operation] = []
     noes: set[Place] = set()
+    carried_out: list[Operation] = []
     for row in rows:  # in the order in which they were decided
+        if row.kind == ChangeKind.UNSUBSCRIBE and row.state in _CARRIED_OUT:
+            carried_out.append(_operation(row))
         at = (row.account, ContainerId(row.container), Identity(row.identity)), ChangeKind(row.kind)
         if row.state == OpState.REFUTED:
             refuted[at] = refuted.get(at, 0) + 1
@@ -207,7 +221,7 @@ def _person(
             noes |= {at[0]} if at[1] is ChangeKind.UNSUBSCRIBE else set()
         elif row.state == OpState.PARKED:
             parked[at] = row.fields
-        else:
+        elif row.state != OpState.DONE:
             open_ones.append(_operation(row))
             noes |= {at[0]} if at[1] is ChangeKind.UNSUBSCRIBE and row.state != OpState.READY else set()
     cells.sort(key=lambda entry: (entry.account, entry.container, entry.key))
@@ -224,6 +238,9 @@ def _person(
         mass_scopes=frozenset(said.scopes - said.released),
         mass_sources=frozenset(said.mass_sources),
         noes_written=frozenset(noes),
+        carried_out=carried_out,
+        noes=said.noes,
+        exemptions=exempt,
     )
 
 
@@ -238,6 +255,7 @@ def _operation(row: Any) -> Operation:
         fields=row.fields,
         ended_seq=row.ended_seq,
         ended_at=row.ended_at,
+        closed_seq=row.closed_seq,
     )
 
 
@@ -294,7 +312,7 @@ def record_consent(connection: Connection, events: Sequence[ConsentEvent]) -> li
             ConsentState(event.epoch, event.level, event.seq if event.epoch > state.epoch else state.seq)
         )
         unchanged = (joined.epoch, joined.level) == (state.epoch, state.level)
-        if unchanged and not _is_better(connection, event):
+        if unchanged and not event.again and not _is_better(connection, event):
             continue
         inserted = connection.execute(
             consent_event.insert().values(
@@ -362,6 +380,7 @@ class _Said:
     released: set[Scope] = field(default_factory=set)
     scopes: set[Scope] = field(default_factory=set)
     mass_sources: set[tuple[Scope, str, str]] = field(default_factory=set)
+    noes: list[No] = field(default_factory=list)
 
 
 def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _Said]:
@@ -370,11 +389,13 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
     """
     found: defaultdict[str, _Said] = defaultdict(_Said)
     for part in chunks(keys, IN_MAX):
-        rows = connection.execute(_EVENTS, {"people": part})
-        for key, identity, scope, inferred, mass, source, container in rows:
+        for row in connection.execute(_EVENTS, {"people": part}):
+            key, identity, scope, inferred, mass, source, container, seq, epoch, level = row
             said = found[key]
             said.identities.add(Identity(identity))
             said.scopes.add(Scope(scope))
+            if Level(level).suppresses:
+                said.noes.append(No(Scope(scope), seq, epoch, source, container, identity))
             if not inferred:
                 said.well_founded.add(Scope(scope))
             if mass:
@@ -384,9 +405,12 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
     return found
 
 
-_EVENTS = sa.select(
-    *(consent_event.c[name] for name in ("person_key", "identity", "scope", "inferred", "mass", "source", "container"))
-).where(consent_event.c.person_key.in_(_PEOPLE))
+_EVENT = ("person_key", "identity", "scope", "inferred", "mass", "source", "container", "seq", "epoch", "level")
+_EVENTS = (
+    sa.select(*(consent_event.c[name] for name in _EVENT))
+    .where(consent_event.c.person_key.in_(_PEOPLE))
+    .order_by(consent_event.c.id)
+)
 
 
 def count_events(connection: Connection, source: str, container: str, since: datetime) -> int:

@@ -318,6 +318,12 @@ def grant_claims(connection: Connection, key: SuppressionKey, scope: str) -> int
     return settle_claims(connection, [claim.c.person_key == key, claim.c.scope == scope], "granted")
 
 
+def grant_claims_of(connection: Connection, account: str, container: str, identity: str) -> int:
+    """Settle whatever waits for a person about one cell: it was granted by its own evidence."""
+    place = [claim.c.account == account, claim.c.container == container, claim.c.identity == identity]
+    return settle_claims(connection, place, "granted")
+
+
 # Inside --------------------------------------------------------------------------------------------------------------
 
 

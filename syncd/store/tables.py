@@ -130,6 +130,8 @@ class CellRow(SQLModel, table=True):
     missing_seq: int = Field(default=0, sa_type=sa.BigInteger)
     missing_count: int = 0
     unsubscribed_at: str | None = None
+    confirmed_at: str | None = None
+    confirmed_seq: int = Field(default=0, sa_type=sa.BigInteger)
     route: str
     grade: str
     receipt: str | None = None
@@ -183,6 +185,26 @@ class ConsentRow(SQLModel, table=True):
     since: datetime
     source: str
     event_id: int
+
+
+class ExemptionRow(SQLModel, table=True):
+    """One cell left subscribed although a "no" stands, on evidence of its own. Ended ones are kept: `ended_by` says by
+    a "no" to what.
+    """
+
+    __tablename__ = "exemption"
+    __table_args__ = (sa.Index("ix_exemption_person", "person_key"),)
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    container: str
+    identity: str
+    person_key: str
+    evidence: str
+    granted_seq: int = Field(sa_type=sa.BigInteger)
+    granted_at: datetime
+    ended_seq: int | None = Field(default=None, sa_type=sa.BigInteger)
+    ended_at: datetime | None = None
+    ended_by: str = ""
 
 
 class AgendaRow(SQLModel, table=True):
@@ -250,6 +272,7 @@ class OpRow(SQLModel, table=True):
     ended_at: datetime | None = None
     accepted_at: datetime | None = None
     closed_at: datetime | None = None
+    closed_seq: int = Field(default=0, sa_type=sa.BigInteger)
     receipt: str | None = None
     reason: str = ""
 

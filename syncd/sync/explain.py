@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from syncd.domain.consent import ConsentEvent, ConsentState
 from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.decide import Decision, decide
-from syncd.reconcile.learn import learn
+from syncd.reconcile.exempt import lifted
+from syncd.reconcile.learn import learn, taught
 from syncd.reconcile.person import OPEN, Person, Topology
 from syncd.reconcile.suppress import suppressing
 from syncd.store import inspect, journal, ledger, people
@@ -49,7 +49,7 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         states = {row.name: row.state for row in journal.load_accounts(connection)}
     if not history.cells and not history.events and not history.operations:
         return None
-    person = _taught(person, learn(person, topology, context.now(), _BEFORE_ANYTHING_ELSE))
+    person = taught(person, learn(person, topology, context.now(), _BEFORE_ANYTHING_ELSE))
     decision = decide(person, topology, context.now())
     case = _Case(person, topology, decision, history, arrivals, states, context.policy.hold_first_contact)
     return {
@@ -58,19 +58,11 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         "consent": consent,
         "events": history.events,
         "claims": history.claims,
+        "exemptions": history.exemptions,
         "accounts": [_account(case, name) for name in topology.accounts],
         "by_hand": list(decision.by_hand),
         "sentences": _about_consent(case),
     }
-
-
-def _taught(person: Person, events: Sequence[ConsentEvent]) -> Person:
-    """The person with what the next plan will learn first."""
-    consent = dict(person.consent)
-    for event in events:
-        state = consent.get(event.scope, ConsentState())
-        consent[event.scope] = state.join(ConsentState(event.epoch, event.level, state.seq))
-    return replace(person, consent=consent)
 
 
 def _about_consent(case: _Case) -> list[str]:
@@ -104,7 +96,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
         of(rows) for rows in (case.history.cells, case.history.operations, case.history.held, case.history.look_ups)
     )
     arrivals = of(case.ledger)
-    rules = _rules(case, name)
+    rules = _rules(case, name) + [_exempted(row) for row in of(case.history.exemptions)]
     upcoming = _next(case, name, sent, held, asked)
     return {
         "account": name,
@@ -155,7 +147,9 @@ def _rules(case: _Case, name: str) -> list[str]:
         scopes = " and ".join(_scope(scope) for scope in said_no)
         lists = ", ".join(entry.name for entry in case.topology.lists_of(name, container))
         place = f"{_where(container)}{f' ({lists})' if lists else ''}"
-        if said_no and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
+        if any(lifted(case.person, case.topology, cell.place) for cell in here):
+            said.append(f'A "no" for {scopes or "nothing"} reaches {place}, which is exempt.')
+        elif said_no and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
             said.append(f'A "no" for {scopes} reaches {place}, which does not show it yet.')
         elif said_no:
             said.append(f'A "no" for {scopes} reaches {place}, and nobody can be mailed through it.')
@@ -170,6 +164,12 @@ def _rules(case: _Case, name: str) -> list[str]:
         f"{wish.change.kind.value.capitalize()} in {_where(wish.change.container)}, because {wish.why.value}."
         for wish in wishes
     ]
+
+
+def _exempted(row: Shown) -> str:
+    where = f"{_where(row['container'])} exempt for {row['identity']}"
+    ended = f"; ended at {row['ended_at']} by a no to {_scope(row['ended_by'])}" if row["ended_at"] else ""
+    return f"{row['granted_at']}: {where}: {row['evidence']}{ended}."
 
 
 _GONE = frozenset({Status.REMOVED, Status.ABSENT})

@@ -14,7 +14,7 @@ from syncd.domain.records import Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanNotify
 from syncd.reconcile.desired import LookUp
-from syncd.store import containers, inbox, lookups, mirror, people
+from syncd.store import containers, exemptions, inbox, lookups, mirror, people
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
 from syncd.sync.ledger import keep_ledger
@@ -140,6 +140,7 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
             # A command runs beside the daemon, whose numbers come from another block and may be lower for days. What
             # the mirror has seen of the person so far is what a "yes" is newer than; any "no" seen after it counts.
             seq = min(seq, people.last_turn(connection, key))
+        again = level.suppresses and bool(exemptions.load_open(connection, [key]))
         event = ConsentEvent(
             key=key,
             identity=identity,
@@ -151,6 +152,7 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
             source=source,
             route="command",
             evidence=evidence,
+            again=again,
         )
         people.record_consent(connection, [event])
         topology = context.topology(connection)

@@ -19,10 +19,11 @@ from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
+from syncd.reconcile.exempt import ended_by, grants
 from syncd.reconcile.guard import Held, guarded, sift
-from syncd.reconcile.learn import claims, learn
+from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.store import containers, lookups, mirror, outbox, people, plans
+from syncd.store import containers, exemptions, lookups, mirror, outbox, people, plans
 from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
@@ -121,13 +122,31 @@ def _learn(
         for person in _load(connection, topology, chunk):
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
-            for claim in claims(person, topology, context.now()):
-                planned.claims += plans.record_claim(
-                    connection, account=claim.cell.account, container=claim.cell.container, key=claim.cell.key,
-                    identity=claim.cell.identity, scope=claim.scope, status_seq=claim.cell.status_seq, at=context.now(),
-                )  # fmt: skip
+            planned.claims += _judge_claims(connection, context, topology, taught(person, events), seq)
     planned.learnt = len(written)
     _flag_mass(connection, context, written)
+
+
+def _judge_claims(connection: Connection, context: Context, topology: Topology, person: Person, seq: int) -> int:
+    """End the exemptions that a later "no" ends; grant the claims that need nobody; write down those that wait."""
+    now = context.now()
+    for exemption in person.exemptions:
+        if (scope := ended_by(person, topology, exemption)) is not None:
+            exemptions.end(connection, exemption, scope, seq=seq, at=now)
+    granted = grants(person, topology, now)
+    for grant in granted:
+        cell = grant.cell
+        exemptions.grant(connection, person.key, cell.place, grant.evidence, seq=seq, at=now)
+        plans.grant_claims_of(connection, cell.account, cell.container, cell.identity)
+    places = {grant.cell.place for grant in granted}
+    waiting = [claim for claim in claims(person, topology, now) if claim.cell.place not in places]
+    return sum(
+        plans.record_claim(
+            connection, account=claim.cell.account, container=claim.cell.container, key=claim.cell.key,
+            identity=claim.cell.identity, scope=claim.scope, status_seq=claim.cell.status_seq, at=now,
+        )
+        for claim in waiting
+    )  # fmt: skip
 
 
 def _flag_mass(connection: Connection, context: Context, written: list[ConsentEvent]) -> None:
@@ -157,7 +176,7 @@ def _decide(
     now = context.now()
     decided = [(person, decide(person, topology, now)) for person in _load(connection, topology, chunk)]
     closings = [closing for _, decision in decided for closing in decision.closings]
-    outbox.close_operations(connection, closings, now)
+    outbox.close_operations(connection, closings, now, seq=seq)
     for closing in closings:
         _note_verified(connection, context, closing, seq)
     wishes = [wish for _, decision in decided for wish in decision.desired]
@@ -221,7 +240,7 @@ def _note_verified(connection: Connection, context: Context, closing: Closing, s
     op = closing.operation
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
-        mirror.note_said_no(connection, op.account, op.container, op.identity, seq)
+        mirror.note_said_no(connection, op.account, op.container, op.identity)
 
 
 def _release_due_plans(connection: Connection, context: Context) -> None:

@@ -191,7 +191,8 @@ def reverted(**more):
     [
         pytest.param(reverted(), True, id="said no, and reads subscribed twice"),
         pytest.param(reverted(said_no_seq=0), False, id="never stood unsubscribed: merely stale"),
-        pytest.param(reverted(said_no_seq=10), False, id="its no is as new as its status"),
+        pytest.param(reverted(said_no_seq=10), True, id="left and came back between two readings"),
+        pytest.param(reverted(said_no_seq=11), False, id="its no is newer than its status"),
         pytest.param(reverted(seq=10), False, id="seen once: may be a replica that lags"),
         pytest.param(reverted(status_at=NOW - timedelta(seconds=SETTLE_S - 1)), False, id="turned a moment ago"),
         pytest.param(reverted(status_at=NOW - timedelta(seconds=SETTLE_S)), True, id="turned as long ago as it takes"),

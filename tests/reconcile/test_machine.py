@@ -362,10 +362,9 @@ class Core(RuleBasedStateMachine):
     def _note_verified(self, op: Operation) -> None:
         if op.kind is not UNSUBSCRIBE:
             return
-        seq = self._take()
         for key, cell in self._at(_place(op)):
-            left = self._gone(cell, seq) if cell.missing_count else cell
-            self.cells[key] = replace(left, said_no_seq=max(left.said_no_seq, seq))
+            left = self._gone(cell, self._take()) if cell.missing_count else cell
+            self.cells[key] = replace(left, said_no_seq=max(left.said_no_seq, left.seq))
 
     def _at(self, place: Place) -> Iterator[tuple[tuple[str, str, str], Cell]]:
         for key, cell in list(self.cells.items()):
