@@ -191,6 +191,7 @@ def policy_of(settings: Settings) -> Policy:
         limits=Limits(max_share=guard.max_share, max_count=guard.max_count, window_s=guard.window),
         hold_first_contact=guard.first_sync == "hold",
         mass_release_s=guard.release_after,
+        flaps_max=guard.flaps_max,
         attempts_max=settings.push.attempts_max,
         backoff_s=settings.push.backoff,
         backoff_max_s=settings.push.backoff_max,

@@ -67,6 +67,7 @@ class GuardSettings(Options):
     window: Annotated[Duration, Field(gt=0)] = 86_400.0
     first_sync: Literal["hold", "go"] = "hold"
     release_after: Duration = 43_200.0
+    flaps_max: Annotated[int, Field(ge=1)] = 3
 
 
 class PushSettings(Options):

@@ -77,8 +77,9 @@ VIEWS = {
         LEFT JOIN op o ON o.person_key = e.person_key AND o.kind = 'unsubscribe' AND o.created_at >= e.at
         WHERE e.level >= 3""",
     "v_drift": """
-        SELECT 'claim' AS kind, k.identity AS email, k.account AS account, k.container AS remote_list,
-               'said no and reads subscribed again' AS detail, k.seen_at AS since
+        SELECT CASE WHEN k.fight THEN 'fight' ELSE 'claim' END AS kind, k.identity AS email, k.account AS account,
+               k.container AS remote_list, CASE WHEN k.fight THEN 'said no, and somebody subscribes them again as often as it is undone'
+                    ELSE 'said no and reads subscribed again' END AS detail, k.seen_at AS since
         FROM claim k WHERE k.state = 'open'
         UNION ALL
         SELECT 'reachable', c.identity, c.account, c.container, 'said no (' || s.scope || ') and reads ' || c.status, s.since

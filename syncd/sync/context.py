@@ -69,6 +69,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     hold_first_contact: bool = True
     mass_release_s: float = 12 * 3600.0
+    flaps_max: int = 3
     attempts_max: int = 8
     backoff_s: float = 5.0
     backoff_max_s: float = 900.0
@@ -128,7 +129,13 @@ class Context:
             for entry in self.lists.values()
         }
         whole = {(row.account, ContainerId(row.container)): row.whole_seq for row in known if row.whole_seq}
-        return Topology(accounts=accounts, lists=lists, whole=whole)
+        return Topology(
+            accounts=accounts,
+            lists=lists,
+            whole=whole,
+            flaps_max=self.policy.flaps_max,
+            flaps_window_s=self.policy.limits.window_s,
+        )
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""
