@@ -192,6 +192,7 @@ def policy_of(settings: Settings) -> Policy:
         hold_first_contact=guard.first_sync == "hold",
         mass_release_s=guard.release_after,
         unsubscribe_within_s=guard.unsubscribe_within,
+        flaps_max=guard.flaps_max,
         attempts_max=settings.push.attempts_max,
         backoff_s=settings.push.backoff,
         backoff_max_s=settings.push.backoff_max,

@@ -68,6 +68,7 @@ class GuardSettings(Options):
     first_sync: Literal["hold", "go"] = "hold"
     release_after: Duration = 43_200.0
     unsubscribe_within: Annotated[Duration, Field(gt=0)] = 172_800.0
+    flaps_max: Annotated[int, Field(ge=1)] = 3
 
 
 class PushSettings(Options):

@@ -109,6 +109,8 @@ def upgrade() -> None:
     sa.Column('status_seq', sa.BigInteger(), nullable=False),
     sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
+    sa.Column('times', sa.Integer(), nullable=False),
+    sa.Column('fight', sa.Boolean(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_claim'))
     )
     op.create_table('consent',

@@ -101,8 +101,9 @@ VIEWS = {
              AND i.identity = p.identity AND i.state IN ('held', 'rejected')
         WHERE e.level >= 3""",
     "v_drift": """
-        SELECT 'claim' AS kind, k.identity AS email, k.account AS account, k.container AS remote_list,
-               'said no and reads subscribed again' AS detail, k.seen_at AS since
+        SELECT CASE WHEN k.fight THEN 'fight' ELSE 'claim' END AS kind, k.identity AS email, k.account AS account,
+               k.container AS remote_list, CASE WHEN k.fight THEN 'said no, and somebody subscribes them again as often as it is undone'
+                    ELSE 'said no and reads subscribed again' END AS detail, k.seen_at AS since
         FROM claim k WHERE k.state = 'open'
         UNION ALL
         SELECT 'reachable', c.identity, c.account, c.container, 'said no (' || s.scope || ') and reads ' || c.status, s.since

@@ -142,20 +142,28 @@ def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
         if cell.status is not Status.SUBSCRIBED or cell.place in exempt:
             continue
         if topology.accounts[cell.account].capabilities.facts.blind_unsubscribe:
-            found += [Claim(cell, scope) for scope in _known_noes(person, topology, cell)]
+            known = _known_noes(person, topology, cell)
         elif cell.reverted and seen_twice(cell, topology, now):
-            scopes = topology.scopes_of(cell.account, cell.container)
-            found += [Claim(cell, scope) for scope in scopes if person.suppressed(scope)]
+            known = claimed_scopes(person, topology, cell)
+        else:
+            continue
+        found += [Claim(cell, scope) for scope in known]
     return found
+
+
+def claimed_scopes(person: Person, topology: Topology, cell: Cell) -> list[Scope]:
+    """The scopes in which somebody is suppressed and would not be by the claim that this cell makes."""
+    if topology.accounts[cell.account].capabilities.facts.blind_unsubscribe:
+        return [scope for scope in sorted(topology.reaching(cell.account, cell.container)) if person.said_no(scope)]
+    return [scope for scope in topology.scopes_of(cell.account, cell.container) if person.suppressed(scope)]
 
 
 def _known_noes(person: Person, topology: Topology, cell: Cell) -> list[Scope]:
     """The scopes of which a "no" stands that reaches this cell, and was known when the cell came to be as it is."""
     return [
         scope
-        for scope in sorted(topology.reaching(cell.account, cell.container))
-        if person.said_no(scope)
-        and any(
+        for scope in claimed_scopes(person, topology, cell)
+        if any(
             no.scope == scope and no.epoch == person.consent[scope].epoch and no.seq < cell.status_seq
             for no in person.noes
         )

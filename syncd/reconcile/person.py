@@ -226,7 +226,7 @@ class MailingList:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Where our lists live.
+    """Where our lists live, and what counts as a fight over a cell: so many flaps within so many seconds.
 
     `whole` names the containers that were read whole at least once, with the sequence number at which the latest such
     read began.
@@ -235,6 +235,8 @@ class Topology:
     accounts: Mapping[str, Account]
     lists: Mapping[str, MailingList]
     whole: Mapping[tuple[str, ContainerId], int] = field(default_factory=dict)
+    flaps_max: int = 3
+    flaps_window_s: float = 86_400.0
 
     def lists_of(self, account: str, container: ContainerId) -> list[MailingList]:
         return [entry for entry in self.lists.values() if entry.holds(account, container)]

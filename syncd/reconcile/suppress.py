@@ -11,6 +11,7 @@ from syncd.domain.identity import Identity
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId
 from syncd.reconcile.desired import Desired, LookUp, Why, change_for
 from syncd.reconcile.exempt import lifted, promising
+from syncd.reconcile.fights import fought_over
 from syncd.reconcile.learn import seen_twice
 from syncd.reconcile.person import Account, Cell, Person, Topology, stands
 
@@ -45,12 +46,13 @@ def _unsubscribe(
     person: Person, topology: Topology, account: Account, reachable: list[Cell], said: frozenset[Scope], now: datetime
 ) -> Iterator[Desired | LookUp | datetime]:
     reverted = [cell for cell in reachable if cell.reverted]
-    if len(reverted) == len(reachable):
-        settled_at = max(cell.status_at for cell in reverted) + timedelta(seconds=account.settle_s)
+    fought = fought_over(person, topology, reachable[0].place, now)
+    if len(reverted) == len(reachable) or fought:
+        settled_at = max(cell.status_at for cell in reachable) + timedelta(seconds=account.settle_s)
         if settled_at > now:
             yield settled_at  # a lower reading so soon after the "no" may be a replica that lags
             return
-        if account.capabilities.lookup and _to_be_seen_twice(person, topology, reachable, now):
+        if reverted and account.capabilities.lookup and _to_be_seen_twice(person, topology, reachable, now):
             cell = reachable[0]
             yield LookUp(account.name, cell.container, cell.identity, cell.address, "said no and reads otherwise, once")
             yield now + timedelta(seconds=account.settle_s)

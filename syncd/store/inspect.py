@@ -246,7 +246,7 @@ def history(connection: Connection, key: SuppressionKey) -> History:
             order="account container kind identity",
         ),
         look_ups=shown_rows(connection, asked),
-        claims=rows(claim, "id account container identity scope seen_at state", order="seen_at id"),
+        claims=rows(claim, "id account container identity scope seen_at state times fight", order="seen_at id"),
         exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
     )
 

@@ -277,8 +277,21 @@ def record_claim(
     scope: str,
     status_seq: int,
     at: datetime,
+    fight: bool = False,
 ) -> bool:
-    """Somebody who said no reads subscribed again. One claim per occurrence; says whether it is new."""
+    """Somebody who said no reads subscribed again. At most one claim of a cell is open; one that a person decided about
+    is not opened again by the same occurrence. Says whether there is something new to decide.
+    """
+    place = (claim.c.account == account, claim.c.container == container, claim.c.identity == identity)
+    known = connection.execute(
+        sa.select(claim).where(*place, claim.c.scope == scope, claim.c.state == "open")
+    ).one_or_none()
+    if known is not None:
+        again = {"times": known.times + 1, "status_seq": status_seq} if status_seq > known.status_seq else {}
+        values = again | ({"fight": True} if fight and not known.fight else {})
+        if values:
+            connection.execute(claim.update().where(claim.c.id == known.id).values(values))
+        return "fight" in values
     claim_id = digest_of([account, container, key, scope, status_seq])
     if connection.scalar(sa.select(claim.c.id).where(claim.c.id == claim_id)) is not None:
         return False
@@ -294,6 +307,8 @@ def record_claim(
             status_seq=status_seq,
             seen_at=at,
             state="open",
+            times=1,
+            fight=fight,
         )
     )
     return True

@@ -381,7 +381,8 @@ class PlanItemRow(SQLModel, table=True):
 class ClaimRow(SQLModel, table=True):
     """Somebody who said no and reads subscribed again at one place:
 
-    a person decides. `state`: open, dismissed, granted.
+    a person decides. `state`: open, dismissed, granted. At most one of a cell and scope is open: `times` counts how
+    often it happened meanwhile, and `fight` says that it happens as fast as we undo it.
     """
 
     __tablename__ = "claim"
@@ -395,6 +396,8 @@ class ClaimRow(SQLModel, table=True):
     status_seq: int = Field(sa_type=sa.BigInteger)
     seen_at: datetime
     state: str = "open"
+    times: int = 1
+    fight: bool = False
 
 
 class RunRow(SQLModel, table=True):

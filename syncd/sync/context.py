@@ -70,6 +70,7 @@ class Policy:
     hold_first_contact: bool = True
     mass_release_s: float = 12 * 3600.0
     unsubscribe_within_s: float = 48 * 3600.0
+    flaps_max: int = 3
     attempts_max: int = 8
     backoff_s: float = 5.0
     backoff_max_s: float = 900.0
@@ -129,7 +130,13 @@ class Context:
             for entry in self.lists.values()
         }
         whole = {(row.account, ContainerId(row.container)): row.whole_seq for row in known if row.whole_seq}
-        return Topology(accounts=accounts, lists=lists, whole=whole)
+        return Topology(
+            accounts=accounts,
+            lists=lists,
+            whole=whole,
+            flaps_max=self.policy.flaps_max,
+            flaps_window_s=self.policy.limits.window_s,
+        )
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""

@@ -97,6 +97,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
     )
     arrivals = of(case.ledger)
     rules = _rules(case, name) + [_exempted(row) for row in of(case.history.exemptions)]
+    rules += [_claimed(row) for row in of(case.history.claims) if row["state"] == "open"]
     upcoming = _next(case, name, sent, held, asked)
     return {
         "account": name,
@@ -164,6 +165,16 @@ def _rules(case: _Case, name: str) -> list[str]:
         f"{wish.change.kind.value.capitalize()} in {_where(wish.change.container)}, because {wish.why.value}."
         for wish in wishes
     ]
+
+
+def _claimed(row: Shown) -> str:
+    where = f"{_where(row['container'])} for {row['identity']}"
+    times = "" if row["times"] == 1 else f", {row['times']} times by now"
+    what = "said no, and reads subscribed again"
+    if row["fight"]:
+        what = "said no, and somebody else subscribes them again as often as it is undone"
+    decide = f"`syncd resubscribe` with their own word, or `syncd reject {row['id']}`"
+    return f"{row['seen_at']}: {where}: {what}{times}. A person decides: {decide}."
 
 
 def _exempted(row: Shown) -> str:

@@ -20,6 +20,7 @@ from syncd.domain.records import ContainerId
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
 from syncd.reconcile.exempt import ended_by, grants
+from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
@@ -139,13 +140,14 @@ def _judge_claims(connection: Connection, context: Context, topology: Topology, 
         exemptions.grant(connection, person.key, cell.place, grant.evidence, seq=seq, at=now)
         plans.grant_claims_of(connection, cell.account, cell.container, cell.identity)
     places = {grant.cell.place for grant in granted}
-    waiting = [claim for claim in claims(person, topology, now) if claim.cell.place not in places]
+    waiting = [(claim, False) for claim in claims(person, topology, now) if claim.cell.place not in places]
+    waiting += [(fight.claim, True) for fight in fights(person, topology, now)]
     return sum(
         plans.record_claim(
-            connection, account=claim.cell.account, container=claim.cell.container, key=claim.cell.key,
-            identity=claim.cell.identity, scope=claim.scope, status_seq=claim.cell.status_seq, at=now,
+            connection, account=claim.cell.account, container=claim.cell.container, key=claim.cell.key, at=now,
+            identity=claim.cell.identity, scope=claim.scope, status_seq=claim.cell.status_seq, fight=fight,
         )
-        for claim in waiting
+        for claim, fight in waiting
     )  # fmt: skip
 
 

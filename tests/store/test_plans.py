@@ -295,13 +295,16 @@ def test_a_listing_that_is_whole_again_takes_its_doubt_away(engine: Engine):
 # Claims
 
 
-def claim(engine: Engine, *, status_seq: int = 9, scope: str = "news", key: str = "1") -> bool:
+def claim(
+    engine: Engine, *, status_seq: int = 9, scope: str = "news", container: str = "R1", fight: bool = False
+) -> bool:
     with writing(engine) as connection:
         return plans.record_claim(
             connection,
             account="rocs",
-            container="R1",
-            key=key,
+            container=container,
+            key="1",
+            fight=fight,
             identity=ANN,
             scope=scope,
             status_seq=status_seq,
@@ -314,9 +317,12 @@ def claims(engine: Engine) -> list[str]:
         return [row.id for row in plans.open_claims(connection)]
 
 
-def test_a_claim_is_noted_once_for_each_time_it_occurs(engine: Engine):
-    assert [claim(engine), claim(engine), claim(engine, status_seq=12)] == [True, False, True]
-    assert len(claims(engine)) == 2
+def test_one_claim_of_a_cell_is_open_and_counts_how_often_it_occurred(engine: Engine):
+    assert [claim(engine), claim(engine), claim(engine, status_seq=12)] == [True, False, False]
+    assert len(claims(engine)) == 1
+    assert [claim(engine, status_seq=13, fight=True), claim(engine, status_seq=13, fight=True)] == [True, False]
+    (row,) = rows(engine, plans.claim)
+    assert (row.times, row.fight, row.status_seq) == (3, True, 13)
 
 
 def test_a_dismissed_claim_is_not_raised_again(engine: Engine):
@@ -332,7 +338,7 @@ def test_a_dismissed_claim_is_not_raised_again(engine: Engine):
 
 def test_a_person_s_word_grants_all_claims_of_that_scope(engine: Engine):
     claim(engine)
-    claim(engine, key="2")
+    claim(engine, container="R2")
     claim(engine, scope="offers")
     with writing(engine) as connection:
         assert plans.grant_claims(connection, KEY, "news") == 2
