@@ -1,28 +1,41 @@
-"""A provider's own times: compared with that provider's own, and with nothing else."""
+"""What is seen: digests, pages that are told apart once and only when asked, counters."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.domain.records import later, seconds_of
-
-SECONDS = st.integers(0, 10**12)
+from syncd.domain.records import PRESENT, SUPPRESSED, CampaignStats, Page, Record, Status, digest_of
 
 
-@given(SECONDS, SECONDS)
-def test_seconds_are_compared_as_numbers_and_not_as_text(one: int, other: int):
-    assert later(str(one), str(other)) is (one > other)
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_a_digest_is_short_and_tells_two_records_apart(one: bytes, other: bytes):
+    assert len(digest_of(one)) == 16
+    assert (digest_of(one) == digest_of(other)) == (one == other)
 
 
-@pytest.mark.parametrize("text", [None, "", "now", "2026-01-01", "-1", "1e9", "1.", "٣", "1" * 40])
-def test_what_is_no_number_of_seconds_is_never_later(text: str | None):
-    assert seconds_of(text) is None
-    assert not later(text, "1")
-    assert not later("1", text)
+@pytest.mark.parametrize("records", [(), (Record("1", b"{}"),)], ids=["of nobody", "of somebody"])
+def test_the_records_of_a_page_are_told_apart_once_and_only_when_somebody_asks(records):
+    asked = []
+
+    def decode() -> tuple[Record, ...]:
+        asked.append("decoded")
+        return cast("tuple[Record, ...]", records)
+
+    page = Page(b"[]", len(records), decode, None)
+    assert asked == []
+    assert page.records == page.records == records
+    assert asked == ["decoded"]
 
 
-def test_fractions_count():
-    assert later("100.5", "100.25")
-    assert not later("100.5", "100.50")
+def test_counters_that_a_provider_does_not_give_are_none_and_not_nought():
+    stats = CampaignStats("K-1", "Spring", sent=10, opened=0)
+    assert stats.counters == {"sent": 10, "opened": 0, "clicked": None, "bounced": None, "unsubscribed": None}
+
+
+def test_nobody_who_is_removed_or_was_never_there_is_present():
+    assert set(Status) - PRESENT == {Status.REMOVED, Status.ABSENT}
+    assert SUPPRESSED <= PRESENT

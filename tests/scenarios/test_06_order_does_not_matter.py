@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
-from syncd.domain.identity import Identity, SuppressionKey
+from syncd.domain.identity import SuppressionKey
 from syncd.reconcile.decide import decide
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import Cell, Person, Topology
@@ -101,18 +101,6 @@ def wishes(who: Person, topology: Topology, world: World) -> Any:
     return decision.desired, decision.look_ups
 
 
-@FEW
-@given(data=st.data())
-def test_06_consent_folded_from_events_in_any_order_and_repetition_is_one_and_so_is_what_follows(recorded, data):
-    world: World = recorded
-    events = events_of(world)
-    assert len(events) >= 6
-    assert {event.epoch for event in events} == {0, 1}
-    consent, desired = folded(world, events)
-    assert any(wish for wish, _ in desired)
-    assert folded(world, shuffled(data, events)) == (consent, desired)
-
-
 def learnt(who: Person, cells: Sequence[Cell], topology: Topology, world: World) -> Person:
     """What these records teach, looked at one after the other."""
     consent: dict[Scope, ConsentState] = {}
@@ -130,16 +118,21 @@ def learnt(who: Person, cells: Sequence[Cell], topology: Topology, world: World)
 
 @FEW
 @given(data=st.data())
-def test_06_records_seen_in_any_order_and_repetition_teach_the_same(recorded, data):
+def test_06_in_any_order_and_repetition_observations_fold_to_one_consent_and_one_set_of_wishes(recorded, data):
     world: World = recorded
+    events = events_of(world)
+    assert len(events) >= 6
+    assert {event.epoch for event in events} == {0, 1}
+    consent, desired = folded(world, events)
+    assert any(wish for wish, _ in desired)
+    assert folded(world, shuffled(data, events)) == (consent, desired)
+    # The same of the records that the events were read from: whichever is seen first, and however often.
     with reading(world.app.engine) as connection:
         topology = world.app.context.topology(connection)
         keys = [SuppressionKey(email) for email in (ANN, BEA, CID)]
         known = [who.at_accounts(topology.accounts) for who in store.load_people(connection, keys)]
     for who in known:
-        assert Identity(str(who.key)) in who.identities
         once = learnt(who, who.cells, topology, world)
-        assert once.consent
         again = learnt(who, shuffled(data, who.cells), topology, world)
-        assert again.consent == once.consent
+        assert again.consent == once.consent != {}
         assert wishes(unsent(again), topology, world) == wishes(unsent(once), topology, world)

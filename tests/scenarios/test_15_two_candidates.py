@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scenes import added, calls, contacts, marks, person, sent_to, subscriber, written
+from tests.scenes import added, calls, contacts, marks, operations, person, sent_to, subscriber, written
 
 EMAIL = "twin@example.org"
 
@@ -15,6 +15,9 @@ def test_15_a_no_reaches_both_customers_of_one_address_and_no_field_is_written_t
     before = marks(world)
     # Elsewhere the name changes. Whose it is nobody can say.
     world.sales.set_field(world.sales_list, EMAIL, "name", "Tam Twin")
+    world.settle(2)
+    assert [one.name for one in world.mail.subscribers.values()] == ["Tam Twin"]
+    assert operations(world, account="crm", kind="update") == [], "not even meant to be written"
     world.mail.person_unsubscribes("154", EMAIL)
     world.settle(3)
     members = world.rocs.lists["L-1"].members

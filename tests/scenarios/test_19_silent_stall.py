@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.scenes import JOINED, LEFT, account, agreed, calls, command, logged, marks, operations, person, standing
 
 NIGHT = 8 * 3600
-EVERY = 900
+EVERY = 1800
 
 
 def test_19_a_night_without_credentials_is_one_alert_no_attempts_and_one_notice_when_it_is_over(open_world):
