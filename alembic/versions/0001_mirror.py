@@ -263,6 +263,7 @@ def upgrade() -> None:
     sa.Column('sent_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('began_seq', sa.BigInteger(), nullable=False),
     sa.Column('ended_seq', sa.BigInteger(), nullable=False),
+    sa.Column('settled_seq', sa.BigInteger(), nullable=False),
     sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('accepted_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('closed_at', sa.DateTime(timezone=True), nullable=True),

@@ -106,6 +106,7 @@ def _row(wish: Desired, guarded: bool, at: datetime) -> dict[str, Any]:
         "created_at": at,
         "began_seq": 0,
         "ended_seq": 0,
+        "settled_seq": 0,
         "closed_seq": 0,
         "reason": "",
     }
@@ -185,7 +186,9 @@ def finish(
     reason: str = "",
 ) -> None:  # fmt: skip
     """The call ended; `seq` fences: no reading that began before it says anything about this operation."""
-    values: dict[str, Any] = {"state": state.value, "ended_seq": seq, "ended_at": at, "reason": reason}
+    values: dict[str, Any] = {
+        "state": state.value, "ended_seq": seq, "settled_seq": 0, "ended_at": at, "reason": reason,
+    }  # fmt: skip
     if receipt is not None:
         values["receipt"] = receipt
     if keys:
@@ -228,6 +231,22 @@ def _keep_open(connection: Connection, ids: Sequence[int], statement: sa.Update)
         connection.execute(op.update().where(op.c.id.in_(ids)).values(given_up))
 
 
+def note_settled(connection: Connection, account: str, ended_before: datetime, seq: int) -> None:
+    """What ended before then has had its time to settle:
+
+    from `seq` on a reading may contradict it, and none that began before.
+    """
+    connection.execute(_NOTE_SETTLED, {"of_account": account, "before": ended_before, "settled_seq": seq})
+
+
+_NOTE_SETTLED = op.update().where(
+    op.c.account == sa.bindparam("of_account"),
+    op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
+    op.c.settled_seq == 0,
+    op.c.ended_at <= sa.bindparam("before"),
+)
+
+
 def recover(connection: Connection, seq: int, at: datetime) -> list[SuppressionKey]:
     """At the start: whatever was under way may or may not have arrived. Returns whom it concerns."""
     under_way = op.c.state == OpState.INFLIGHT.value
@@ -235,7 +254,13 @@ def recover(connection: Connection, seq: int, at: datetime) -> list[SuppressionK
     connection.execute(
         op.update()
         .where(under_way)
-        .values(state=OpState.UNKNOWN.value, ended_seq=seq, ended_at=at, reason="syncd stopped during the call")
+        .values(
+            state=OpState.UNKNOWN.value,
+            ended_seq=seq,
+            settled_seq=0,
+            ended_at=at,
+            reason="syncd stopped during the call",
+        )
     )
     return concerned
 
@@ -300,21 +325,24 @@ _AWAITING_READ = (
 def unread_since(
     connection: Connection, account: str, container: ContainerId, before: datetime
 ) -> list[tuple[SuppressionKey, int]]:
-    """Operations that ended before then, and of whose record nothing was read since; with the number of their end."""
+    """Operations that ended before then, and of whose record nothing was read since that may contradict them; with
+    the number from which on it may.
+    """
+    since = sa.case((op.c.settled_seq > 0, op.c.settled_seq), else_=op.c.ended_seq)
     read = sa.exists().where(
         cell.c.account == op.c.account,
         cell.c.container == op.c.container,
         cell.c.identity == op.c.identity,
-        sa.or_(cell.c.seq > op.c.ended_seq, cell.c.missing_seq > op.c.ended_seq),
+        sa.or_(cell.c.seq > since, cell.c.missing_seq > since),
     )
-    query = sa.select(op.c.person_key, op.c.ended_seq).where(
+    query = sa.select(op.c.person_key, since).where(
         op.c.account == account,
         op.c.container == container,
         op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
         op.c.ended_at <= before,
         ~read,
     )
-    return [(SuppressionKey(key), ended_seq) for key, ended_seq in connection.execute(query)]
+    return [(SuppressionKey(key), seq) for key, seq in connection.execute(query)]
 
 
 def taken_away(connection: Connection, account: str, container: ContainerId, since: int) -> int:

@@ -159,6 +159,7 @@ _OPERATION = (
     "state",
     "fields",
     "ended_seq",
+    "settled_seq",
     "ended_at",
     "closed_seq",
 )
@@ -253,7 +254,8 @@ def _operation(row: Any) -> Operation:
         kind=ChangeKind(row.kind),
         state=OpState(row.state),
         fields=row.fields,
-        ended_seq=row.ended_seq,
+        # Once it had time to settle, what was read before says nothing of it any more: it may only have lagged.
+        ended_seq=max(row.ended_seq, row.settled_seq),
         ended_at=row.ended_at,
         closed_seq=row.closed_seq,
     )

@@ -269,6 +269,7 @@ class OpRow(SQLModel, table=True):
     sent_at: datetime | None = None
     began_seq: int = Field(default=0, sa_type=sa.BigInteger)
     ended_seq: int = Field(default=0, sa_type=sa.BigInteger)
+    settled_seq: int = Field(default=0, sa_type=sa.BigInteger)
     ended_at: datetime | None = None
     accepted_at: datetime | None = None
     closed_at: datetime | None = None

@@ -85,6 +85,8 @@ def _plan(connection: Connection, context: Context, seq: int, among: Sequence[Su
     if among is None:
         _release_due_plans(connection, context)
     topology = context.topology(connection)
+    for account in topology.accounts.values():
+        outbox.note_settled(connection, account.name, context.now() - timedelta(seconds=account.settle_s), seq)
     _learn(connection, context, topology, seq, planned, among)
     for chunk in _due(connection, context, among):
         _decide(connection, context, topology, chunk, seq, planned)

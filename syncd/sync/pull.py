@@ -402,9 +402,11 @@ def _note_discovered(
     """Somebody who stood there all along and whom we did not know moves no count but ours."""
     strangers = sum(entry.key not in known and entry.status is Status.SUBSCRIBED for entry in found)
     if lane.asks_only and strangers:
-        row = next(row for row in containers.load_containers(connection, lane.name) if row.container == container)
-        known_explained = (row.known_explained or 0) + strangers
-        containers.update_container(connection, lane.name, container, known_explained=known_explained)
+        # Somebody may be asked about before the lists were ever read: then there is no count yet to explain.
+        for row in containers.load_containers(connection, lane.name):
+            if row.container == container:
+                known_explained = (row.known_explained or 0) + strangers
+                containers.update_container(connection, lane.name, container, known_explained=known_explained)
 
 
 def _note_movements(connection: Connection, lane: Lane, context: Context) -> None:

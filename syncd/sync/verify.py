@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
+from syncd.domain.identity import SuppressionKey
 from syncd.domain.records import ContainerId
 from syncd.providers.protocol import CanFeed, CanLookup, CanSnapshot
 from syncd.store import containers, lookups, outbox, people
@@ -40,6 +42,7 @@ async def verify(lane: Lane, context: Context) -> Pulled:
             await _list_if_unread(lane, context, row, pulled)
         elif row is not None and isinstance(lane.provider, CanSnapshot):
             await read_whole(lane, context, row, pulled)
+            _look_again(lane, context, container, _unread(lane, context, container))
     return pulled
 
 
@@ -49,17 +52,30 @@ async def _list_if_unread(lane: Lane, context: Context, row: Any, pulled: Pulled
     So what a feed does not show, once the provider has had time to settle, is listed whole.
     """
     container = ContainerId(row.container)
+    unread = _unread(lane, context, container)
+    if any(seq >= row.whole_seq for _, seq in unread):
+        await read_whole(lane, context, row, pulled)
+    _look_again(lane, context, container, unread)
+
+
+def _unread(lane: Lane, context: Context, container: ContainerId) -> list[tuple[SuppressionKey, int]]:
+    """What had its time to settle, and was not read since; with the number from which on a reading counts."""
     before = context.now() - timedelta(seconds=lane.settle_s)
     with reading(context.engine) as connection:
-        unread = outbox.unread_since(connection, lane.name, container, before)
-    if any(ended_seq >= row.whole_seq for _, ended_seq in unread):
-        await read_whole(lane, context, row, pulled)
-    if unread:
-        with reading(context.engine) as connection:
-            whole_seq = containers.whole_seq_of(connection, lane.name, container)
-        with writing(context.engine) as connection:
-            listed = [key for key, ended_seq in unread if ended_seq < whole_seq]
-            people.put_on_agenda(connection, listed, context.now())
+        return outbox.unread_since(connection, lane.name, container, before)
+
+
+def _look_again(
+    lane: Lane, context: Context, container: ContainerId, unread: Sequence[tuple[SuppressionKey, int]]
+) -> None:
+    """Whoever a whole listing showed as before is planned again: a record that did not change put nobody there."""
+    if not unread:
+        return
+    with reading(context.engine) as connection:
+        whole_seq = containers.whole_seq_of(connection, lane.name, container)
+    with writing(context.engine) as connection:
+        listed = [key for key, seq in unread if seq < whole_seq]
+        people.put_on_agenda(connection, listed, context.now())
 
 
 async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled) -> bool:

@@ -1,0 +1,126 @@
+"""What must hold, judged from outside: by what the providers were asked to do, and how people stand there."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from syncd.domain.consent import GLOBAL
+from tests.simulation.stage import LIST_OF, PLACES, No, Stage
+
+ROUNDS_TO_CONVERGE = 3
+
+
+class BrokenError(AssertionError):
+    """A promise was broken. `kind` stays the same however small the history is made."""
+
+    def __init__(self, kind: str, what: str) -> None:
+        super().__init__(f"{kind}: {what}")
+        self.kind = kind
+
+
+class Oracle:
+    """`heard` are the words that reached us by themselves, with a number of ours: what began before it is not judged
+    by it.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.heard: dict[No, int] = {}
+        self.opened: dict[No, Any] = {}
+        self.adds = 0
+
+    # At any time -----------------------------------------------------------------------------------------------------
+
+    def sending(self, account: str, request: httpx.Request) -> None:
+        """No call adds, subscribes or opts in anybody whose "no" could be known when it was decided to send it."""
+        for email, name in added_by(account, request, self._stage):
+            self.adds += 1
+            self._judge(account, email, name, request.url.path)
+
+    def _judge(self, account: str, email: str, name: str | None, path: str) -> None:
+        query = (
+            "SELECT began_seq, sent_at FROM op WHERE account = :account AND identity = :email AND state = 'inflight'"
+            " AND kind = 'subscribe'"
+        )
+        under_way = self._stage.mirror.rows(query, account=account, email=email)
+        if not under_way:
+            raise BrokenError("unjournalled", f"{path} at {account} adds {email}, and no journal says so")
+        began, sent_at = max((row.began_seq, str(row.sent_at)) for row in under_way)
+        for scope in (GLOBAL, name):
+            if scope is not None and self.heard.get((email, scope), began) < began:
+                raise BrokenError("wrongful", f"{path} at {account} adds {email}, who had told us no to {scope}")
+        self._judge_by_cells(account, email, name, path, sent_at)
+
+    def _judge_by_cells(self, account: str, email: str, name: str | None, path: str, sent_at: str) -> None:
+        query = (
+            "SELECT account, container, status_at, observed_at FROM cell WHERE identity = :email"
+            " AND status IN ('unsubscribed', 'complained') AND route != 'answer'"
+        )
+        for row in self._stage.mirror.rows(query, email=email):
+            everything = row.account == "leads" or row.container == "*"
+            scope = GLOBAL if everything else LIST_OF[row.container]
+            opened = self.opened.get((email, scope))
+            if (everything or scope == name) and (opened is None or str(row.status_at) > opened):
+                if str(row.observed_at) < sent_at:
+                    what = f"{path} at {account} adds {email}, who was seen to say no at {row.account}/{row.container}"
+                    raise BrokenError("wrongful", what)
+
+    # In the end ------------------------------------------------------------------------------------------------------
+
+    def everybody_agrees(self) -> None:
+        """Each "no" is at every provider that knows the person, and nobody was added twice."""
+        stage = self._stage
+        stage.learn_customers()
+        for email, scope in sorted(stage.noes):
+            if email not in stage.waived:
+                self._left(email, scope)
+        for email in sorted(set(stage.oids) - stage.doubled):
+            for name in PLACES:
+                if len(stage.rows(email, name)) > 1:
+                    raise BrokenError("doubled", f"{email} has several rows on {name} at sales")
+
+    def _left(self, email: str, scope: str) -> None:
+        stage = self._stage
+        for name in PLACES if scope == GLOBAL else (scope,):
+            if stage.member(email, name) not in {None, "unsubscribed"}:
+                raise BrokenError("lost", f"{email} said no to {scope} and is subscribed to {name} at crm")
+            if any(row.get("status") != "unsubscribed" for row in stage.rows(email, name)):
+                raise BrokenError("lost", f"{email} said no to {scope} and is on {name} at sales")
+            if stage.subscriber(email, name) not in {None, "Unsubscribed", "Complained"}:
+                raise BrokenError("lost", f"{email} said no to {scope} and is on {name} at mail")
+        customer = stage.customer(email)
+        if scope == GLOBAL and customer is not None and customer.consent:
+            raise BrokenError("lost", f"{email} said no to everything and may be mailed by crm")
+        if scope in {GLOBAL, "newsletter"} and email not in stage.leads.unsubscribed:
+            raise BrokenError("lost", f"{email} said no to {scope} and leads was not told")
+
+
+def added_by(account: str, request: httpx.Request, stage: Stage) -> Iterator[tuple[str, str | None]]:
+    """Whom a request would add, subscribe or opt in, and to which list (None: to the account)."""
+    path, body = request.url.path, request.content
+    if account == "sales" and path.endswith("/addToList"):
+        sent = json.loads(body)
+        place = next(str(value) for value in sent.values() if str(value) in LIST_OF)
+        yield from ((row["email"], LIST_OF[place]) for row in sent["data"])
+    elif account == "sales" and path.endswith("/updateListData"):
+        # Which row it was is not in the call; what matters is that no mark of a "no" is ever taken away.
+        if any(str(row.get("status", "unsubscribed")) != "unsubscribed" for row in json.loads(body)["data"]):
+            raise BrokenError("wrongful", "the mark of a no was taken away at sales")
+    elif account == "mail" and path.endswith("/subscriber/subscribe"):
+        form = dict(urllib.parse.parse_qsl(body.decode()))
+        yield form["email"], LIST_OF[form["LID"]]
+    elif account == "crm" and request.method == "PUT" and "/members/" in path:
+        if json.loads(body)["status"] == "subscribed":
+            stage.learn_customers()
+            _, _, container, _, customer = path.rsplit("/", 4)
+            yield stage.crm.customers[customer].email.lower(), LIST_OF[container]
+    elif account == "crm" and request.method == "POST" and path.endswith("/customers"):
+        yield json.loads(body)["email"], None
+    elif account == "crm" and request.method == "PUT" and "/customers/" in path and body:
+        if json.loads(body).get("emailConsent", False):
+            raise BrokenError("wrongful", "a consent was given by us at crm")
