@@ -9,6 +9,7 @@ from typing import Any
 from syncd.reconcile.convergence import OVERDUE_S, AccountStanding, Standing, Verdict, judge
 from syncd.store import inspect, journal
 from syncd.store.session import known_head, reading
+from syncd.sync.check import broken_as_shown
 from syncd.sync.context import Context
 
 
@@ -20,6 +21,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         rows = {row.name: row for row in journal.load_accounts(connection)}
         counted = inspect.counts(connection, names, now, now - timedelta(seconds=OVERDUE_S))
         daemon = journal.holding(connection, now)
+        broken = journal.broken(connection)
     accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
     held = sum(counted.open.held.values())
     parts = Standing(
@@ -32,6 +34,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         claims=counted.open.claims,
         reachable=counted.reachable,
         overdue=counted.overdue,
+        broken=len(broken),
     )
     verdict = judge(parts, now)
     reads = [account.last_good_read for account in accounts]
@@ -63,6 +66,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         "deliveries": counted.open.deliveries,
         "reachable": counted.reachable,
         "overdue": counted.overdue,
+        "breach": broken_as_shown(broken),
         "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),
         "schema": known_head(),
         "daemon": daemon,
