@@ -101,7 +101,8 @@ def _no_of(email: str, *, route: str = "listing", **given: Any) -> list[str]:
     event = (
         "INSERT INTO consent_event (seq, at, person_key, identity, scope, epoch, level, source, container, route,"
         f" evidence, inferred, mass) VALUES ({more['seq']}, '2026-11-21 00:00:00', '{email}', '{email}', 'newsletter',"
-        f" {more['epoch']}, {more['level']}, 'crm', {more['container']}, '{route}', {more['evidence']}, {more['inferred']}, false)"
+        f" {more['epoch']}, {more['level']}, 'crm', {more['container']}, '{route}', {more['evidence']}, {more['inferred']},"
+        " false)"
     )
     state = (
         "INSERT INTO consent (person_key, scope, epoch, level, seq, since, source, event_id) VALUES"
