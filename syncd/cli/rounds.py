@@ -192,16 +192,19 @@ def open_work(app: App) -> dict[str, Any]:
     """What is left after a round, and who must do something about it."""
     from syncd.store import inspect, journal, plans
     from syncd.store.session import reading
+    from syncd.sync.check import broken_as_shown
 
     names, now = list(app.context.lanes), app.outside.now()
     with reading(app.engine) as connection:
         counted = inspect.open_work(connection, names, now)
         waiting = [_plan_row(row) for row in plans.load_plans(connection) if row.account in names]
+        broken = broken_as_shown(journal.broken(connection))
         paused = [row.name for row in journal.load_accounts(connection) if row.state == "paused" and row.name in names]
     return {
         "held": sum(counted.held.values()),
         "plans": waiting,
         "claims": counted.claims,
+        "breach": broken,
         "paused": paused,
         "pending": {"outbox": sum(counted.operations.values()), "look_ups": counted.look_ups, "due": counted.due},
     }
@@ -225,7 +228,9 @@ def _plan_row(row: Any) -> dict[str, Any]:
 
 
 def code_of_round(outcome: dict[str, Any], chosen: Sequence[str]) -> Exit:
-    """All chosen accounts failed, some did, something waits for a person, something is left, or all is well."""
+    """An invariant is broken, all accounts failed, some did, something waits for a person, is left, or all is well."""
+    if outcome["breach"]:
+        return Exit.BROKEN
     failed = {entry["account"] for entry in outcome.get("accounts", []) if entry.get("result") == "failed"}
     if failed and failed >= set(chosen):
         return Exit.UNREACHABLE
@@ -246,6 +251,8 @@ def show_round(call: Invocation, outcome: dict[str, Any]) -> None:
             call.write(f"{entry['account']}: {entry['reason']}{hint}")
     for sentence, number in outcome.get("by_hand", {}).items():
         call.write(f"by hand, {number}: {sentence}")
+    for entry in outcome["breach"]:
+        call.write(f"broken since {entry['since']}: {entry['invariant']}; only unsubscribes are sent")
     pending = outcome["pending"]
     call.write(
         f"planned {outcome.get('planned', 0)}, held {outcome['held']}, claims {outcome['claims']}; "
@@ -255,6 +262,8 @@ def show_round(call: Invocation, outcome: dict[str, Any]) -> None:
 
 
 def _next_after(outcome: dict[str, Any]) -> str:
+    if outcome["breach"]:
+        return "syncd check --full"
     if outcome["plans"]:
         return "syncd plan --people, then syncd approve PLAN"
     if outcome["claims"]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CODES = {
     "converged": Exit.DONE,
+    "broken": Exit.BROKEN,
     "overdue": Exit.OVERDUE,
     "unreachable": Exit.UNREACHABLE,
     "waits": Exit.WAITS,
@@ -61,6 +62,8 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
     open_work = ", ".join(f"{shown[name]} {name.replace('_', '-')}" for name in OPEN if shown[name])
     call.write(f"open: {open_work or 'nothing else'}")
     _show_unsubscribes(call, shown["unsubscribes"])
+    for entry in shown["breach"]:
+        call.write(f"broken since {entry['since']}: {entry['invariant']}, {entry['count']}; only unsubscribes are sent")
     call.write(f"daemon: {shown['daemon'] or 'none runs'}; schema {shown['schema']}")
     call.write(
         "converged" if shown["converged"] else f"not converged: {shown['condition']}, distance {shown['distance']}"
@@ -88,6 +91,8 @@ def _next(shown: dict[str, Any]) -> str:
     match shown["condition"]:
         case "converged":
             return "nothing to do"
+        case "broken":
+            return "syncd check --full"
         case "overdue":
             return "syncd inspect propagation --overdue"
         case "unreachable":

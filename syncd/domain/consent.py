@@ -8,6 +8,7 @@ Within an epoch levels only rise; only a person's own word, with its evidence ke
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -50,6 +51,14 @@ class ConsentState(NamedTuple):
         if self.epoch != other.epoch:
             return self if self.epoch > other.epoch else other
         return ConsentState(self.epoch, max(self.level, other.level), max(self.seq, other.seq))
+
+
+def fold(states: Iterable[ConsentState]) -> ConsentState:
+    """What is to be believed after all of these, whatever their order."""
+    joined = ConsentState()
+    for state in states:
+        joined = joined.join(state)
+    return joined
 
 
 LEVEL_OF = {

@@ -17,6 +17,7 @@ class Condition(StrEnum):
     """The one thing to know first; the earlier of those that hold."""
 
     CONVERGED = "converged"
+    BROKEN = "broken"  # an invariant does not hold: only unsubscribes are sent
     OVERDUE = "overdue"  # an unsubscribe was not accepted in time
     UNREACHABLE = "unreachable"  # an account fails or refuses our credentials
     WAITS = "waits"  # something waits for a person
@@ -43,7 +44,8 @@ class Standing:
     """What is open, in numbers. Parked changes are not among them: nothing will happen to them by itself.
 
     `due`: people to be looked at now. `deliveries`: taken in, not read yet. `reachable`: records through which somebody
-    who said no could still be mailed. `overdue`: unsubscribes that a provider did not accept in time.
+    who said no could still be mailed. `overdue`: unsubscribes that a provider did not accept in time. `broken`:
+    invariants that do not hold.
     """
 
     accounts: Sequence[AccountStanding]
@@ -55,6 +57,7 @@ class Standing:
     claims: int = 0
     reachable: int = 0
     overdue: int = 0
+    broken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ def judge(standing: Standing, now: datetime) -> Verdict:
 
 def _condition(standing: Standing, distance: int) -> Condition:
     states = {account.state for account in standing.accounts}
+    if standing.broken:
+        return Condition.BROKEN
     if standing.overdue:
         return Condition.OVERDUE
     if states & IN_TROUBLE:

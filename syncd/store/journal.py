@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -154,3 +155,19 @@ def get_value(connection: Connection, key: str) -> str | None:
 def set_value(connection: Connection, key: str, value: str) -> None:
     if not connection.execute(meta.update().where(meta.c.key == key).values(value=value)).rowcount:
         connection.execute(meta.insert().values(key=key, value=value))
+
+
+# What is broken ------------------------------------------------------------------------------------------------------
+
+_BROKEN = "broken"
+
+
+def broken(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The invariants that were found broken and not yet whole again, by name: `since`, `count`, `examples`."""
+    found = get_value(connection, _BROKEN)
+    return {} if found is None else msgspec.json.decode(found, type=dict[str, dict[str, Any]])
+
+
+def note_broken(connection: Connection, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """What is broken is now exactly this; while it is anything, only unsubscribes that people said are sent."""
+    set_value(connection, _BROKEN, msgspec.json.encode(found).decode())

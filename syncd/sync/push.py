@@ -16,8 +16,9 @@ from syncd.domain.errors import ProviderError, RefusedError
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OpState
+from syncd.reconcile.stop import CERTAIN, goes_on
 from syncd.reconcile.suppress import suppressing
-from syncd.store import outbox, people
+from syncd.store import journal, outbox, people
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
@@ -37,6 +38,8 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
     while True:
         with reading(context.engine) as connection:
             now, most = context.now(), context.policy.push_batch
+            if journal.broken(connection):
+                urgent, most = True, most + len(tried)  # what may not go keeps its place before what may
             due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
         due = [op for op in due if op.id not in tried]
         tried |= {op.id for op in due}
@@ -61,7 +64,7 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     assert isinstance(provider, CanApply)
     began = context.sequence.take()
     with writing(context.engine) as connection:
-        batch = _still_allowed(connection, lane, context, batch)
+        batch = _let_through(connection, lane, context, _still_allowed(connection, lane, context, batch))
         begun = outbox.begin(connection, [op.id for op in batch], began, context.now())
     batch = [op for op in batch if op.id in begun]
     if not batch:
@@ -135,3 +138,20 @@ def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: 
         elif not learn(known[op.key], topology, context.now(), 0):
             allowed.append(op)  # nothing that was seen says no: otherwise it waits until that is taken note of
     return allowed
+
+
+def _let_through(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
+    """All of them; while an invariant is broken only what people said themselves. The rest stays in the outbox."""
+    if not batch or not journal.broken(connection):
+        return batch
+    if journal.load_account(connection, lane.name).state != CERTAIN:
+        return []
+    topology = context.topology(connection)
+    known = {person.key: person for person in people.load_people(connection, sorted({op.key for op in batch}))}
+    return [
+        op
+        for op in batch
+        if goes_on(
+            known[op.key].at_accounts(topology.accounts), topology, lane.name, op.change.container, op.change.kind
+        )
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 from syncd.reconcile.convergence import AccountStanding, Standing, Verdict, judge
 from syncd.store import inspect, journal, ledger
 from syncd.store.session import known_head, reading
+from syncd.sync.check import broken_as_shown
 from syncd.sync.context import Context
 
 
@@ -21,6 +22,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         counted = inspect.counts(connection, names, now)
         unsubscribes = ledger.underway(connection, names, now, timedelta(seconds=context.policy.unsubscribe_within_s))
         daemon = journal.holding(connection, now)
+        broken = journal.broken(connection)
     accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
     held = sum(counted.open.held.values())
     parts = Standing(
@@ -33,6 +35,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         claims=counted.open.claims,
         reachable=counted.reachable,
         overdue=unsubscribes.overdue,
+        broken=len(broken),
     )
     verdict = judge(parts, now)
     reads = [account.last_good_read for account in accounts]
@@ -71,6 +74,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
             "worst": unsubscribes.worst,
             "targets": unsubscribes.targets,
         },
+        "breach": broken_as_shown(broken),
         "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),
         "schema": known_head(),
         "daemon": daemon,

@@ -44,6 +44,8 @@ def verdict(state: str = "ok", *, age_s: float | None = 60, **parts: Any) -> Any
         ({"state": "failing"}, Condition.UNREACHABLE, 0),
         ({"state": "quarantined", "held": 1}, Condition.UNREACHABLE, 1),
         ({"overdue": 1, "operations": 1}, Condition.OVERDUE, 1),
+        ({"broken": 1}, Condition.BROKEN, 0),
+        ({"broken": 1, "overdue": 1, "state": "failing", "held": 1}, Condition.BROKEN, 1),
         ({"overdue": 1, "state": "quarantined", "held": 1, "operations": 1}, Condition.OVERDUE, 2),
     ],
 )
