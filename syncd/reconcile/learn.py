@@ -92,7 +92,9 @@ def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
     """Records that said no, were seen to say no, and now read subscribed, seen so for longer than the provider needs
     to settle.
     """
-    found = []
+    found: list[Claim] = []
+    if person.erased:
+        return found  # no record says yes for somebody who was erased
     for cell in person.cells:
         if cell.status is not Status.SUBSCRIBED or not _reverted(cell):
             continue
