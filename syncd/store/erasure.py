@@ -42,7 +42,8 @@ transit = TransitRow.__table__  # type: ignore[attr-defined]
 ANYWHERE = ""
 """Stands for the account, where an address goes for those that have no spelling of their own."""
 
-_KEY = "erasure_key"
+KEY = "erasure_key"
+"""Under which the key of the hashes stands in `meta`."""
 _LOCK = 0x73796E6364  # one number of Postgres' advisory locks, the same for every process
 IN_MAX = 500
 
@@ -92,7 +93,7 @@ def veil_of(connection: Connection) -> Veil | None:
     """
     if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_LOCK)))
-    key = journal.get_value(connection, _KEY)
+    key = journal.get_value(connection, KEY)
     return None if key is None else Veil(connection, bytes.fromhex(key))
 
 
@@ -100,10 +101,10 @@ def veil_for_erasing(connection: Connection) -> Veil:
     """As `veil_of`, alone in the mirror; makes the key when the first is erased."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    key = journal.get_value(connection, _KEY)
+    key = journal.get_value(connection, KEY)
     if key is None:
         key = secrets.token_bytes(KEY_BYTES).hex()
-        journal.set_value(connection, _KEY, key)
+        journal.set_value(connection, KEY, key)
     return Veil(connection, bytes.fromhex(key))
 
 
@@ -118,7 +119,7 @@ class Erased:
 
 def find(connection: Connection, person: SuppressionKey) -> Erased | None:
     """Whether somebody was erased."""
-    key = journal.get_value(connection, _KEY)
+    key = journal.get_value(connection, KEY)
     if key is None:
         return None
     value = hash_of(bytes.fromhex(key), person)

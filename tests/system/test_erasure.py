@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from syncd.domain.identity import Identity, identity_of
+from syncd.store import backup
 from syncd.store.traces import left_of
+from syncd.sync import ingest
 from syncd.sync.erase import Erased, Left, erase, look, wipe_and_look
+from tests.postgres import candidates
 from tests.scenes import (
     Open,
     consent,
@@ -189,3 +194,35 @@ def test_erased_while_a_call_about_them_is_under_way_leaves_nothing(open_small_w
     assert member(world, DORA) == "unsubscribed"
     assert subscriber(world, DORA) in {None, "Unsubscribed"}
     assert contacts(world, DORA) == []
+
+
+# An older backup -----------------------------------------------------------------------------------------------------
+
+
+def test_an_older_backup_brings_neither_the_erased_back_nor_a_no_away(
+    open_world: Open, tmp_path: Path, mirror_kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INV-6: what is suppressed only grows, before and after a restore."""
+    if mirror_kind == "postgres":  # its programs, of the server's own version
+        monkeypatch.setenv("PATH", f"{next(candidates([])).folder}:{os.environ['PATH']}")
+    world = open_world()
+    known_everywhere(world)
+    saved = tmp_path / "older.backup"
+    backup.save(world.url, saved)
+    done, _ = erased(world)
+    ingest.unsubscribe(world.app.context, "bob@example.org", source="operator", evidence="call")
+    before = suppressions(world)
+    world.put_back(saved)
+    after = suppressions(world)
+    assert all(after[place] >= level for place, level in before.items())
+    assert done.person in {who for who, _ in after}
+    world.settle(3)
+    assert wipe_and_look(world.app.context, done).traces == []
+    assert suppressions(world).items() >= after.items()
+    assert member(world, "bob@example.org") == "unsubscribed"
+    assert stands_nowhere(world)
+
+
+def suppressions(world: World) -> dict[tuple[str, str], int]:
+    rows = world.rows("SELECT person_key, scope, level FROM consent WHERE level >= 3")
+    return {(row["person_key"], row["scope"]): row["level"] for row in rows}
