@@ -133,6 +133,8 @@ def test_whoever_was_erased_and_is_listed_again_is_unsubscribed_there_and_stays_
     done, _ = erased(world)
     before, last = marks(world), operations(world)[-1]["id"]
     returns(world)
+    world.deliver()
+    assert not [one for one in left_of(world.app.engine, done.forms) if one.place == "inbox"]
     world.round(full=True)
     for name in ("cell", "person", "inbox", "op", "counter_sample", "lookup", "agenda", "claim"):
         assert not [one for one in left_of(world.app.engine, done.forms) if one.place == name], name
@@ -172,17 +174,18 @@ def test_erased_while_a_call_about_them_is_under_way_leaves_nothing(open_small_w
     held: list[Erased] = []
 
     class Meanwhile(httpx.AsyncBaseTransport):
-        """Erases at the first change that is asked of RocketResponder or Sales.Rocks."""
+        """Erases while Rokt is told."""
 
         def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
             self.inner = inner
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             answer = await self.inner.handle_async_request(request)
-            if not held and request.url.port == 8703 and b"dora" in request.content and request.method == "POST":
+            if not held and request.url.port == 8704:
                 held.append(erase(world.app.context, Identity(DORA)))
             return answer
 
+    ingest.unsubscribe(world.app.context, DORA, source="operator", evidence="call")
     inner = world.transport._inner
     world.transport._inner = Meanwhile(inner)  # type: ignore[assignment]
     world.settle()
