@@ -26,6 +26,7 @@ from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
 from syncd.emulators.salesrocks import SalesRocksEmulator
+from syncd.store.backup import restore
 from syncd.store.session import open_engine, reading
 from syncd.sync.cycle import Round, run_round
 from syncd.sync.ingest import accept
@@ -226,6 +227,12 @@ class World:
             self.url = f"sqlite:///{self._survivor}"
         self.app = self._start()
         return killed
+
+    def put_back(self, saved: Path) -> None:
+        """The process stops, an operator restores a backup, and it starts again."""
+        run(self.loop, self.app.aclose())
+        restore(self.url, saved, self.clock())
+        self.app = self._start()
 
     def _snapshot(self) -> None:
         """What a power cut would leave: transactions never span a request, so all of it is committed.

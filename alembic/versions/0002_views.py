@@ -34,6 +34,7 @@ VIEWS = {
                MAX(c.observed_at) AS observed_at
         FROM cell c LEFT JOIN (SELECT identity, CAST(fields AS TEXT) AS fields FROM person) p ON p.identity = c.identity
         WHERE c.identity IS NOT NULL AND c.status <> 'absent'
+          AND (c.person_key NOT LIKE 'erased@%' OR c.person_key LIKE 'erased@%.%') -- no pseudonym has a dot in its domain
         GROUP BY c.identity""",
     "v_memberships": """
         SELECT c.identity AS email, l.list AS list, c.account AS account, a.provider AS provider, c.container AS remote_list,

@@ -97,6 +97,8 @@ def contact(call: Invocation, email: Email) -> int:
         from syncd.store.inspect import contact as find
         from syncd.store.session import reading
 
+        if shown_erased(call, app, identity):
+            return Exit.DONE
         with reading(app.engine) as connection:
             found = find(connection, identity, suppression_key(identity))
         if found is None:
@@ -158,6 +160,27 @@ def address(text: str) -> Identity:
     if identity is None:
         raise UsageError("that is not an e-mail address", hint="syncd inspect contacts")
     return identity
+
+
+def shown_erased(call: Invocation, app: App, identity: Identity) -> bool:
+    """Say of somebody who was erased that they were, and what became of it; False of anybody else."""
+    from syncd.sync.explain import erased
+
+    found = erased(app.context, identity)
+    if found is None:
+        return False
+    if call.json:
+        call.show(found)
+        return True
+    call.write(f"{found['email']} was erased at {found['erased_at']}: a keyed hash is all that is kept")
+    for account, what in sorted(found["asked"].items()):
+        call.write(f"  {account}: asked to {what}")
+    places = ("account", "remote_list", "status", "grade", "observed_at")
+    call.table(places, [[row[column] for column in places] for row in found["memberships"]])
+    if found["waiting"]:
+        call.write(f"{found['waiting']} calls wait for a provider")
+    call.say(f"next: syncd erase {found['email']} --verify")
+    return True
 
 
 def unknown(call: Invocation, identity: Identity) -> int:

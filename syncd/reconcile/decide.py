@@ -118,6 +118,8 @@ def _merged(person: Person, topology: Topology, identity: Identity) -> Mapping[s
 
 
 def _confirm_absences(person: Person) -> Iterator[LookUp]:
+    if person.erased:
+        return  # whoever is gone for good need not be asked about
     for cell in person.cells:
         if cell.missing_count >= ABSENCES_NEEDED and cell.status not in {Status.REMOVED, Status.ABSENT}:
             yield LookUp(cell.account, cell.container, cell.identity, cell.address, "gone from two whole listings")

@@ -136,7 +136,9 @@ def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
     """Records that said no, were seen to say no, and now read subscribed, seen so for longer than the provider needs
     to settle; and what a provider that cannot be asked told us of somebody of whose "no" we knew.
     """
-    found = []
+    found: list[Claim] = []
+    if person.erased:
+        return found  # no record says yes for somebody who was erased
     exempt = {entry.place for entry in person.exemptions}
     for cell in person.cells:
         if cell.status is not Status.SUBSCRIBED or cell.place in exempt:

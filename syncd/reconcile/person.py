@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.consent import GLOBAL, ConsentState, Scope
+from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.facts import Capabilities
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
@@ -187,6 +187,11 @@ class Person:
     def said_no(self, scope: Scope) -> bool:
         """Whether a "no" stands for exactly this scope."""
         return scope in self.consent and self.consent[scope].level.suppresses
+
+    @property
+    def erased(self) -> bool:
+        """Whether nothing is known but that they must never be mailed: nothing of them is asked, claimed or kept."""
+        return GLOBAL in self.consent and self.consent[GLOBAL].level is Level.ERASED
 
     def at(self, account: str, container: ContainerId, identity: Identity | None = None) -> list[Cell]:
         return [

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 
 from syncd.domain.errors import MirrorError
-from syncd.store import journal
+from syncd.store import carry, journal
 from syncd.store.session import current, describe, open_engine, reading, revisions
 
 _SIDE_FILES = ("-wal", "-shm")
@@ -35,11 +35,20 @@ def save(url: str, target: Path) -> None:
 def restore(url: str, source: Path, now: datetime) -> Path | None:
     """Put a backup in the place of the mirror. Returns where the SQLite file that was there is kept.
 
-    Refused while a process works on the mirror, and for what is no backup of a mirror that this program knows.
+    Refused while a process works on the mirror, and for what is no backup of a mirror that this program knows. What
+    people said since, and who was erased, is carried over into it.
     """
     if not source.is_file():
         raise MirrorError(f"there is no file {source}", hint="syncd db backup FILE makes one")
     _must_be_idle(url, now)
+    known = carry.remember(url)
+    kept = _put_back(url, source, now)
+    if known is not None:
+        carry.carry_over(url, known, now)
+    return kept
+
+
+def _put_back(url: str, source: Path, now: datetime) -> Path | None:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         whole = ["--clean", "--if-exists", "--no-owner", "--exit-on-error", "--single-transaction"]

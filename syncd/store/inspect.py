@@ -213,6 +213,11 @@ class History:
     exemptions: list[Shown]
 
 
+def open_operations(connection: Connection, key: SuppressionKey) -> int:
+    """How much of what was decided about a person is still on its way."""
+    return _count(connection, op, op.c.person_key == key, op.c.state.in_(_words(OPEN)))
+
+
 def history(connection: Connection, key: SuppressionKey) -> History:
     def rows(table: sa.Table, names: str, order: str) -> list[Shown]:
         query = sa.select(*(table.c[name] for name in names.split())).where(table.c.person_key == key)

@@ -19,6 +19,10 @@ cell = CellRow.__table__  # type: ignore[attr-defined]
 container = ContainerRow.__table__  # type: ignore[attr-defined]
 
 
+_NAMED = ~sa.and_(cell.c.person_key.like("erased@%"), cell.c.person_key.not_like("erased@%.%"))
+"""Nobody who was erased, of whom a row holds the pseudonym: it has no dot in its domain, and cannot be asked about."""
+
+
 def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, urgent: bool = False) -> int:
     """Note whom to ask about; returns how many are new."""
     new = 0
@@ -97,6 +101,7 @@ def due(
             cell.c.account == account,
             cell.c.container.in_(containers),
             cell.c.identity.is_not(None),
+            _NAMED,
             sa.or_(moved, cell.c.observed_at <= older_than),
         )
         # Somebody who stands subscribed can be mailed: they are asked about before the rest.
@@ -115,7 +120,12 @@ def moved_left(connection: Connection, account: str, container_id: str) -> int:
                 container, sa.and_(container.c.account == cell.c.account, container.c.container == cell.c.container)
             )
         )
-        .where(cell.c.account == account, cell.c.container == container_id, cell.c.observed_at < container.c.moved_at)
+        .where(
+            cell.c.account == account,
+            cell.c.container == container_id,
+            _NAMED,
+            cell.c.observed_at < container.c.moved_at,
+        )
     )
     return connection.scalar(query) or 0
 

@@ -14,7 +14,7 @@ from syncd.store.session import inside_writing, writing
 from syncd.store.tables import Meta
 
 BLOCK = 1000
-_KEY = "sequence"
+KEY = "sequence"
 meta = Meta.__table__  # type: ignore[attr-defined]
 
 
@@ -39,10 +39,10 @@ class Sequence:
 
     def _reserve(self) -> None:
         with writing(self._engine) as connection:
-            at = connection.scalar(sa.select(meta.c.value).where(meta.c.key == _KEY).with_for_update())
+            at = connection.scalar(sa.select(meta.c.value).where(meta.c.key == KEY).with_for_update())
             start = int(at or 0)
             if at is None:
-                connection.execute(meta.insert().values(key=_KEY, value=str(start + BLOCK)))
+                connection.execute(meta.insert().values(key=KEY, value=str(start + BLOCK)))
             else:
-                connection.execute(meta.update().where(meta.c.key == _KEY).values(value=str(start + BLOCK)))
+                connection.execute(meta.update().where(meta.c.key == KEY).values(value=str(start + BLOCK)))
         self._next, self._end = start, start + BLOCK

@@ -87,6 +87,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # NORMAL, which many guides recommend with WAL, loses acknowledged commits at a power cut.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # What is deleted is overwritten: nobody who was erased may be found in a page that is free.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.execute("PRAGMA temp_store=MEMORY")
     cursor.execute("PRAGMA cache_size=-32768")
     cursor.close()

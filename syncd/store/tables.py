@@ -278,6 +278,15 @@ class OpRow(SQLModel, table=True):
     reason: str = ""
 
 
+class ErasureRow(SQLModel, table=True):
+    """Somebody who was erased, as a keyed hash and nothing else. `asked`: by account, what was asked of it."""
+
+    __tablename__ = "erasure"
+    hash: str = Field(primary_key=True)
+    erased_at: datetime
+    asked: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+
+
 _UNSETTLED = sa.text("settled_at IS NULL")
 
 
@@ -475,6 +484,15 @@ class InboxRow(SQLModel, table=True):
     seq: int = Field(sa_type=sa.BigInteger)
     state: str = "new"
     reason: str = ""
+
+
+class TransitRow(SQLModel, table=True):
+    """The address of somebody who was erased, for as long as an open call or look-up needs it, and no longer."""
+
+    __tablename__ = "transit"
+    account: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    address: str
 
 
 class WakeRow(SQLModel, table=True):

@@ -13,7 +13,7 @@ from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import learn, taught
 from syncd.reconcile.person import OPEN, Person, Topology
 from syncd.reconcile.suppress import suppressing
-from syncd.store import inspect, journal, ledger, people
+from syncd.store import erasure, inspect, journal, ledger, people
 from syncd.store.inspect import History, Shown
 from syncd.store.session import reading
 from syncd.sync.context import Context
@@ -62,6 +62,36 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         "accounts": [_account(case, name) for name in topology.accounts],
         "by_hand": list(decision.by_hand),
         "sentences": _about_consent(case),
+    }
+
+
+def erased(context: Context, identity: Identity) -> dict[str, Any] | None:
+    """Of somebody who was erased: when, and where their records stand, as far as a keyed hash tells. None of others."""
+    with reading(context.engine) as connection:
+        found = erasure.find(connection, suppression_key(identity))
+        if found is None:
+            return None
+        seen = inspect.history(connection, found.person).cells
+        waiting = inspect.open_operations(connection, found.person)
+        consent = inspect.consent_of(connection, found.person)
+    return {
+        "email": str(identity),
+        "known": False,
+        "erased_at": inspect.shown_time(found.erased_at),
+        "asked": dict(found.asked),
+        "waiting": waiting,
+        "memberships": [
+            {
+                "account": row["account"],
+                "remote_list": row["container"],
+                "status": row["status"],
+                "grade": row["grade"],
+                "observed_at": row["observed_at"],
+            }
+            for row in seen
+            if row["status"] != Status.ABSENT
+        ],
+        "consent": [{name: row[name] for name in ("scope", "level", "since", "source")} for row in consent],
     }
 
 

@@ -24,7 +24,7 @@ from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.store import containers, exemptions, lookups, mirror, outbox, people, plans
+from syncd.store import containers, erasure, exemptions, lookups, mirror, outbox, people, plans, traces
 from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
@@ -57,7 +57,11 @@ def plan(context: Context) -> Planned:
             return Planned()
     seq = context.sequence.take()
     with writing(context.engine) as connection:
-        return _plan(connection, context, seq)
+        planned = _plan(connection, context, seq)
+        arrived = erasure.arrive(connection)
+    if arrived:
+        traces.wipe_transit(context.engine)
+    return planned
 
 
 def rehearse(context: Context, *, everybody: bool = True) -> Planned:
@@ -184,6 +188,9 @@ def _decide(
     for closing in closings:
         _note_verified(connection, context, closing, seq)
     wishes = [wish for _, decision in decided for wish in decision.desired]
+    look_ups = [look for _, decision in decided for look in decision.look_ups]
+    nobody = erasure.unknown_among(connection, [*(wish.change for wish in wishes), *look_ups])
+    wishes = [wish for wish in wishes if wish.change.identity not in nobody]
     cells = {identity: person.cells for person, _ in decided for identity in person.identities}
     go, held = _sift(connection, context, chunk, wishes, cells)
     release_at = now + timedelta(seconds=context.policy.mass_release_s)
@@ -192,7 +199,7 @@ def _decide(
     for wish, _ in go:
         if wish.change.kind is ChangeKind.UNSUBSCRIBE:
             context.lanes[wish.account].urgent = True
-    planned.look_ups += lookups.want(connection, [look for _, d in decided for look in d.look_ups], now)
+    planned.look_ups += lookups.want(connection, [look for look in look_ups if look.identity not in nobody], now)
     keep_ledger(connection, context, topology, [person for person, _ in decided])
     people.save_merged(connection, [(person, decision.fields) for person, decision in decided], now)
     people.take_off_agenda(connection, chunk, {p.key: d.again_at for p, d in decided if d.again_at is not None})

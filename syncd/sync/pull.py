@@ -7,7 +7,7 @@ is missing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from syncd.store import campaigns, containers, journal, lookups, mirror, outbox,
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.veil import spoken, veiled, veiled_identity
 
 
 @dataclass(slots=True)
@@ -257,7 +258,7 @@ def _observe(
     mirror.reappeared(connection, lane.name, container, [key for key in sorted(same) if before[key][1]])
     if route == "feed":
         mirror.touch(connection, lane.name, container, sorted(same), seq, context.now())
-    readings = _read(lane, container, changed, digests)
+    readings = veiled(connection, context, lane.name, _read(lane, container, changed, digests))
     fence = outbox.fenced(connection, lane.name, container, seq) if readings else set()
     admissible = [r for r in readings if r.observation.identity not in fence] if fence else readings
     if admissible:
@@ -357,8 +358,14 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
     provider = lane.provider
     assert isinstance(provider, CanLookup)
     seq = context.sequence.take()
+    with reading(context.engine) as connection:
+        (asked,) = spoken(connection, lane.name, [target])
+    if asked is None:
+        with writing(context.engine) as connection:
+            lookups.done(connection, lane.name, target.container, target.identity)
+        return True  # erased, and nobody knows the address any more: no answer could be about them
     try:
-        found = await lane.carrier.carry(provider.lookup(target))
+        found = await lane.carrier.carry(provider.lookup(asked))
     except RefusedError as error:
         if target.keys:
             # Nothing is inferred about somebody who is known there: they stay as they were last seen.
@@ -370,6 +377,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
     pulled.looked_up += 1
     now = context.now()
     with writing(context.engine) as connection:
+        target = _as_known_now(connection, target)
         if target.identity in outbox.fenced(connection, lane.name, target.container, seq):
             return True  # a write came between: asked again when it has ended
         lookups.done(connection, lane.name, target.container, target.identity)
@@ -380,7 +388,9 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
                 connection, lane.name, target.container, target.identity, target.address, seq=seq, at=now
             )
         else:
-            readings = [mirror.Reading(entry, digest_of(entry.raw)) for entry in found]
+            fresh = [mirror.Reading(entry, digest_of(entry.raw)) for entry in found]
+            readings = veiled(connection, context, lane.name, fresh)
+            found = [entry.observation for entry in readings]
             keys = [entry.key for entry in found]
             known = mirror.known_cells(connection, lane.name, target.container, keys)
             seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=now, route="lookup")
@@ -390,6 +400,12 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
     return found is not None
+
+
+def _as_known_now(connection: Connection, target: Target) -> Target:
+    """Whom we asked about may have been erased meanwhile."""
+    identity = veiled_identity(connection, target.identity)
+    return target if identity == target.identity else replace(target, identity=identity, address=identity)
 
 
 def _note_discovered(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
-from syncd.domain.changes import ChangeKind
+from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.errors import ProviderError, RefusedError
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
@@ -23,6 +23,7 @@ from syncd.store.outbox import Sendable
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
 from syncd.sync.context import Context, Lane
+from syncd.sync.veil import spoken
 
 
 async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
@@ -65,12 +66,14 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     began = context.sequence.take()
     with writing(context.engine) as connection:
         batch = _let_through(connection, lane, context, _still_allowed(connection, lane, context, batch))
+        batch, changes = _said(connection, lane, context, batch)
         begun = outbox.begin(connection, [op.id for op in batch], began, context.now())
+    changes = [change for op, change in zip(batch, changes, strict=True) if op.id in begun]
     batch = [op for op in batch if op.id in begun]
     if not batch:
         return
     try:
-        acks = await lane.carrier.carry(provider.apply([op.change for op in batch]))
+        acks = await lane.carrier.carry(provider.apply(changes))
     except RefusedError as error:
         await _refused(lane, context, batch, error, pushed, began)
     except ProviderError as error:
@@ -88,6 +91,22 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
         with _ended(lane, context, pushed, began) as ended:
             for op, ack in zip(batch, acks, strict=True):
                 ended.answered(op, ack)
+
+
+def _said(
+    connection: Connection, lane: Lane, context: Context, batch: list[Sendable]
+) -> tuple[list[Sendable], list[Change]]:
+    """Changes as the provider is to hear them. One about somebody erased whom nobody can name any more is given up."""
+    kept: list[Sendable] = []
+    changes: list[Change] = []
+    for op, change in zip(batch, spoken(connection, lane.name, [op.change for op in batch]), strict=True):
+        if change is None:
+            reason = "erased, and the address is not known any more"
+            outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
+        else:
+            kept.append(op)
+            changes.append(change)
+    return kept, changes
 
 
 async def _refused(
