@@ -274,7 +274,7 @@ def returned(veil: Veil) -> list[SuppressionKey]:
     """Suppression keys in plain of people who were erased: none, but where an older backup brought them back."""
     found: list[SuppressionKey] = []
     keys: set[SuppressionKey] = set()
-    for table in (cell, person, consent, consent_event, op, item, claim, agenda):
+    for table in (cell, person, consent, consent_event, op, item, claim, agenda, exemption, propagation):
         query = sa.select(table.c.person_key).where(table.c.person_key.is_not(None)).distinct()
         keys.update(SuppressionKey(key) for key in veil.connection.scalars(query))
     for part in [sorted(keys)[start : start + 1000] for start in range(0, len(keys), 1000)]:
