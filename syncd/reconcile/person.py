@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Scope
-from syncd.domain.facts import Capabilities
+from syncd.domain.facts import Capabilities, Grade
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 
@@ -23,7 +23,7 @@ class Cell:
     which the status last changed. `said_no_seq` is the last read at which it stood suppressed, 0 if it never did.
     `base` holds the fields as they were when they were last merged; None before the first merge.
     `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed;
-    `missing_count` says how many in a row.
+    `missing_count` says how many in a row. `grade`: how well this is known.
     """
 
     account: str
@@ -41,6 +41,7 @@ class Cell:
     said_no_seq: int = 0
     missing_seq: int = 0
     missing_count: int = 0
+    grade: Grade = Grade.VERIFIED
 
 
 class OpState(StrEnum):

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Scope
+from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId
 from syncd.reconcile.desired import Desired, Why, change_for
@@ -59,7 +60,8 @@ def _unsubscribe(
 def _tell(person: Person, topology: Topology, account: Account, identity: Identity) -> Iterator[Desired]:
     """A provider without lists is told of every "no" that concerns it, whether or not it ever named the person to us.
 
-    Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise.
+    Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise, or until
+    a person wants it told again (then it is only assumed to know).
     """
     lists = [entry for entry in topology.lists.values() if account.name in entry.places]
     said = {scope for scope in (GLOBAL, *(entry.scope for entry in lists)) if person.said_no(scope)}
@@ -68,7 +70,7 @@ def _tell(person: Person, topology: Topology, account: Account, identity: Identi
     cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
     told = [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
     newer = [cell for cell in cells if stands(cell) and all(cell.status_seq > known.status_seq for known in told)]
-    if told and not newer:
+    if told and not newer and not any(cell.grade is Grade.ASSUMED for cell in told):
         return
     yield Desired(
         account=account.name,

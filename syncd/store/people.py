@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
+from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
@@ -129,7 +130,7 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     return [_person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said())) for key in keys]
 
 
-_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "grade", "receipt"})
+_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "receipt"})
 _CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD))
 _OPERATION = (
     "id",
@@ -164,6 +165,7 @@ def _cell(row: Any) -> Cell:
         said_no_seq=row.said_no_seq,
         missing_seq=row.missing_seq,
         missing_count=row.missing_count,
+        grade=Grade(row.grade),
     )
 
 

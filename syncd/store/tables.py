@@ -53,7 +53,8 @@ class AccountRow(SQLModel, table=True):
 class ContainerRow(SQLModel, table=True):
     """One list at one account.
 
-    `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not.
+    `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not. `reread`: the next whole
+    listing reads every record, also those on pages that are the same.
     """
 
     __tablename__ = "container"
@@ -72,6 +73,7 @@ class ContainerRow(SQLModel, table=True):
     whole_at: datetime | None = None
     read_at: datetime | None = None
     watermark: str | None = None
+    reread: bool = False
     doubt: str = ""
 
 
@@ -191,6 +193,14 @@ class AgendaRow(SQLModel, table=True):
     __table_args__ = (sa.Index("ix_agenda_due_at", "due_at"),)
     person_key: str = Field(primary_key=True)
     due_at: datetime
+
+
+class CautionRow(SQLModel, table=True):
+    """Of whom additions wait for a person, whatever the configuration lets pass, until nothing more follows."""
+
+    __tablename__ = "caution"
+    person_key: str = Field(primary_key=True)
+    since: datetime
 
 
 class LookUpRow(SQLModel, table=True):
