@@ -25,6 +25,7 @@ def upgrade() -> None:
     sa.Column('reason', sa.String(), nullable=False),
     sa.Column('hint', sa.String(), nullable=False),
     sa.Column('joined', sa.Boolean(), nullable=False),
+    sa.Column('protected', sa.String(), nullable=False),
     sa.Column('last_attempt', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_good_read', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_report', sa.DateTime(timezone=True), nullable=True),
@@ -181,6 +182,8 @@ def upgrade() -> None:
     op.create_table('holder',
     sa.Column('name', sa.String(), nullable=False),
     sa.Column('token', sa.BigInteger(), nullable=False),
+    sa.Column('beat', sa.BigInteger(), nullable=False),
+    sa.Column('place', sa.String(), nullable=False),
     sa.Column('who', sa.String(), nullable=False),
     sa.Column('until', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_holder'))

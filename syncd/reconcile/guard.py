@@ -96,9 +96,11 @@ def sift(
 
 def _hold(wish: Desired, held_groups: Iterable[Group], hold_first_contact: bool) -> Hold | None:
     if wish.change.kind is ChangeKind.UNSUBSCRIBE:
+        if not wish.explicit and wish.protected:
+            return Hold.FIRST_CONTACT
         if not wish.explicit and group_of(wish) in held_groups:
             return Hold.GUARD
         return Hold.MASS if wish.mass else None
-    if wish.first_contact and hold_first_contact:
+    if wish.protected or (wish.first_contact and hold_first_contact):
         return Hold.FIRST_CONTACT
     return Hold.GUARD if guarded(wish) and group_of(wish) in held_groups else None

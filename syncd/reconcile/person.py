@@ -140,7 +140,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account as the core sees it. `joined`: its first contact is over."""
+    """One account as the core sees it. `joined`: its first contact is over. `protected`: it was lost or put back, and
+    nothing but what people said goes out before somebody has looked.
+    """
 
     name: str
     provider: str
@@ -148,6 +150,7 @@ class Account:
     settle_s: float
     spread: bool = True
     joined: bool = False
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

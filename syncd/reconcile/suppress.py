@@ -53,6 +53,7 @@ def _unsubscribe(
         why=Why.REASSERTED if reverted else Why.SUPPRESSED,
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
+        protected=any(entry.protected for entry in topology.accounts.values()),
         lists=tuple(entry.name for entry in topology.lists_of(account.name, container)),
     )
 
@@ -78,5 +79,6 @@ def _tell(person: Person, topology: Topology, account: Account, identity: Identi
         why=Why.REASSERTED if told else Why.TOLD,
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
+        protected=any(entry.protected for entry in topology.accounts.values()),
         lists=tuple(entry.name for entry in lists),
     )

@@ -8,14 +8,19 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
+from syncd.domain.consent import ConsentEvent, Level, Scope
 from syncd.domain.errors import MirrorError
-from syncd.store import journal
-from syncd.store.session import current, describe, open_engine, reading, revisions
+from syncd.domain.identity import Identity, SuppressionKey
+from syncd.store import inbox, journal, people, protection, sequence
+from syncd.store.session import current, describe, known_head, open_engine, reading, revisions, upgrade, writing
 
 _SIDE_FILES = ("-wal", "-shm")
 
@@ -32,22 +37,99 @@ def save(url: str, target: Path) -> None:
     _postgres("pg_dump", parsed, ["--format=custom", "--no-owner", f"--file={target}"])
 
 
-def restore(url: str, source: Path, now: datetime) -> Path | None:
-    """Put a backup in the place of the mirror. Returns where the SQLite file that was there is kept.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did. `kept`: where the SQLite file that was there is. `merged`: how many facts about consent, and
+    deliveries not read yet, were taken over from it; None if it could not be read.
+    """
 
-    Refused while a process works on the mirror, and for what is no backup of a mirror that this program knows.
+    kept: Path | None
+    merged: int | None
+
+
+def restore(url: str, source: Path, now: datetime) -> Restored:
+    """Put a backup in the place of the mirror, with what people said since, as far as that can still be read.
+
+    Every account is protected afterwards. Refused while a process works on the mirror, and for what is no backup of a
+    mirror that this program knows.
     """
     if not source.is_file():
         raise MirrorError(f"there is no file {source}", hint="syncd db backup FILE makes one")
     _must_be_idle(url, now)
+    said = _said(url)
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         whole = ["--clean", "--if-exists", "--no-owner", "--exit-on-error", "--single-transaction"]
         _postgres("pg_restore", parsed, [*whole, str(source)])
+        kept = None
+    else:
+        with _opened(source) as backup:
+            _must_be_a_mirror(backup, source)
+            kept = _swapped_in(backup, _file_of(parsed), now)
+    upgrade(url)
+    engine = open_engine(url)
+    try:
+        with writing(engine) as connection:
+            merged = None if said is None else _merge(connection, said, now)
+            protection.protect(connection, f"put back from {source.name}", now)
+    finally:
+        engine.dispose()
+    return Restored(kept, merged)
+
+
+# What people said meanwhile ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    events: list[ConsentEvent]
+    deliveries: list[dict[str, Any]]
+    sequence: int
+
+
+def _said(url: str) -> _Said | None:
+    """What the mirror that is being replaced knows of consent, or None if it cannot be read."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and not _file_of(parsed).is_file():
         return None
-    with _opened(source) as backup:
-        _must_be_a_mirror(backup, source)
-        return _swapped_in(backup, _file_of(parsed), now)
+    engine = open_engine(url)
+    try:
+        if current(engine) != known_head():
+            return None
+        with reading(engine) as connection:
+            rows = connection.execute(sa.select(people.consent_event).order_by(people.consent_event.c.id))
+            return _Said(
+                events=[_event(row) for row in rows],
+                deliveries=[
+                    dict(row)
+                    for row in connection.execute(sa.select(inbox.inbox).where(inbox.inbox.c.state == "new")).mappings()
+                ],
+                sequence=sequence.reached(connection),
+            )
+    except (MirrorError, sa.exc.DBAPIError):
+        return None  # a mirror that cannot be read is what a backup is for
+    finally:
+        engine.dispose()
+
+
+def _event(row: Any) -> ConsentEvent:
+    return ConsentEvent(
+        key=SuppressionKey(row.person_key), identity=Identity(row.identity), scope=Scope(row.scope), epoch=row.epoch,
+        level=Level(row.level), at=row.at, seq=row.seq, source=row.source, route=row.route, evidence=row.evidence,
+        container=row.container, inferred=row.inferred, mass=row.mass,
+    )  # fmt: skip
+
+
+def _merge(connection: sa.Connection, said: _Said, now: datetime) -> int:
+    """Take over what the backup does not know. Consent only grows: an older state never takes a "no" back."""
+    written = people.record_consent(connection, said.events)
+    people.put_on_agenda(connection, [event.key for event in written], now)
+    known = {tuple(row) for row in connection.execute(sa.select(inbox.inbox.c.account, inbox.inbox.c.delivery_id))}
+    fresh = [row for row in said.deliveries if (row["account"], row["delivery_id"]) not in known]
+    if fresh:
+        connection.execute(inbox.inbox.insert(), fresh)
+    sequence.raise_to(connection, said.sequence)  # the facts taken over name numbers that must not be given out again
+    return len(written) + len(fresh)
 
 
 def _must_be_idle(url: str, now: datetime) -> None:

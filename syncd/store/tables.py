@@ -34,7 +34,11 @@ class Meta(SQLModel, table=True):
 
 
 class AccountRow(SQLModel, table=True):
-    """The state of one account. `state`: new, ok, failing, quarantined, paused."""
+    """The state of one account. `state`: new, ok, failing, quarantined, paused.
+
+    `joined`: first contact is over. `protected`: why nothing but unsubscribes goes out until then, whatever is
+    configured.
+    """
 
     __tablename__ = "account"
     name: str = Field(primary_key=True)
@@ -43,6 +47,7 @@ class AccountRow(SQLModel, table=True):
     reason: str = ""
     hint: str = ""
     joined: bool = False
+    protected: str = ""
     last_attempt: datetime | None = None
     last_good_read: datetime | None = None
     last_report: datetime | None = None
@@ -443,10 +448,15 @@ class WakeRow(SQLModel, table=True):
 
 
 class HolderRow(SQLModel, table=True):
-    """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on."""
+    """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on.
+
+    `beat` grows with every renewal; `place` names the table itself: see `syncd.store.witness`.
+    """
 
     __tablename__ = "holder"
     name: str = Field(primary_key=True)
     token: int = Field(sa_type=sa.BigInteger)
+    beat: int = Field(default=0, sa_type=sa.BigInteger)
+    place: str = ""
     who: str
     until: datetime
