@@ -25,6 +25,7 @@ def upgrade() -> None:
     sa.Column('reason', sa.String(), nullable=False),
     sa.Column('hint', sa.String(), nullable=False),
     sa.Column('joined', sa.Boolean(), nullable=False),
+    sa.Column('protected', sa.String(), nullable=False),
     sa.Column('last_attempt', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_good_read', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_report', sa.DateTime(timezone=True), nullable=True),
@@ -65,6 +66,11 @@ def upgrade() -> None:
     with op.batch_alter_table('campaign_sample', schema=None) as batch_op:
         batch_op.create_index('ix_campaign_sample_campaign', ['account', 'campaign_id', 'day', 'id'], unique=False)
 
+    op.create_table('caution',
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('person_key', name=op.f('pk_caution'))
+    )
     op.create_table('cell',
     sa.Column('account', sa.String(), nullable=False),
     sa.Column('container', sa.String(), nullable=False),
@@ -162,6 +168,7 @@ def upgrade() -> None:
     sa.Column('whole_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('read_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('watermark', sa.String(), nullable=True),
+    sa.Column('reread', sa.Boolean(), nullable=False),
     sa.Column('doubt', sa.String(), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', name=op.f('pk_container'))
     )
@@ -203,6 +210,8 @@ def upgrade() -> None:
     op.create_table('holder',
     sa.Column('name', sa.String(), nullable=False),
     sa.Column('token', sa.BigInteger(), nullable=False),
+    sa.Column('beat', sa.BigInteger(), nullable=False),
+    sa.Column('place', sa.String(), nullable=False),
     sa.Column('who', sa.String(), nullable=False),
     sa.Column('until', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_holder'))
@@ -483,6 +492,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_cell_missing', sqlite_where=sa.text('missing_count > 0'), postgresql_where=sa.text('missing_count > 0'))
 
     op.drop_table('cell')
+    op.drop_table('caution')
     with op.batch_alter_table('campaign_sample', schema=None) as batch_op:
         batch_op.drop_index('ix_campaign_sample_campaign')
 

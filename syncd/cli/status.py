@@ -57,6 +57,10 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
             call.write(f"{account['name']}: {account['reason']}{hint}")
         elif account["stale"]:
             call.write(f"{account['name']}: no good read within three intervals (syncd sync {account['name']})")
+    for account in shown["accounts"]:
+        if account["protected"]:
+            said = "nothing but unsubscribes goes out"
+            call.write(f"{account['name']}: protected ({account['protected_why']}): {said} ({account['leave']})")
     grades = ", ".join(f"{number} {grade}" for grade, number in shown["grades"].items())
     call.write(f"records: {grades}")
     open_work = ", ".join(f"{shown[name]} {name.replace('_', '-')}" for name in OPEN if shown[name])

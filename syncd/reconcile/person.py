@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
-from syncd.domain.facts import Capabilities
+from syncd.domain.facts import Capabilities, Grade
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 
@@ -25,7 +25,8 @@ class Cell:
     `base` holds the fields as they were when they were last merged; None before the first merge.
     `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed;
     `missing_count` says how many in a row. `unsubscribed_at` and `confirmed_at` are the latest times that the provider
-    showed, on its own clock; `confirmed_seq` is the read at which the second last moved on.
+    showed, on its own clock; `confirmed_seq` is the read at which the second last moved on. `grade`: how well this is
+    known.
     """
 
     account: str
@@ -46,6 +47,7 @@ class Cell:
     unsubscribed_at: str | None = None
     confirmed_at: str | None = None
     confirmed_seq: int = 0
+    grade: Grade = Grade.VERIFIED
 
     @property
     def place(self) -> Place:
@@ -205,7 +207,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account as the core sees it. `joined`: its first contact is over."""
+    """One account as the core sees it. `joined`: its first contact is over. `protected`: it was lost or put back, and
+    nothing but what people said goes out before somebody has looked.
+    """
 
     name: str
     provider: str
@@ -213,6 +217,7 @@ class Account:
     settle_s: float
     spread: bool = True
     joined: bool = False
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Scope
+from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId
 from syncd.reconcile.desired import Desired, LookUp, Why, change_for
@@ -64,6 +65,7 @@ def _unsubscribe(
         why=Why.REASSERTED if reverted else Why.SUPPRESSED,
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
+        protected=any(entry.protected for entry in topology.accounts.values()),
         lists=tuple(entry.name for entry in topology.lists_of(account.name, container)),
     )
 
@@ -80,7 +82,8 @@ def _to_be_seen_twice(person: Person, topology: Topology, cells: list[Cell], now
 def _tell(person: Person, topology: Topology, account: Account, identity: Identity) -> Iterator[Desired]:
     """A provider without lists is told of every "no" that concerns it, whether or not it ever named the person to us.
 
-    Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise.
+    Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise, or until
+    a person wants it told again (then it is only assumed to know).
     """
     said = {scope for scope in (GLOBAL, *concerns(topology, account)) if person.said_no(scope)}
     if not said or told(person, account, identity):
@@ -93,6 +96,7 @@ def _tell(person: Person, topology: Topology, account: Account, identity: Identi
         why=Why.REASSERTED if again else Why.TOLD,
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
+        protected=any(entry.protected for entry in topology.accounts.values()),
         lists=tuple(entry.name for entry in topology.lists.values() if account.name in entry.places),
     )
 
@@ -104,10 +108,12 @@ def concerns(topology: Topology, account: Account) -> tuple[Scope, ...]:
 
 def told(person: Person, account: Account, identity: Identity) -> bool:
     """Whether an account without lists reads, or was told, that this person said no, and nothing newer from there
-    says otherwise.
+    says otherwise. What is only assumed was never told, or is to be told again.
     """
     cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
     known = [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
+    if any(cell.grade is Grade.ASSUMED for cell in known):
+        return False
     return bool(known) and not any(
         stands(cell) and all(cell.status_seq > no.status_seq for no in known) for cell in cells
     )

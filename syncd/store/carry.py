@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.errors import MirrorError
 from syncd.domain.identity import Identity, SuppressionKey
-from syncd.store import erasure, journal, people, scrub, sequence
-from syncd.store.session import current, known_head, open_engine, reading, upgrade, writing
+from syncd.store import erasure, inbox, journal, people, scrub, sequence
+from syncd.store.session import current, known_head, open_engine, reading
 from syncd.store.tables import ConsentEventRow, ConsentRow, ErasureRow
 
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
@@ -36,6 +36,7 @@ class Kept:
     erasures: list[Mapping[str, Any]]
     states: dict[Place, ConsentState]
     events: list[ConsentEvent]
+    deliveries: list[dict[str, Any]]
     sequence: int
 
 
@@ -43,7 +44,7 @@ def remember(url: str) -> Kept | None:
     """What the mirror knows that a backup may not. None if there is no mirror, or none that can be read."""
     engine = open_engine(url)
     try:
-        with contextlib.suppress(MirrorError):
+        with contextlib.suppress(MirrorError, sa.exc.DBAPIError):  # what cannot be read is what a backup is for
             if current(engine) != known_head():
                 return None
             with reading(engine) as connection:
@@ -52,13 +53,15 @@ def remember(url: str) -> Kept | None:
                     erasures=[dict(row) for row in connection.execute(sa.select(erased)).mappings()],
                     states=_states(connection),
                     events=[_event(row) for row in connection.execute(_EVENTS)],
-                    sequence=int(journal.get_value(connection, sequence.KEY) or 0),
+                    deliveries=[dict(row) for row in connection.execute(_UNREAD).mappings()],
+                    sequence=sequence.reached(connection),
                 )
     finally:
         engine.dispose()
     return None
 
 
+_UNREAD = sa.select(inbox.inbox).where(inbox.inbox.c.state == "new")
 _EVENTS = sa.select(consent_event).order_by(consent_event.c.id)
 
 
@@ -77,20 +80,16 @@ def _event(row: Any) -> ConsentEvent:
     )  # fmt: skip
 
 
-def carry_over(url: str, kept: Kept, now: datetime) -> None:
-    """Put it into the mirror that was restored, and erase again who came back with it."""
-    upgrade(url)  # a backup of an older program has no place for it yet
-    engine = open_engine(url)
-    try:
-        with writing(engine) as connection:
-            at = max(int(journal.get_value(connection, sequence.KEY) or 0), kept.sequence)
-            # Numbers go on where they were: what was seen before now must never count as newer than what follows.
-            journal.set_value(connection, sequence.KEY, str(at))
-            _carry_erasures(connection, kept)
-            scrub.erase_again(connection, seq=at, at=now)
-            _carry_consent(connection, kept, now)
-    finally:
-        engine.dispose()
+def carry_over(connection: Connection, kept: Kept, now: datetime) -> int:
+    """Put it into the mirror that was restored, and erase again who came back with it.
+
+    Returns how many facts about consent, and deliveries not read yet, the backup did not know.
+    """
+    # Numbers go on where they were: what was seen before now must never count as newer than what follows.
+    sequence.raise_to(connection, kept.sequence)
+    _carry_erasures(connection, kept)
+    scrub.erase_again(connection, seq=sequence.reached(connection), at=now)
+    return _carry_consent(connection, kept, now) + _carry_deliveries(connection, kept)
 
 
 def _carry_erasures(connection: Connection, kept: Kept) -> None:
@@ -109,7 +108,7 @@ def _carry_erasures(connection: Connection, kept: Kept) -> None:
         connection.execute(erased.insert(), rows)
 
 
-def _carry_consent(connection: Connection, kept: Kept, now: datetime) -> None:
+def _carry_consent(connection: Connection, kept: Kept, now: datetime) -> int:
     restored = _states(connection)
     news = {
         place
@@ -118,3 +117,13 @@ def _carry_consent(connection: Connection, kept: Kept, now: datetime) -> None:
     }
     written = people.record_consent(connection, [event for event in kept.events if (event.key, event.scope) in news])
     people.put_on_agenda(connection, [event.key for event in written], now)
+    return len(written)
+
+
+def _carry_deliveries(connection: Connection, kept: Kept) -> int:
+    table = inbox.inbox
+    known = {tuple(row) for row in connection.execute(sa.select(table.c.account, table.c.delivery_id))}
+    fresh = [row for row in kept.deliveries if (row["account"], row["delivery_id"]) not in known]
+    if fresh:
+        connection.execute(table.insert(), fresh)
+    return len(fresh)

@@ -12,6 +12,7 @@ from syncd.domain.changes import Target
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import LookUp
+from syncd.store.bulk import chunks
 from syncd.store.tables import CellRow, ContainerRow, LookUpRow
 
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
@@ -21,6 +22,8 @@ container = ContainerRow.__table__  # type: ignore[attr-defined]
 
 _NAMED = ~sa.and_(cell.c.person_key.like("erased@%"), cell.c.person_key.not_like("erased@%.%"))
 """Nobody who was erased, of whom a row holds the pseudonym: it has no dot in its domain, and cannot be asked about."""
+
+IN_MAX = 500
 
 
 def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, urgent: bool = False) -> int:
@@ -76,6 +79,15 @@ _WANTED = (
 def count_wanted(connection: Connection, account: str | None = None) -> int:
     query = sa.select(sa.func.count()).select_from(lookup)
     return connection.scalar(query if account is None else query.where(lookup.c.account == account)) or 0
+
+
+def wanted_among(connection: Connection, identities: Sequence[Identity]) -> set[Identity]:
+    """Those of them who are to be asked about."""
+    found: set[Identity] = set()
+    for part in chunks(identities, IN_MAX):
+        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part)).distinct()
+        found |= {Identity(identity) for identity in connection.scalars(query)}
+    return found
 
 
 def accounts_wanting(connection: Connection) -> set[str]:

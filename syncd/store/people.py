@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
+from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
@@ -142,7 +143,7 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     ]
 
 
-_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "grade", "receipt"})
+_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt"})
 _PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
 _CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD)).where(
     cell.c.person_key.in_(_PEOPLE)
@@ -192,6 +193,7 @@ def _cell(row: Any) -> Cell:
         unsubscribed_at=row.unsubscribed_at,
         confirmed_at=row.confirmed_at,
         confirmed_seq=row.confirmed_seq,
+        grade=Grade(row.grade),
     )
 
 

@@ -34,7 +34,11 @@ class Meta(SQLModel, table=True):
 
 
 class AccountRow(SQLModel, table=True):
-    """The state of one account. `state`: new, ok, failing, quarantined, paused."""
+    """The state of one account. `state`: new, ok, failing, quarantined, paused.
+
+    `joined`: first contact is over. `protected`: why nothing but unsubscribes goes out until then, whatever is
+    configured.
+    """
 
     __tablename__ = "account"
     name: str = Field(primary_key=True)
@@ -43,6 +47,7 @@ class AccountRow(SQLModel, table=True):
     reason: str = ""
     hint: str = ""
     joined: bool = False
+    protected: str = ""
     last_attempt: datetime | None = None
     last_good_read: datetime | None = None
     last_report: datetime | None = None
@@ -53,7 +58,8 @@ class AccountRow(SQLModel, table=True):
 class ContainerRow(SQLModel, table=True):
     """One list at one account.
 
-    `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not.
+    `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not. `reread`: the next whole
+    listing reads every record, also those on pages that are the same.
     """
 
     __tablename__ = "container"
@@ -72,6 +78,7 @@ class ContainerRow(SQLModel, table=True):
     whole_at: datetime | None = None
     read_at: datetime | None = None
     watermark: str | None = None
+    reread: bool = False
     doubt: str = ""
 
 
@@ -214,6 +221,14 @@ class AgendaRow(SQLModel, table=True):
     __table_args__ = (sa.Index("ix_agenda_due_at", "due_at"),)
     person_key: str = Field(primary_key=True)
     due_at: datetime
+
+
+class CautionRow(SQLModel, table=True):
+    """Of whom additions wait for a person, whatever the configuration lets pass, until nothing more follows."""
+
+    __tablename__ = "caution"
+    person_key: str = Field(primary_key=True)
+    since: datetime
 
 
 class LookUpRow(SQLModel, table=True):
@@ -508,10 +523,15 @@ class WakeRow(SQLModel, table=True):
 
 
 class HolderRow(SQLModel, table=True):
-    """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on."""
+    """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on.
+
+    `beat` grows with every renewal; `place` names the table itself: see `syncd.store.witness`.
+    """
 
     __tablename__ = "holder"
     name: str = Field(primary_key=True)
     token: int = Field(sa_type=sa.BigInteger)
+    beat: int = Field(default=0, sa_type=sa.BigInteger)
+    place: str = ""
     who: str
     until: datetime

@@ -14,7 +14,7 @@ from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.errors import ApprovalError
 from syncd.domain.identity import Identity, suppression_key
 from syncd.reconcile.guard import Hold
-from syncd.store import containers, journal, lookups, people, plans, superseded
+from syncd.store import containers, journal, lookups, people, plans, protection, superseded
 from syncd.store.session import Connection, reading, writing
 from syncd.sync import ingest
 from syncd.sync.context import Context
@@ -162,5 +162,6 @@ def _refuse_claim(connection: Connection, plan_id: str) -> None:
 
 def _end_first_contact(connection: Connection, account: str) -> None:
     """First contact is over with the last of its plans, unless there are people left nobody has asked about yet."""
-    if account not in plans.accounts_in_first_contact(connection) and not lookups.count_wanted(connection, account):
-        journal.update_account(connection, account, joined=True)
+    waits = plans.accounts_in_first_contact(connection) | protection.accounts_to_reread(connection)
+    if account not in waits and not lookups.count_wanted(connection, account):
+        journal.update_account(connection, account, joined=True, protected="")

@@ -113,6 +113,7 @@ class Context:
                 settle_s=lane.settle_s,
                 spread=lane.spread,
                 joined=lane.name in rows and rows[lane.name].joined,
+                protected=lane.name in rows and bool(rows[lane.name].protected),
             )
             for lane in self.lanes.values()
         }

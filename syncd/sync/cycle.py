@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, UnauthorisedError
 from syncd.reconcile.convergence import IN_TROUBLE
 from syncd.reconcile.person import Topology
-from syncd.store import journal, lookups, outbox, people, plans
+from syncd.store import journal, lookups, outbox, people, plans, protection
 from syncd.store.session import reading, writing
 from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
@@ -275,16 +275,18 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
         if not new:
             return
         topology = context.topology(connection)
+        unread = protection.accounts_to_reread(connection)
         held_back = plans.accounts_in_first_contact(connection) | lookups.accounts_wanting(connection)
     met = {
         name
         for name, lane in context.lanes.items()
-        if (rows[name].last_good_read and _read_whole(lane, topology)) or rows[name].state == "paused"
+        if (rows[name].last_good_read and name not in unread and _read_whole(lane, topology))
+        or rows[name].state == "paused"
     }
     ready = [name for name in new if name not in held_back and _partners(name, topology) <= met]
     with writing(context.engine) as connection:
         for name in ready:
-            journal.update_account(connection, name, joined=True)
+            journal.update_account(connection, name, joined=True, protected="")
             context.log.info("account.joined", account=name)
 
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent
-from syncd.domain.identity import Identity, SuppressionKey
+from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
@@ -24,7 +24,7 @@ from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.store import containers, erasure, exemptions, lookups, mirror, outbox, people, plans, traces
+from syncd.store import caution, containers, erasure, exemptions, lookups, mirror, outbox, people, plans, traces
 from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
@@ -71,6 +71,11 @@ def rehearse(context: Context, *, everybody: bool = True) -> Planned:
         if everybody:
             people.everybody_on_agenda(connection, context.now())
         return _plan(connection, context, seq)
+
+
+def plan_within(connection: Connection, context: Context, seq: int) -> Planned:
+    """Plan everybody who is due in a transaction of the caller's, who takes it back."""
+    return _plan(connection, context, seq)
 
 
 @contextmanager
@@ -202,6 +207,7 @@ def _decide(
     planned.look_ups += lookups.want(connection, [look for look in look_ups if look.identity not in nobody], now)
     keep_ledger(connection, context, topology, [person for person, _ in decided])
     people.save_merged(connection, [(person, decision.fields) for person, decision in decided], now)
+    _end_caution(connection, decided)
     people.take_off_agenda(connection, chunk, {p.key: d.again_at for p, d in decided if d.again_at is not None})
     _count(planned, decided, closings, go, held)
 
@@ -237,9 +243,24 @@ def _sift(
         hold_first_contact=policy.hold_first_contact,
         counted=counted,
         sizes=containers.sizes(connection),
+        cautious=caution.among(connection, chunk),
     )
     flagged = [(wish, guarded(wish)) for wish in go]
     return [(wish, False) for wish in passed] + flagged, held
+
+
+def _end_caution(connection: Connection, decided: list[tuple[Person, Decision]]) -> None:
+    """Nothing follows for them and nobody is asked about them any more: whatever comes from here on is news."""
+    quiet = [
+        person
+        for person, decision in decided
+        if not (decision.desired or decision.look_ups or decision.closings or decision.again_at or person.operations)
+    ]
+    careful = caution.among(connection, [person.key for person in quiet])
+    if careful:
+        identities = [identity for person in quiet if person.key in careful for identity in person.identities]
+        asked = {suppression_key(identity) for identity in lookups.wanted_among(connection, identities)}
+        caution.end(connection, careful - asked)
 
 
 def _own_word(wish: Desired) -> bool:

@@ -18,7 +18,7 @@ from syncd.domain.records import ContainerId, Observation, Page, Record, Status,
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
 from syncd.reconcile.whole import Evidence, doubt
-from syncd.store import campaigns, containers, journal, lookups, mirror, outbox, people, plans
+from syncd.store import campaigns, caution, containers, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
@@ -82,7 +82,7 @@ def _containers_of(lane: Lane, context: Context) -> list[Any]:
 
 
 def _feed_is_enough(row: Any, lane: Lane, context: Context) -> bool:
-    if not lane.capabilities.feed or not row.watermark or row.whole_at is None or row.doubt:
+    if not lane.capabilities.feed or not row.watermark or row.whole_at is None or row.doubt or row.reread:
         return False
     age: timedelta = context.now() - row.whole_at
     return age < timedelta(seconds=lane.full_every_s)
@@ -101,13 +101,15 @@ a commit waits for the disk, and the loop for both.
 class Listing:
     """A whole listing under way.
 
-    `fresh`: pages other than last time; `pending`: pages read and not written down yet.
+    `afresh`: every record is read, whatever it was before. `fresh`: pages other than last time;
+    `pending`: pages read and not written down yet.
     """
 
     container: ContainerId
     began: int
     known: dict[int, PageDigest]
     untouched: bool
+    afresh: bool = False
     fresh: dict[int, PageDigest] = field(default_factory=dict)
     pending: list[tuple[int, int, Page, bytes]] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
@@ -134,6 +136,7 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             began,
             known=containers.load_pages(connection, lane.name, container),
             untouched=not mirror.holds_any(connection, lane.name, container),
+            afresh=row.reread,
         )
     at: str | None = None
     before = b""
@@ -168,7 +171,7 @@ def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled)
         listing.watermark = page.watermark
     pulled.pages += 1
     before = listing.known.get(listing.number)
-    if before is not None and before.digest == digest:
+    if before is not None and before.digest == digest and not listing.afresh:
         pulled.pages_same += 1
     else:
         listing.pending.append((listing.number, seq, page, digest))
@@ -184,8 +187,9 @@ def _write_down(lane: Lane, context: Context, listing: Listing, pulled: Pulled) 
             unknown = listing.untouched and listing.listed.isdisjoint(keys)
             listing.listed.update(keys if listing.untouched else ())
             clean = _observe(
-                connection, lane, context, listing.container, page, seq, "listing", pulled, unknown=unknown
-            )
+                connection, lane, context, listing.container, page, seq, "listing", pulled,
+                unknown=unknown, afresh=listing.afresh,
+            )  # fmt: skip
             listing.fresh[number] = PageDigest(digest if clean else b"", keys)
     listing.pending.clear()
 
@@ -216,6 +220,8 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
         containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
         missing = mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
         people.put_on_agenda(connection, missing, now)
+        if listing.afresh:  # and not because of what was asked for while it went on
+            containers.update_container(connection, lane.name, container, reread=False)
         containers.update_container(
             connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=listing.began,
             rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
@@ -246,14 +252,16 @@ def _observe(
     pulled: Pulled,
     *,
     unknown: bool = False,
+    afresh: bool = False,
 ) -> bool:
     """Write the changed records of a page down. False if one of them had to be left for the next time.
 
-    `unknown`: it is certain that nothing is known of any of them.
+    `unknown`: it is certain that nothing is known of any of them. `afresh`: those that did not change are read as well,
+    since a person asked for it.
     """
     digests = {record.key: digest_of(record.raw) for record in page.records}
     before = {} if unknown else mirror.known_digests(connection, lane.name, container, list(digests))
-    same = {key for key, (digest, _) in before.items() if digest == digests[key]}
+    same = {key for key, (digest, _) in before.items() if digest == digests[key] and not afresh}
     changed = [record for record in page.records if record.key not in same]
     mirror.reappeared(connection, lane.name, container, [key for key in sorted(same) if before[key][1]])
     if route == "feed":
@@ -267,6 +275,8 @@ def _observe(
         pulled.new += seen.new
         pulled.changed += seen.changed
         _put_on_agenda(connection, context, seen)
+        if afresh:
+            caution.begin(connection, seen.people | seen.newcomers, context.now())
     if len(admissible) < len(readings):
         # Read before one of our writes ended: of these it shows nothing that may be believed, and is read again.
         left_out = len(readings) - len(admissible)

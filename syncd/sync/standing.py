@@ -12,6 +12,15 @@ from syncd.store.session import known_head, reading
 from syncd.sync.check import broken_as_shown
 from syncd.sync.context import Context
 
+LEAVE = "syncd plan, then syncd approve PLAN; it ends by itself where nothing waits"
+"""How an account leaves protected mode."""
+
+
+def _protection(row: Any, context: Context) -> dict[str, Any]:
+    """Whether nothing but unsubscribes goes out to an account, why, and how that ends."""
+    why = row.protected or ("first contact" if not row.joined and context.policy.hold_first_contact else "")
+    return {"protected": bool(why), "protected_why": why, "leave": LEAVE if why else ""}
+
 
 def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict, dict[str, Any]]:
     """The verdict, and everything it rests on. `intervals`: for each account, how often a round begins, in seconds."""
@@ -53,6 +62,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
                 "last_good_read": inspect.shown_time(rows[name].last_good_read),
                 "stale": name in verdict.stale,
                 "first_contact": not rows[name].joined,
+                **_protection(rows[name], context),
                 "outbox": counted.open.operations.get(name, 0),
                 "parked": counted.parked.get(name, 0),
                 "held": counted.open.held.get(name, 0),
