@@ -46,7 +46,8 @@ class Standing:
     """What is open, in numbers. Parked changes are not among them: nothing will happen to them by itself.
 
     `due`: people to be looked at now. `deliveries`: taken in, not read yet. `reachable`: records through which somebody
-    who said no could still be mailed. `overdue`: unsubscribes that no provider accepted within `OVERDUE_S`.
+    who said no could still be mailed. `ambiguous`: addresses that several records of one account claim. `overdue`:
+    unsubscribes that no provider accepted within `OVERDUE_S`.
     """
 
     accounts: Sequence[AccountStanding]
@@ -57,6 +58,7 @@ class Standing:
     held: int = 0
     claims: int = 0
     reachable: int = 0
+    ambiguous: int = 0
     overdue: int = 0
 
 
@@ -83,6 +85,7 @@ def judge(standing: Standing, now: datetime) -> Verdict:
             standing.held,
             standing.claims,
             standing.reachable,
+            standing.ambiguous,
             len(stale),
         )
     )
@@ -97,6 +100,6 @@ def _condition(standing: Standing, distance: int) -> Condition:
         return Condition.UNREACHABLE
     if distance == 0:
         return Condition.CONVERGED
-    if standing.held or standing.claims or "paused" in states:
+    if standing.held or standing.claims or standing.ambiguous or "paused" in states:
         return Condition.WAITS
     return Condition.PENDING

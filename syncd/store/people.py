@@ -17,8 +17,8 @@ from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
-from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place
-from syncd.store import exemptions
+from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Rename
+from syncd.store import exemptions, renames
 from syncd.store.bulk import chunks
 from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, OpRow, PersonRow
 
@@ -119,10 +119,14 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     suppressed = [key for key in keys if states[key]]
     said = _said(connection, suppressed) if suppressed else {}
     exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
+    renamed = renames.load(connection, keys)
     return [
-        _person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said()), exempt.get(key, []))
+        _person(
+            key, cells[key], operations[key], states[key], fields[key],
+            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []),
+        )
         for key in keys
-    ]
+    ]  # fmt: skip
 
 
 _UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "grade", "receipt"})
@@ -176,6 +180,7 @@ def _person(
     fields: dict[Identity, Mapping[str, str]],
     said: _Said,
     exempt: list[Exemption],
+    renamed: list[Rename],
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
@@ -215,6 +220,7 @@ def _person(
         carried_out=carried_out,
         noes=said.noes,
         exemptions=exempt,
+        renames=renamed,
     )
 
 

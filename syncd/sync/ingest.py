@@ -5,16 +5,18 @@ Kept raw before it is answered, read afterwards; a delivery is one more observat
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
+from datetime import timedelta
 
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.errors import DeliveryError
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import Delivery, Hint, Observation, digest_of
+from syncd.domain.records import ContainerId, Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanNotify
 from syncd.reconcile.desired import LookUp
-from syncd.store import containers, exemptions, inbox, lookups, mirror, people
+from syncd.store import containers, exemptions, hashed, inbox, lookups, mirror, outbox, people, renames
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
 
@@ -63,13 +65,24 @@ def ingest(context: Context) -> Ingested:
     while _anything_new(context):
         with writing(context.engine) as connection:
             batch = inbox.new_deliveries(connection, BATCH)
+            before = hashed.unjoined(connection)
             for row, delivery in batch:
                 lane = context.lanes.get(row.account)
                 reason = _read(connection, lane, context, delivery, row.seq)
                 inbox.settle_delivery(connection, row.id, "parked" if reason else "done", reason)
                 done.parked += bool(reason)
                 done.read += not reason
+            _join_digests(connection, context, before)
     return done
+
+
+def _join_digests(connection: Connection, context: Context, before: Container[str]) -> None:
+    """Whoever came in known by digest alone may be somebody whom we know by address."""
+    fresh = {digest: found for digest, found in hashed.unjoined(connection).items() if digest not in before}
+    if fresh:
+        for identity, address in list(hashed.addresses(connection)):
+            if hashed.join(connection, fresh, identity, address):
+                people.put_on_agenda(connection, [suppression_key(identity)], context.now())
 
 
 def _anything_new(context: Context) -> bool:
@@ -95,9 +108,21 @@ def _read(connection: Connection, lane: Lane | None, context: Context, delivery:
             if identity is not None and lane.capabilities.lookup:
                 wish = LookUp(lane.name, entry.container, identity, entry.address, "the provider sent a notice")
                 lookups.want(connection, [wish], context.now(), urgent=True)
+                if entry.modified:
+                    _note_change(connection, lane, context, entry.container, identity, seq)
         else:
             _observe(connection, lane, context, entry, seq)
     return ""
+
+
+def _note_change(
+    connection: Connection, lane: Lane, context: Context, container: ContainerId, identity: Identity, seq: int
+) -> None:
+    """Something was changed for this address, unless the notice is the echo of a name that we wrote."""
+    now = context.now()
+    since = now - timedelta(seconds=lane.rename_wait_s)
+    if not outbox.wrote_fields(connection, lane.name, container, identity, since):
+        renames.begin(connection, lane.name, container, identity, seq=seq, at=now)
 
 
 def _observe(connection: Connection, lane: Lane, context: Context, entry: Observation, seq: int) -> None:
@@ -106,6 +131,9 @@ def _observe(connection: Connection, lane: Lane, context: Context, entry: Observ
             connection, lane.name, entry.container, "everything" if entry.container == "*" else entry.container
         )
     known = mirror.known_cells(connection, lane.name, entry.container, [entry.key])
+    joined = known[entry.key].identity if entry.key in known else None
+    if entry.identity is None and joined is not None:  # known by digest alone there, and by name to us
+        entry = entry._replace(identity=Identity(joined), address=joined)
     readings = [mirror.Reading(entry, digest_of(entry.raw))]
     seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route="delivery")
     people.put_on_agenda(connection, seen.people | seen.newcomers, context.now())

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent
-from syncd.domain.identity import SuppressionKey
+from syncd.domain.identity import SuppressionKey, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
@@ -23,7 +23,8 @@ from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import OpState, Person, Topology
-from syncd.store import containers, exemptions, lookups, mirror, outbox, people, plans
+from syncd.reconcile.rename import inherited, rename_of, successor
+from syncd.store import containers, exemptions, hashed, lookups, mirror, outbox, people, plans, renames
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
 
@@ -70,6 +71,7 @@ def _plan(connection: Connection, context: Context, seq: int) -> Planned:
     planned = Planned()
     _release_due_plans(connection, context)
     topology = context.topology(connection)
+    _join_digests(connection, context)
     _learn(connection, context, topology, seq, planned)
     for chunk in _due(connection, context):
         _decide(connection, context, topology, chunk, seq, planned)
@@ -87,6 +89,14 @@ def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey
     return [person.at_accounts(topology.accounts) for person in people.load_people(connection, chunk)]
 
 
+def _join_digests(connection: Connection, context: Context) -> None:
+    """Of whom only a digest was known becomes somebody as soon as a provider shows their address."""
+    waiting = hashed.unjoined(connection)
+    for chunk in _due(connection, context) if waiting else ():
+        for identity, address in list(hashed.addresses(connection, chunk)):
+            hashed.join(connection, waiting, identity, address)
+
+
 # Learn ---------------------------------------------------------------------------------------------------------------
 
 
@@ -94,11 +104,30 @@ def _learn(connection: Connection, context: Context, topology: Topology, seq: in
     written: list[ConsentEvent] = []
     for chunk in _due(connection, context):
         for person in _load(connection, topology, chunk):
+            written += _retire(connection, context, topology, person, seq)
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
             planned.claims += _judge_claims(connection, context, topology, taught(person, events), seq)
     planned.learnt = len(written)
     _flag_mass(connection, context, written)
+
+
+def _retire(
+    connection: Connection, context: Context, topology: Topology, person: Person, seq: int
+) -> list[ConsentEvent]:
+    """Note which addresses gave way to others; what the person ever said no to goes with them."""
+    written: list[ConsentEvent] = []
+    for cell in person.cells:
+        rename = rename_of(person, topology, cell)
+        found = None if rename is None or rename.retired_at is not None else successor(cell, rename, topology)
+        if rename is None or found is None:
+            continue
+        renames.retire(connection, rename, found.identity, cell.unsubscribed_at)
+        known = people.load_consent(connection, suppression_key(found.identity))
+        events = inherited(person, found.identity, known, rename, context.now(), seq)
+        written += people.record_consent(connection, events)
+        people.put_on_agenda(connection, [suppression_key(found.identity)], context.now())
+    return written
 
 
 def _judge_claims(connection: Connection, context: Context, topology: Topology, person: Person, seq: int) -> int:

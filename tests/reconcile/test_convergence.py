@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from syncd.reconcile.convergence import AccountStanding, Condition, Standing, judge
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-PARTS = ("operations", "due", "look_ups", "deliveries", "held", "claims", "reachable")
+PARTS = ("operations", "due", "look_ups", "deliveries", "held", "claims", "reachable", "ambiguous")
 
 
 def account(state: str = "ok", *, age_s: float | None = 60, interval_s: float = 300) -> AccountStanding:
