@@ -116,6 +116,9 @@ class App:
             max_age_s=getattr(options, "max_age", 86_400.0),
             look_ups_max=getattr(options, "lookups_per_round", 500),
             report_every_s=options.report_every,
+            rename_open_s=getattr(options, "rename_open", 0.0),
+            rename_wait_s=getattr(options, "rename_wait", 0.0),
+            rename_tolerance_s=getattr(options, "rename_tolerance", 0.0),
         )
 
     async def __aenter__(self) -> Self:

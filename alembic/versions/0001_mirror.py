@@ -391,6 +391,20 @@ def upgrade() -> None:
         batch_op.create_index('ix_propagation_person', ['person_key'], unique=False)
         batch_op.create_index('ix_propagation_unsettled', ['due_at'], unique=False, sqlite_where=sa.text('settled_at IS NULL'), postgresql_where=sa.text('settled_at IS NULL'))
 
+    op.create_table('rename',
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('opened_seq', sa.BigInteger(), nullable=False),
+    sa.Column('opened_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('retired_at', sa.String(), nullable=True),
+    sa.Column('successor', sa.String(), nullable=True),
+    sa.PrimaryKeyConstraint('account', 'container', 'identity', name=op.f('pk_rename'))
+    )
+    with op.batch_alter_table('rename', schema=None) as batch_op:
+        batch_op.create_index('ix_rename_person', ['person_key'], unique=False)
+
     op.create_table('run',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -430,6 +444,10 @@ def downgrade() -> None:
         batch_op.drop_index('ix_run_started_at')
 
     op.drop_table('run')
+    with op.batch_alter_table('rename', schema=None) as batch_op:
+        batch_op.drop_index('ix_rename_person')
+
+    op.drop_table('rename')
     with op.batch_alter_table('propagation', schema=None) as batch_op:
         batch_op.drop_index('ix_propagation_unsettled', sqlite_where=sa.text('settled_at IS NULL'), postgresql_where=sa.text('settled_at IS NULL'))
         batch_op.drop_index('ix_propagation_person')

@@ -81,7 +81,7 @@ VIEWS = {
         UNION ALL
         SELECT c.account || '/' || c.container || '/' || c.key, 'record', c.account, c.container, c.address, c.status,
                'the address cannot be mailed', c.observed_at
-        FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed'""",
+        FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed' AND c.key NOT LIKE 'sha256:%' AND c.key NOT LIKE 'md5:%'""",
     "v_propagation": f"""
         SELECT e.id AS event, e.identity AS email, e.scope AS scope, {LEVELS.format(column="e.level")} AS level, e.source AS source,
                e.route AS route, e.at AS learnt_at, p.account AS account, p.container AS remote_list, o.created_at AS decided_at,

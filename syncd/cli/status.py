@@ -24,7 +24,7 @@ CODES = {
 
 COLUMNS = ("name", "provider", "state", "last_good_read", "outbox", "parked", "held")
 
-OPEN = ("due", "look_ups", "deliveries", "claims", "reachable", "overdue")
+OPEN = ("due", "look_ups", "deliveries", "claims", "reachable", "ambiguous", "overdue")
 
 
 def declare(app: typer.Typer) -> None:

@@ -334,6 +334,10 @@ class RocketResponderEmulator(Emulator):
         subscriber.status = self.status_words["unconfirmed"]
         self._acted(subscriber, "Subscribe", "subscribe")
 
+    def person_changes_address(self, lid: str, email: str, new: str) -> None:
+        """Somebody enters another address for themselves, which has yet to be confirmed."""
+        self._modify({"LID": lid, "email": email, "newemail": new})
+
     def person_unsubscribes(self, lid: str, email: str) -> None:
         """The person follows the link in a mail."""
         self._leave(self._known(lid, email))

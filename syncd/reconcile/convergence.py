@@ -44,8 +44,8 @@ class Standing:
     """What is open, in numbers. Parked changes are not among them: nothing will happen to them by itself.
 
     `due`: people to be looked at now. `deliveries`: taken in, not read yet. `reachable`: records through which somebody
-    who said no could still be mailed. `overdue`: unsubscribes that a provider did not accept in time. `broken`:
-    invariants that do not hold.
+    who said no could still be mailed. `ambiguous`: addresses that several records of one account claim. `overdue`:
+    unsubscribes that a provider did not accept in time. `broken`: invariants that do not hold.
     """
 
     accounts: Sequence[AccountStanding]
@@ -56,6 +56,7 @@ class Standing:
     held: int = 0
     claims: int = 0
     reachable: int = 0
+    ambiguous: int = 0
     overdue: int = 0
     broken: int = 0
 
@@ -83,6 +84,7 @@ def judge(standing: Standing, now: datetime) -> Verdict:
             standing.held,
             standing.claims,
             standing.reachable,
+            standing.ambiguous,
             len(stale),
         )
     )
@@ -99,6 +101,6 @@ def _condition(standing: Standing, distance: int) -> Condition:
         return Condition.UNREACHABLE
     if distance == 0:
         return Condition.CONVERGED
-    if standing.held or standing.claims or "paused" in states:
+    if standing.held or standing.claims or standing.ambiguous or "paused" in states:
         return Condition.WAITS
     return Condition.PENDING

@@ -9,6 +9,7 @@ from datetime import datetime
 from syncd.domain.consent import GLOBAL, LEVEL_OF, ConsentEvent, ConsentState, Level, Scope, scope_of_status
 from syncd.domain.records import Status
 from syncd.reconcile.person import Cell, No, OpState, Person, Topology
+from syncd.reconcile.rename import Reading, reading_of
 
 ABSENCES_NEEDED = 2
 """Whole listings in a row that must not show somebody before the absence counts."""
@@ -39,7 +40,7 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
     events: list[ConsentEvent] = []
     for cell in person.cells:
         level, inferred = _level_of(cell, topology)
-        if level is None or cell.route == OWN_ANSWER:
+        if level is None or cell.route == OWN_ANSWER or reading_of(person, topology, cell, now) is not Reading.NO:
             continue
         for place in topology.scopes_of(cell.account, cell.container):
             scope = scope_of_status(cell.status, place)

@@ -125,6 +125,31 @@ class Exemption:
         return self.account, self.container, self.identity
 
 
+class Candidate(NamedTuple):
+    """Somebody who confirmed in a container since a change of address began there."""
+
+    identity: Identity
+    confirmed_at: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """An address that a provider said was changed. `retired_at`: its own time at which it gave way to another."""
+
+    account: str
+    container: ContainerId
+    identity: Identity
+    seq: int
+    at: datetime
+    retired_at: str | None = None
+    candidates: Sequence[Candidate] = ()
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
+
+
 class No(NamedTuple):
     """A "no" that we learnt of: to what, when, and from which cell if it was read."""
 
@@ -168,6 +193,7 @@ class Person:
     carried_out: Sequence[Operation] = ()
     noes: Sequence[No] = ()
     exemptions: Sequence[Exemption] = ()
+    renames: Sequence[Rename] = ()
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -209,6 +235,9 @@ class Person:
 class Account:
     """One account as the core sees it. `joined`: its first contact is over. `protected`: it was lost or put back, and
     nothing but what people said goes out before somebody has looked.
+
+    `rename_*`: how long a change of address may stay open, how long an unsubscribe within it waits for the new address
+    to be seen, and how far apart the two times may be by the provider's clock.
     """
 
     name: str
@@ -218,6 +247,9 @@ class Account:
     spread: bool = True
     joined: bool = False
     protected: bool = False
+    rename_open_s: float = 30 * 86_400.0
+    rename_wait_s: float = 900.0
+    rename_tolerance_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,6 +279,7 @@ class Counts:
     parked: Mapping[str, int]
     grades: Mapping[str, int]
     reachable: int
+    ambiguous: int
 
 
 def counts(connection: Connection, accounts: Sequence[str], now: datetime) -> Counts:
@@ -288,7 +289,8 @@ def counts(connection: Connection, accounts: Sequence[str], now: datetime) -> Co
         open=open_work(connection, accounts, now),
         parked=_by_account(connection, parked, parked.c.account.in_(accounts)),
         grades=_grades(connection, accounts),
-        reachable=_reachable(connection, accounts),
+        reachable=_drifting(connection, accounts, "reachable"),
+        ambiguous=_drifting(connection, accounts, "two records"),
     )
 
 
@@ -334,9 +336,9 @@ def _grades(connection: Connection, accounts: Sequence[str]) -> dict[str, int]:
     return {grade.value: 0 for grade in Grade} | found
 
 
-def _reachable(connection: Connection, accounts: Sequence[str]) -> int:
+def _drifting(connection: Connection, accounts: Sequence[str], kind: str) -> int:
     drift = sa.table("v_drift", sa.column("kind"), sa.column("account"))
-    return _count(connection, drift, drift.c.kind == "reachable", drift.c.account.in_(accounts))
+    return _count(connection, drift, drift.c.kind == kind, drift.c.account.in_(accounts))
 
 
 # The schema ----------------------------------------------------------------------------------------------------------

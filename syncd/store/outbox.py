@@ -294,6 +294,20 @@ _FENCED = sa.select(op.c.identity).where(
 )
 
 
+def wrote_fields(
+    connection: Connection, account: str, container: ContainerId, identity: Identity, since: datetime
+) -> bool:
+    """Whether a write of fields to this cell is under way, or ended since then."""
+    query = sa.select(op.c.id).where(
+        op.c.account == account,
+        op.c.container == container,
+        op.c.identity == identity,
+        op.c.kind == ChangeKind.UPDATE.value,
+        sa.or_(op.c.state == OpState.INFLIGHT.value, op.c.ended_at >= since),
+    )
+    return connection.scalar(query.limit(1)) is not None
+
+
 def count_guarded(connection: Connection, since: datetime) -> dict[Group, int]:
     """Guarded operations decided within the window, by group; superseded ones never went out and do not count."""
     query = (

@@ -19,8 +19,8 @@ from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
-from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place
-from syncd.store import exemptions
+from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Rename
+from syncd.store import exemptions, renames
 from syncd.store.bulk import chunks
 from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
 
@@ -137,10 +137,14 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     suppressed = [key for key in keys if states[key]]
     said = _said(connection, suppressed) if suppressed else {}
     exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
+    renamed = renames.load(connection, keys)
     return [
-        _person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said()), exempt.get(key, []))
+        _person(
+            key, cells[key], operations[key], states[key], fields[key],
+            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []),
+        )
         for key in keys
-    ]
+    ]  # fmt: skip
 
 
 _UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt"})
@@ -205,6 +209,7 @@ def _person(
     fields: dict[Identity, Mapping[str, str]],
     said: _Said,
     exempt: list[Exemption],
+    renamed: list[Rename],
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
@@ -244,6 +249,7 @@ def _person(
         carried_out=carried_out,
         noes=said.noes,
         exemptions=exempt,
+        renames=renamed,
     )
 
 

@@ -39,6 +39,7 @@ from syncd.store.tables import (
     PlanItemRow,
     PlanMoveRow,
     PropagationRow,
+    RenameRow,
 )
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
@@ -55,6 +56,7 @@ move = PlanMoveRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 propagation = PropagationRow.__table__  # type: ignore[attr-defined]
+rename = RenameRow.__table__  # type: ignore[attr-defined]
 
 _fields = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -115,10 +117,11 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     plans.replace_items(connection, [key], [], [], at, at)
     done["op"] = _operations(connection, key, names, known, at)
     done["propagation"] = _ledger(connection, key, names)
-    for table in (person, claim, agenda, exemption):
+    for table in (person, claim, agenda, exemption, rename):
         done[table.name] = connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     spellings = sorted(known.identities)
     done["lookup"] = connection.execute(lookup.delete().where(lookup.c.identity.in_(spellings))).rowcount
+    done["rename"] += connection.execute(rename.delete().where(rename.c.successor.in_(spellings))).rowcount
     done["plan_move"] = connection.execute(move.delete().where(move.c.identity.in_(spellings))).rowcount
     with people.erasing(connection):
         done["consent_event"] = _consent(connection, key, names)
@@ -274,7 +277,7 @@ def returned(veil: Veil) -> list[SuppressionKey]:
     """Suppression keys in plain of people who were erased: none, but where an older backup brought them back."""
     found: list[SuppressionKey] = []
     keys: set[SuppressionKey] = set()
-    for table in (cell, person, consent, consent_event, op, item, claim, agenda, exemption, propagation):
+    for table in (cell, person, consent, consent_event, op, item, claim, agenda, exemption, propagation, rename):
         query = sa.select(table.c.person_key).where(table.c.person_key.is_not(None)).distinct()
         keys.update(SuppressionKey(key) for key in veil.connection.scalars(query))
     for part in [sorted(keys)[start : start + 1000] for start in range(0, len(keys), 1000)]:

@@ -425,6 +425,23 @@ class ClaimRow(SQLModel, table=True):
     fight: bool = False
 
 
+class RenameRow(SQLModel, table=True):
+    """An address of which a provider said that something was changed. `retired_at`: its own time at which the address
+    gave way to its `successor`; empty as long as none was seen to.
+    """
+
+    __tablename__ = "rename"
+    __table_args__ = (sa.Index("ix_rename_person", "person_key"),)
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    person_key: str
+    opened_seq: int = Field(sa_type=sa.BigInteger)
+    opened_at: datetime
+    retired_at: str | None = None
+    successor: str | None = None
+
+
 class RunRow(SQLModel, table=True):
     """One recorded execution of a cycle. `result` only worsens: success, partial, failed."""
 

@@ -43,6 +43,9 @@ class Lane:
     max_age_s: float = 86_400.0
     look_ups_max: int = 500
     report_every_s: float = 3600.0
+    rename_open_s: float = 0.0
+    rename_wait_s: float = 0.0
+    rename_tolerance_s: float = 0.0
     urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -114,6 +117,9 @@ class Context:
                 spread=lane.spread,
                 joined=lane.name in rows and rows[lane.name].joined,
                 protected=lane.name in rows and bool(rows[lane.name].protected),
+                rename_open_s=lane.rename_open_s,
+                rename_wait_s=lane.rename_wait_s,
+                rename_tolerance_s=lane.rename_tolerance_s,
             )
             for lane in self.lanes.values()
         }

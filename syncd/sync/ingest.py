@@ -5,18 +5,19 @@ Kept raw before it is answered, read afterwards; a delivery is one more observat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.errors import DeliveryError, SyncdError
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import Delivery, Hint, Observation, digest_of
+from syncd.domain.records import ContainerId, Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanNotify
 from syncd.reconcile.desired import LookUp
-from syncd.store import containers, erasure, exemptions, inbox, lookups, mirror, people
+from syncd.store import containers, erasure, exemptions, hashed, inbox, lookups, mirror, outbox, people, renames
 from syncd.store.scrub import REASON
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
@@ -82,12 +83,23 @@ def ingest(context: Context) -> Ingested:
     while _anything_new(context):
         with writing(context.engine) as connection:
             batch = inbox.new_deliveries(connection, BATCH)
+            before = hashed.unjoined(connection)
             for row, delivery in batch:
                 lane = context.lanes.get(row.account)
                 reason = _read(connection, lane, context, row.id, delivery, row.seq)
                 done.parked += bool(reason)
                 done.read += not reason
+            _join_digests(connection, context, before)
     return done
+
+
+def _join_digests(connection: Connection, context: Context, before: Container[str]) -> None:
+    """Whoever came in known by digest alone may be somebody whom we know by address."""
+    fresh = {digest: found for digest, found in hashed.unjoined(connection).items() if digest not in before}
+    if fresh:
+        for identity, address in list(hashed.addresses(connection)):
+            if hashed.join(connection, fresh, identity, address):
+                people.put_on_agenda(connection, [suppression_key(identity)], context.now())
 
 
 def _anything_new(context: Context) -> bool:
@@ -140,8 +152,20 @@ def _take(connection: Connection, lane: Lane, context: Context, found: Sequence[
                     spelt = known
                 wish = LookUp(lane.name, entry.container, known, spelt, "the provider sent a notice")
                 lookups.want(connection, [wish], context.now(), urgent=True)
+                if entry.modified:
+                    _note_change(connection, lane, context, entry.container, identity, seq)
         else:
             _observe(connection, lane, context, entry, seq)
+
+
+def _note_change(
+    connection: Connection, lane: Lane, context: Context, container: ContainerId, identity: Identity, seq: int
+) -> None:
+    """Something was changed for this address, unless the notice is the echo of a name that we wrote."""
+    now = context.now()
+    since = now - timedelta(seconds=lane.rename_wait_s)
+    if not outbox.wrote_fields(connection, lane.name, container, identity, since):
+        renames.begin(connection, lane.name, container, identity, seq=seq, at=now)
 
 
 def _observe(connection: Connection, lane: Lane, context: Context, entry: Observation, seq: int) -> None:
@@ -149,6 +173,10 @@ def _observe(connection: Connection, lane: Lane, context: Context, entry: Observ
         containers.ensure_container(
             connection, lane.name, entry.container, "everything" if entry.container == "*" else entry.container
         )
+    before = mirror.known_cells(connection, lane.name, entry.container, [entry.key])
+    joined = before[entry.key].identity if entry.key in before else None
+    if entry.identity is None and joined is not None:  # known by digest alone there, and by name to us
+        entry = entry._replace(identity=Identity(joined), address=joined)
     readings = veiled(connection, context, lane.name, [mirror.Reading(entry, digest_of(entry.raw))])
     keys = [reading.observation.key for reading in readings]
     known = mirror.known_cells(connection, lane.name, entry.container, keys)

@@ -24,7 +24,21 @@ from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.store import caution, containers, erasure, exemptions, lookups, mirror, outbox, people, plans, traces
+from syncd.reconcile.rename import inherited, rename_of, successor
+from syncd.store import (
+    caution,
+    containers,
+    erasure,
+    exemptions,
+    hashed,
+    lookups,
+    mirror,
+    outbox,
+    people,
+    plans,
+    renames,
+    traces,
+)
 from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
@@ -96,6 +110,7 @@ def _plan(connection: Connection, context: Context, seq: int, among: Sequence[Su
     topology = context.topology(connection)
     for account in topology.accounts.values():
         outbox.note_settled(connection, account.name, context.now() - timedelta(seconds=account.settle_s), seq)
+    _join_digests(connection, context)
     _learn(connection, context, topology, seq, planned, among)
     for chunk in _due(connection, context, among):
         _decide(connection, context, topology, chunk, seq, planned)
@@ -118,6 +133,14 @@ def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey
     return [person.at_accounts(topology.accounts) for person in people.load_people(connection, chunk)]
 
 
+def _join_digests(connection: Connection, context: Context) -> None:
+    """Of whom only a digest was known becomes somebody as soon as a provider shows their address."""
+    waiting = hashed.unjoined(connection)
+    for chunk in _due(connection, context, None) if waiting else ():
+        for identity, address in list(hashed.addresses(connection, chunk)):
+            hashed.join(connection, waiting, identity, address)
+
+
 # Learn ---------------------------------------------------------------------------------------------------------------
 
 
@@ -132,11 +155,30 @@ def _learn(
     written: list[ConsentEvent] = []
     for chunk in _due(connection, context, among):
         for person in _load(connection, topology, chunk):
+            written += _retire(connection, context, topology, person, seq)
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
             planned.claims += _judge_claims(connection, context, topology, taught(person, events), seq)
     planned.learnt = len(written)
     _flag_mass(connection, context, written)
+
+
+def _retire(
+    connection: Connection, context: Context, topology: Topology, person: Person, seq: int
+) -> list[ConsentEvent]:
+    """Note which addresses gave way to others; what the person ever said no to goes with them."""
+    written: list[ConsentEvent] = []
+    for cell in person.cells:
+        rename = rename_of(person, topology, cell)
+        found = None if rename is None or rename.retired_at is not None else successor(cell, rename, topology)
+        if rename is None or found is None:
+            continue
+        renames.retire(connection, rename, found.identity, cell.unsubscribed_at)
+        known = people.load_consent(connection, suppression_key(found.identity))
+        events = inherited(person, found.identity, known, rename, context.now(), seq)
+        written += people.record_consent(connection, events)
+        people.put_on_agenda(connection, [suppression_key(found.identity)], context.now())
+    return written
 
 
 def _judge_claims(connection: Connection, context: Context, topology: Topology, person: Person, seq: int) -> int:

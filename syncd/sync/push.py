@@ -15,7 +15,8 @@ from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.errors import ProviderError, RefusedError
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
-from syncd.reconcile.person import OpState
+from syncd.reconcile.person import OpState, Person, Topology
+from syncd.reconcile.rename import waiting
 from syncd.reconcile.stop import CERTAIN, goes_on
 from syncd.reconcile.suppress import suppressing
 from syncd.store import journal, outbox, people
@@ -131,6 +132,10 @@ def _ended(lane: Lane, context: Context, pushed: Pushed, began: int) -> Iterator
         yield Ended(connection, lane, context, pushed, began, seq)
 
 
+def _undecided(person: Person, topology: Topology, context: Context) -> bool:
+    return any(waiting(person, topology, context.now()))
+
+
 # The last look at consent --------------------------------------------------------------------------------------------
 
 
@@ -154,7 +159,7 @@ def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: 
             reason = "the person has said no since"
             outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
             people.put_on_agenda(connection, [op.key], context.now())
-        elif not learn(known[op.key], topology, context.now(), 0):
+        elif not learn(known[op.key], topology, context.now(), 0) and not _undecided(known[op.key], topology, context):
             allowed.append(op)  # nothing that was seen says no: otherwise it waits until that is taken note of
     return allowed
 

@@ -8,17 +8,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.records import Status
 from syncd.reconcile.person import OPEN, OpState, stands
-from tests.reconcile.factories import (
-    ANN,
-    ANN_TAGGED,
-    NEWS,
-    OFFERS,
-    cell,
-    mailing_list,
-    operation,
-    person,
-    topology,
-)
+from tests.reconcile.factories import ANN, ANN_TAGGED, NEWS, OFFERS, cell, mailing_list, operation, person, topology
 
 
 def test_everybody_with_a_record_or_merged_fields_is_one_of_the_identities():
