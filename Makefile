@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml uv.lock
 	@.uv/bin/uv sync --quiet --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $(STAMP)
 
-.PHONY: help demo test check coverage fmt bench clean env
+.PHONY: help demo test sim mutants check coverage fmt bench clean env
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 12
 
@@ -27,6 +27,12 @@ demo: $(STAMP)  ## four emulators, one mirror, converged (STAY=1 keeps everythin
 
 test: $(STAMP)  ## the whole test suite, on SQLite and Postgres (ARGS='-k word' for a part)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+sim: $(STAMP)  ## the whole system in simulated histories, and what was found (SEEDS=… ROUNDS=… JOBS=… SEED=…)
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --rounds $(or $(ROUNDS),150) --jobs $(or $(JOBS),2) --seed $(or $(SEED),0)
+
+mutants: $(STAMP)  ## bugs planted in a copy of the package, each of which a named test must catch (ARGS='-k word')
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 check: $(STAMP)  ## format, lint, types, import directions, the systemd unit
 	@$(BIN)/ruff format --check .

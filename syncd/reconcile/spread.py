@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.identity import Identity
-from syncd.domain.records import Status
+from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, Status
 from syncd.reconcile.desired import Desired, LookUp, Why, change_for
 from syncd.reconcile.person import Account, Cell, MailingList, Person, Topology
 
@@ -36,7 +36,7 @@ def spread(
             if asks and not here:
                 for container in containers:
                     yield LookUp(account.name, container, identity, identity, "known elsewhere, never asked about here")
-            elif joins and _never_there(topology, account, entry, here):
+            elif joins and _never_there(topology, account, entry, here) and not _refuses(person, account, identity):
                 yield _join(person, topology, entry, account, identity, fields, cells)
 
 
@@ -50,6 +50,11 @@ def _never_there(topology: Topology, account: Account, entry: MailingList, here:
     if here:
         return all(cell.status is Status.ABSENT for cell in here)
     return all((account.name, container) in topology.whole for container in entry.places[account.name])
+
+
+def _refuses(person: Person, account: Account, identity: Identity) -> bool:
+    """Whether the account as a whole reads "no", also where that is no news any more: only they can take it back."""
+    return any(cell.status in SUPPRESSED for cell in person.at(account.name, WHOLE_ACCOUNT, identity))
 
 
 def _join(

@@ -231,6 +231,11 @@ def _keep_open(connection: Connection, ids: Sequence[int], statement: sa.Update)
         connection.execute(op.update().where(op.c.id.in_(ids)).values(given_up))
 
 
+def accounts_unsettled(connection: Connection) -> set[str]:
+    """Accounts with something sent that has not had its time to settle, as far as was noted."""
+    return set(connection.scalars(_UNSETTLED))
+
+
 def note_settled(connection: Connection, account: str, ended_before: datetime, seq: int) -> None:
     """What ended before then has had its time to settle:
 
@@ -239,11 +244,10 @@ def note_settled(connection: Connection, account: str, ended_before: datetime, s
     connection.execute(_NOTE_SETTLED, {"of_account": account, "before": ended_before, "settled_seq": seq})
 
 
+_WAITS = op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]) & (op.c.settled_seq == 0)
+_UNSETTLED = sa.select(op.c.account).where(_WAITS).distinct()
 _NOTE_SETTLED = op.update().where(
-    op.c.account == sa.bindparam("of_account"),
-    op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
-    op.c.settled_seq == 0,
-    op.c.ended_at <= sa.bindparam("before"),
+    op.c.account == sa.bindparam("of_account"), _WAITS, op.c.ended_at <= sa.bindparam("before")
 )
 
 

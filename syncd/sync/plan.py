@@ -108,8 +108,9 @@ def _plan(connection: Connection, context: Context, seq: int, among: Sequence[Su
     if among is None:
         _release_due_plans(connection, context)
     topology = context.topology(connection)
-    for account in topology.accounts.values():
-        outbox.note_settled(connection, account.name, context.now() - timedelta(seconds=account.settle_s), seq)
+    for name in outbox.accounts_unsettled(connection) & topology.accounts.keys():
+        before = context.now() - timedelta(seconds=topology.accounts[name].settle_s)
+        outbox.note_settled(connection, name, before, seq)
     _join_digests(connection, context)
     _learn(connection, context, topology, seq, planned, among)
     for chunk in _due(connection, context, among):
@@ -125,8 +126,10 @@ def _due(
         return
     now, after = context.now(), ""
     while chunk := people.due_people(connection, now, CHUNK, after):
-        after = chunk[-1]
         yield chunk
+        if len(chunk) < CHUNK:
+            return
+        after = chunk[-1]
 
 
 def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey]) -> list[Person]:

@@ -294,7 +294,8 @@ class History:
         await asyncio.sleep(CALM_S)
         self._check()
         last: Round | None = None
-        for number in range(ROUNDS_TO_CONVERGE + 1):
+        needed = 0
+        for needed in range(ROUNDS_TO_CONVERGE + 1):  # noqa: B007  how many it took is told
             before = self._writes()
             last = await self._daemon.everything()
             self._check()
@@ -303,7 +304,7 @@ class History:
                 break
         else:
             raise BrokenError("restless", f"after {ROUNDS_TO_CONVERGE} rounds: {self._open() or 'still writing'}")
-        self.told.rounds_to_converge = number
+        self.told.rounds_to_converge = needed
         self.oracle.everybody_agrees()
         failed = [] if last is None else [one for one in last.failed if one.result == "failed"]
         if failed:

@@ -65,10 +65,10 @@ class Oracle:
             everything = row.account == "leads" or row.container == "*"
             scope = GLOBAL if everything else LIST_OF[row.container]
             opened = self.opened.get((email, scope))
-            if (everything or scope == name) and (opened is None or str(row.status_at) > opened):
-                if str(row.observed_at) < sent_at:
-                    what = f"{path} at {account} adds {email}, who was seen to say no at {row.account}/{row.container}"
-                    raise BrokenError("wrongful", what)
+            stands = opened is None or str(row.status_at) > opened
+            if (everything or scope == name) and stands and str(row.observed_at) < sent_at:
+                what = f"{path} at {account} adds {email}, who was seen to say no at {row.account}/{row.container}"
+                raise BrokenError("wrongful", what)
 
     # In the end ------------------------------------------------------------------------------------------------------
 
@@ -121,6 +121,5 @@ def added_by(account: str, request: httpx.Request, stage: Stage) -> Iterator[tup
             yield stage.crm.customers[customer].email.lower(), LIST_OF[container]
     elif account == "crm" and request.method == "POST" and path.endswith("/customers"):
         yield json.loads(body)["email"], None
-    elif account == "crm" and request.method == "PUT" and "/customers/" in path and body:
-        if json.loads(body).get("emailConsent", False):
-            raise BrokenError("wrongful", "a consent was given by us at crm")
+    elif account == "crm" and "/customers/" in path and b'"emailConsent":true' in body.replace(b" ", b""):
+        raise BrokenError("wrongful", "a consent was given by us at crm")

@@ -62,7 +62,7 @@ class Mirror:
         self.commit: Callable[[str, str], None] = lambda _when, _where: None
         sa.event.listen(engine, "begin", self._begin)
         self._do_commit = engine.dialect.do_commit
-        engine.dialect.do_commit = self._committed  # type: ignore[method-assign]
+        engine.dialect.do_commit = self._committed  # type: ignore[method-assign,assignment]
 
     def _begin(self, _: sa.Connection) -> None:
         if self.dead:

@@ -127,6 +127,6 @@ DRAWS: dict[str, tuple[float, Callable[[random.Random], tuple[Any, ...]]]] = {
     "retry": (0.3, _number),
     "sync": (1.2, lambda rng: (rng.choice(ACCOUNTS), rng.random() < 0.3)),
     # What wakes the daemon.
-    "wake": (16, _one_of(*ACCOUNTS)),
-    "press": (5, lambda _: ()),
+    "wake": (11, _one_of(*ACCOUNTS)),
+    "press": (4, lambda _: ()),
 }

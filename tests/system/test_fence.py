@@ -6,7 +6,11 @@ import json
 
 import pytest
 
+from syncd.domain.consent import GLOBAL
 from syncd.emulators.emulator import Fault, FaultKind
+from syncd.sync.approve import grant
+from syncd.sync.ingest import unsubscribe
+from syncd.sync.push import push
 from tests.scenes import (
     JOINED,
     LEFT,
@@ -25,6 +29,7 @@ from tests.scenes import (
     values,
     written,
 )
+from tests.virtual import run
 from tests.world import World
 
 LOST = FaultKind.ANSWER_LOST
@@ -328,3 +333,59 @@ def test_echoes_of_our_own_writes_are_no_news(open_small_world):
         assert world.round().planned.put == 0
     assert (world.writes, values(world, "consent_event")) == (before, events)
     assert standing(world, stays) == JOINED
+
+
+def test_a_replica_that_lagged_while_we_read_back_adds_nobody_twice(open_small_world):
+    world = open_small_world()
+    email = "ann@example.org"
+    person(world, email)
+    world.sales.stale_for_s = 20.0
+    world.round()
+    (op,) = operations(world, account="sales", kind="subscribe")
+    assert op["state"] == "accepted"  # read back as if nothing had been done
+    world.wait(40)  # the replica has caught up, and nobody has read since
+    world.round(["crm"])
+    world.settle(2)
+    assert [call[1] for call in written(world)].count("/editable-lists/addToList") == 1
+    assert len(contacts(world, email)) == 1
+    (op,) = operations(world, account="sales", kind="subscribe")
+    assert op["state"] == "verified"
+
+
+def test_a_no_that_comes_between_the_decision_and_the_call_is_heeded(open_small_world):
+    world = open_small_world()
+    email = "ann@example.org"
+    person(world, email)
+    world.sales.faults.append(Fault(FaultKind.NO_CONNECTION, "addToList"))
+    world.round()
+    (op,) = operations(world, account="sales", kind="subscribe")
+    assert op["state"] == "ready"
+    unsubscribe(world.app.context, email, source="operator", evidence="by phone")
+    before = marks(world)
+    run(world.loop, push(world.app.context.lanes["sales"], world.app.context))
+    assert written(world, before) == []
+    (op,) = operations(world, account="sales", kind="subscribe")
+    assert op["state"] == "superseded"
+
+
+def test_where_an_account_as_a_whole_reads_no_nobody_is_added_again_and_again(open_small_world):
+    world = open_small_world()
+    email = "ann@example.org"
+    world.rocs.add_customer(email, "Ann", "Bee", consent=False)
+    world.settle(2)
+    grant(world.app.context, email, GLOBAL, evidence="a signed form")  # which ROCS has not heard of
+    world.sales.add_contact(world.sales_list, email, "Ann Bee")
+    world.settle(2)
+    assert (member(world, email), subscriber(world, email)) == (None, "Confirmed")
+    assert operations(world, account="crm") == []
+
+
+def test_who_is_asked_about_before_the_lists_were_ever_read_stops_nothing(open_small_world):
+    world = open_small_world()
+    email = "ann@example.org"
+    person(world, email)
+    world.mail.add_subscriber("154", email, "Ann Bee")
+    done = world.round(["crm"])  # whom it names is looked up at once where nobody can be listed
+    assert done.failed == []
+    world.settle(2)
+    assert subscriber(world, email) == "Confirmed"

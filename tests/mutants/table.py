@@ -1,0 +1,276 @@
+"""Bugs to plant: what is broken, how, and the tests that must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`old` stands exactly once in `path` and becomes `new`; one of `tests` must fail then."""
+
+    bug: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+FENCE, GUARD, ABSENCE, BAD = (
+    f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
+)
+DOOR, CARRIER = (f"tests/test_{name}.py::test_" for name in ("receiver", "carrier"))
+OUTBOX, PEOPLE, SESSION = (f"tests/store/test_{name}.py::test_" for name in ("outbox", "people", "session"))
+
+MUTANTS = (
+    # What was promised must be on the disk.
+    Mutant(
+        "synchronous=NORMAL",
+        "syncd/store/session.py",
+        "PRAGMA synchronous=FULL",
+        "PRAGMA synchronous=NORMAL",
+        (f"{SESSION}sqlite_promises_that_what_was_committed_outlives_a_power_cut",),
+    ),
+    Mutant(
+        "2xx before the commit",
+        "syncd/receiver.py",
+        "            delivery_id, new = ingest.accept(lane, self._context, delivery)\n        except",
+        "            asyncio.get_running_loop().call_later(0.2, ingest.accept, lane, self._context, delivery)\n"
+        '            delivery_id, new = "later", True\n        except',
+        (f"{DOOR}a_lead_is_durable_before_it_is_answered_and_the_daemon_is_woken",),
+    ),
+    Mutant(
+        "2xx although the mirror is in trouble",
+        "syncd/receiver.py",
+        "            delivery_id, new = ingest.accept(lane, self._context, delivery)\n        except",
+        "            try:\n"
+        "                delivery_id, new = ingest.accept(lane, self._context, delivery)\n"
+        "            except DeliveryError:\n                raise\n"
+        '            except Exception:\n                delivery_id, new = "lost", True\n        except',
+        (f"{DOOR}no_trouble_of_the_database_is_ever_answered_with_2xx",),
+    ),
+    # The outbox: what may have been sent is looked up, and sent once.
+    Mutant(
+        "the outbox is done before the answer",
+        "syncd/sync/push.py",
+        "        begun = outbox.begin(connection, [op.id for op in batch], began, context.now())\n",
+        "        begun = outbox.begin(connection, [op.id for op in batch], began, context.now())\n"
+        "        for op in batch:\n"
+        "            outbox.finish(connection, op.id, OpState.DONE, began, context.now())\n",
+        (f"{FENCE}an_unsubscribe_at_rocketresponder_cut_by_a_kill_is_looked_up_and_not_sent_again",),
+    ),
+    Mutant(
+        "an addition is repeated without reading",
+        "syncd/sync/answers.py",
+        "            if self._cannot_be_read(op):\n                # Nobody",
+        "            if True:\n                # Nobody",
+        (f"{FENCE}an_addition_that_timed_out_after_it_was_made_ends_as_one_row",),
+    ),
+    Mutant(
+        "the carrier repeats a write",
+        "syncd/carrier.py",
+        "        if not request.repeatable:\n            return await self._once(request)",
+        "        if False:\n            return await self._once(request)",
+        (f"{CARRIER}a_write_is_never_repeated_whatever_the_answer",),
+    ),
+    Mutant(
+        "after a restart what was under way is sent again",
+        "syncd/store/outbox.py",
+        "            state=OpState.UNKNOWN.value,\n            ended_seq=seq,",
+        "            state=OpState.READY.value,\n            ended_seq=seq,",
+        (f"{OUTBOX}after_a_restart_whatever_was_under_way_is_unknown",),
+    ),
+    Mutant(
+        "unsubscribes go last",
+        "syncd/store/outbox.py",
+        "PRIORITY = {ChangeKind.UNSUBSCRIBE: 0,",
+        "PRIORITY = {ChangeKind.UNSUBSCRIBE: 3,",
+        (f"{OUTBOX}unsubscribes_go_first_then_corrections_then_the_rest_oldest_first",),
+    ),
+    Mutant(
+        "a refused unsubscribe is given up",
+        "syncd/sync/answers.py",
+        "        if op.change.kind is ChangeKind.UNSUBSCRIBE:\n            self._postpone(",
+        "        if False:\n            self._postpone(",
+        (f"{BAD}an_unsubscribe_that_always_fails_is_never_given_up_and_holds_nobody_back",),
+    ),
+    # The fence: what a reading can say.
+    Mutant(
+        "no fence",
+        "syncd/store/outbox.py",
+        "    return {Identity(value) for value in found}",
+        "    return {Identity(value) for value in found if False}",
+        (f"{OUTBOX}a_reading_from_before_the_end_of_a_write_is_not_believed",),
+    ),
+    Mutant(
+        "a replica that lagged refutes a write",
+        "syncd/store/people.py",
+        "        ended_seq=max(row.ended_seq, row.settled_seq),",
+        "        ended_seq=row.ended_seq,",
+        (f"{FENCE}a_replica_that_lagged_while_we_read_back_adds_nobody_twice",),
+    ),
+    Mutant(
+        "a lagging reading counts at once",
+        "syncd/reconcile/close.py",
+        "            elif verdict is False and now < settled_at:\n",
+        "            elif verdict is False and now < settled_at - timedelta(days=1):\n",
+        ("tests/reconcile/test_close.py::test_a_contradiction_counts_only_after_the_provider_had_time_to_settle",),
+    ),
+    Mutant(
+        "an answer that cannot be read is an empty list",
+        "syncd/providers/salesrocks/answers.py",
+        '        raise MalformedError(f"{call}: the answer holds no list of rows", call=call) from None',
+        "        return []",
+        ("tests/providers/salesrocks/test_reading.py",),
+    ),
+    Mutant(
+        "an empty list is believed",
+        "syncd/reconcile/whole.py",
+        "    if evidence.rows == 0 and lost > 0:",
+        "    if evidence.rows == 0:\n        return None\n    if evidence.rows == 0 and lost > 0:",
+        (f"{ABSENCE}an_empty_list_where_many_were_known_is_held_and_nothing_follows_but_what_others_say",),
+    ),
+    Mutant(
+        "an absence counts at first",
+        "syncd/reconcile/learn.py",
+        "ABSENCES_NEEDED = 2",
+        "ABSENCES_NEEDED = 1",
+        (
+            "tests/reconcile/test_decide.py",
+            f"{ABSENCE}somebody_whom_a_listing_missed_because_rows_shifted_is_not_absent",
+        ),
+    ),
+    Mutant(
+        "one listing counts as two",
+        "syncd/store/mirror.py",
+        "            .values(missing_seq=seq, missing_count=1)",
+        "            .values(missing_seq=seq, missing_count=2)",
+        ("tests/store/test_mirror.py::test_a_record_that_is_not_listed_any_more_is_missing_once_then_twice",),
+    ),
+    # Consent: a "no" stands.
+    Mutant(
+        "no last look at consent",
+        "syncd/sync/push.py",
+        "        batch = _still_allowed(connection, lane, context, batch)\n",
+        "",
+        (f"{FENCE}a_no_that_comes_between_the_decision_and_the_call_is_heeded",),
+    ),
+    Mutant(
+        "who joins is added in spite of a no",
+        "syncd/reconcile/spread.py",
+        "    if not entry.spread or person.suppressed(entry.scope) or any(",
+        "    if not entry.spread or any(",
+        ("tests/reconcile/test_spread.py::test_nobody_who_said_no_is_added",),
+    ),
+    Mutant(
+        "a claim is granted at once",
+        "syncd/reconcile/suppress.py",
+        "            reachable = [cell for cell in cells if cell.container == container and stands(cell)]\n",
+        "            reachable = [cell for cell in cells if cell.container == container and stands(cell)]\n"
+        "            reachable = [cell for cell in reachable if not 0 < cell.said_no_seq < cell.status_seq]\n",
+        (f"{FENCE}somebody_subscribed_again_by_a_foreign_program_is_unsubscribed_again_and_a_claim_waits",),
+    ),
+    Mutant(
+        "the newest fact replaces what a person said",
+        "syncd/store/people.py",
+        "        joined = state.join(\n",
+        "        joined = (lambda newest: newest)(\n",
+        (f"{PEOPLE}order_and_repetition_of_events_never_matter",),
+    ),
+    Mutant(
+        "a no said twice on a day is taken for a repetition",
+        "syncd/sync/ingest.py",
+        "            read_again=delivery.route == UNSUBSCRIBES,",
+        "            read_again=False,",
+        (f"{DOOR}an_unsubscribe_said_again_on_the_same_day_counts_again",),
+    ),
+    Mutant(
+        "addresses are lower-cased and nothing more",
+        "syncd/domain/identity.py",
+        "    if not _PLAIN.fullmatch(text):\n",
+        "    if not text:\n",
+        ("tests/domain/test_identity.py::test_spellings_of_one_address_share_an_identity",),
+    ),
+    Mutant(
+        "a no reaches one spelling of a mailbox",
+        "syncd/domain/identity.py",
+        '    base = local.partition("+")[0].replace(".", "")',
+        "    base = local",
+        ("tests/domain/test_identity.py::test_a_tag_or_a_dot_never_leads_around_a_no",),
+    ),
+    # The guard.
+    Mutant(
+        "no guard",
+        "syncd/reconcile/guard.py",
+        "        return count > self.max_count and count > self.max_share * size",
+        "        return False",
+        (f"{GUARD}more_additions_than_both_limits_wait_as_a_whole_and_everything_else_goes_on",),
+    ),
+    Mutant(
+        "the limit is off by one",
+        "syncd/reconcile/guard.py",
+        "        return count > self.max_count and",
+        "        return count >= self.max_count and",
+        (f"{GUARD}as_many_additions_as_the_count_allows_go",),
+    ),
+    Mutant(
+        "the guard holds what people said themselves",
+        "syncd/reconcile/guard.py",
+        "    return wish.change.kind is ChangeKind.UNSUBSCRIBE and not wish.explicit\n",
+        "    return wish.change.kind is ChangeKind.UNSUBSCRIBE\n",
+        ("tests/reconcile/test_guard.py",),
+    ),
+    Mutant(
+        "first contact adds at once",
+        "syncd/reconcile/guard.py",
+        "    if wish.first_contact and hold_first_contact:",
+        "    if wish.first_contact and not hold_first_contact:",
+        ("tests/system/test_first_contact.py::test_a_no_goes_out_at_once_and_additions_wait_in_plans_with_ids",),
+    ),
+    # One sick account, one process.
+    Mutant(
+        "the quarantine of one account is that of all",
+        "syncd/sync/cycle.py",
+        "        journal.note_standing(\n            connection,\n            lane.name,\n            state=state,",
+        "        for name in context.lanes:\n            journal.update_account(connection, name, state=state)\n"
+        "        journal.note_standing(\n            connection,\n            lane.name,\n            state=state,",
+        (f"{BAD}refused_credentials_quarantine_the_account_and_cost_no_operation_an_attempt",),
+    ),
+    Mutant(
+        "a second daemon gets the mirror",
+        "syncd/store/journal.py",
+        "    if row.until > now and row.who != who:",
+        "    if row.until < now and row.who != who:",
+        ("tests/store/test_journal.py::test_a_second_taker_is_refused_until_the_first_has_let_it_expire",),
+    ),
+    Mutant(
+        "the token lives on the wall clock",
+        "syncd/carrier.py",
+        "        ended_before = self._logins_ended\n        clock = asyncio.get_running_loop().time",
+        "        ended_before = self._logins_ended\n        clock = lambda: self._now().timestamp()",
+        (f"{CARRIER}a_token_is_renewed_a_little_before_its_end_on_the_monotonic_clock",),
+    ),
+    # The border.
+    Mutant(
+        "the signature is that of the body written anew",
+        "syncd/providers/rocs/webhook.py",
+        "hmac.new(secret, delivery.body, sha256)",
+        "hmac.new(secret, msgspec.json.encode(msgspec.json.decode(delivery.body)), sha256)",
+        ("tests/providers/rocs/test_webhook.py::test_the_signature_is_that_of_the_raw_body",),
+    ),
+    Mutant(
+        "the request is logged",
+        "syncd/carrier.py",
+        "                label=request.label,\n                status=progress.status,",
+        "                label=request.label,\n                url=request.url,\n"
+        "                status=progress.status,",
+        (f"{CARRIER}messages_and_log_lines_hold_no_url_no_body_no_header",),
+    ),
+    Mutant(
+        "tracebacks show variables",
+        "syncd/telemetry.py",
+        "show_locals=False",
+        "show_locals=True",
+        ("tests/test_telemetry.py::test_a_traceback_shows_no_variables_and_no_person",),
+    ),
+)
