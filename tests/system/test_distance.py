@@ -33,7 +33,8 @@ def test_the_distance_only_falls_once_nothing_changes_any_more(
     # One step a round, so that there is something to see between two of them.
     world.app.context.policy = replace(world.app.context.policy, passes_max=1, backoff_s=5.0, backoff_max_s=30.0)
     _happen(world, rng)
-    seen = []
+    seen: list[int] = []
+    waits = 0
     for _ in range(ROUNDS):
         world.round()
         verdict, shown = standing(world.app.context, dict.fromkeys(world.app.context.lanes, 300.0))
@@ -79,3 +80,5 @@ def _act(world: World, rng: random.Random, email: str) -> None:
             world.rokt.person_unsubscribes(email)
         case 7:
             unsubscribe(world.app.context, email, source="operator", evidence="by phone")
+        case _:
+            pass
