@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from syncd.domain.consent import Scope
+from syncd.emulators.emulator import FaultKind
 from syncd.store.invariants import INVARIANTS
 from syncd.store.session import writing
 from syncd.sync.check import EXAMPLES, check
@@ -101,8 +102,8 @@ def _no_of(email: str, *, route: str = "listing", **given: Any) -> list[str]:
     event = (
         "INSERT INTO consent_event (seq, at, person_key, identity, scope, epoch, level, source, container, route,"
         f" evidence, inferred, mass) VALUES ({more['seq']}, '2026-11-21 00:00:00', '{email}', '{email}', 'newsletter',"
-        f" {more['epoch']}, {more['level']}, 'crm', {more['container']}, '{route}', {more['evidence']}, {more['inferred']},"
-        " false)"
+        f" {more['epoch']}, {more['level']}, 'crm', {more['container']}, '{route}', {more['evidence']},"
+        f" {more['inferred']}, false)"
     )
     state = (
         "INSERT INTO consent (person_key, scope, epoch, level, seq, since, source, event_id) VALUES"
@@ -294,13 +295,22 @@ def test_what_was_sent_before_the_no_was_learnt_is_no_breach(open_small_world: O
     assert operations(world, identity="dan@example.org", account="mail", kind="subscribe", state="verified")
     world.wait(5)
     unsubscribe(world.app.context, "dan@example.org", Scope("newsletter"), source="operator", evidence="by phone")
-    assert broken(world, full=True) == set()
+    assert broken(world, full=True) == set(), "by a command"
+    world.mail.fault_kinds, world.mail.fault_rate = (FaultKind.NO_CONNECTION,), 1.0
+    world.rocs.unsubscribe_member("L-1", CID)
+    world.round(["crm"])
+    assert event_ids(world, CID)
+    assert standing(world, CID)["mail"] == "Confirmed"
+    assert broken(world, full=True) == set(), "by a listing"
 
 
 def test_whoever_comes_back_by_their_own_word_is_no_breach(open_small_world: Open) -> None:
     world = agreed(open_small_world())
     resubscribe(world.app.context, BOB, Scope("newsletter"), evidence="in writing")
     assert broken(world, full=True) == set(), "one no fewer, and it was taken back"
+    _sent_after_the_no(world)
+    plant(world, "UPDATE op SET sent_at = '2026-11-21 13:00:00' WHERE state = 'accepted'")
+    assert broken(world, full=True) == set(), "added, and not against their word"
     world.wait(60)
     world.settle(2)
     assert broken(world, full=True) == set()
