@@ -179,6 +179,18 @@ def upgrade() -> None:
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.create_index('ix_counter_sample_cell', ['account', 'container', 'key', 'id'], unique=False)
 
+    op.create_table('dark',
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('what', sa.String(), nullable=False),
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('name', sa.String(), nullable=False),
+    sa.Column('total', sa.BigInteger(), nullable=False),
+    sa.Column('known', sa.BigInteger(), nullable=False),
+    sa.Column('dark', sa.BigInteger(), nullable=False),
+    sa.Column('latest', sa.BigInteger(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('account', 'what', 'id', name=op.f('pk_dark'))
+    )
     op.create_table('holder',
     sa.Column('name', sa.String(), nullable=False),
     sa.Column('token', sa.BigInteger(), nullable=False),
@@ -406,6 +418,7 @@ def downgrade() -> None:
 
     op.drop_table('inbox')
     op.drop_table('holder')
+    op.drop_table('dark')
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.drop_index('ix_counter_sample_cell')
 

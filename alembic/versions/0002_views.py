@@ -90,7 +90,11 @@ VIEWS = {
         UNION ALL
         SELECT 'two records', c.identity, c.account, c.container, 'several records claim one address; no field is written to them', MIN(c.observed_at)
         FROM cell c WHERE c.container = '*' AND c.identity IS NOT NULL AND c.status NOT IN ('removed', 'absent')
-        GROUP BY c.identity, c.account, c.container HAVING COUNT(*) > 1""",
+        GROUP BY c.identity, c.account, c.container HAVING COUNT(*) > 1
+        UNION ALL
+        SELECT 'dark', CAST(NULL AS TEXT), d.account, CASE WHEN d.what = 'list' THEN d.id END,
+               CAST(d.dark AS TEXT) || ' opted out of ' || d.what || ' ' || d.id || ' whom nobody knows', d.since
+        FROM dark d WHERE d.dark > 0""",
 }
 
 

@@ -400,6 +400,24 @@ class CampaignSampleRow(SQLModel, table=True):
     extra: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
 
 
+class DarkRow(SQLModel, table=True):
+    """Opt-outs that a provider counts and nobody known explains. `what`: campaign, list.
+
+    `total`, `known`: what was counted last; `latest`: how many the last reckoning added.
+    """
+
+    __tablename__ = "dark"
+    account: str = Field(primary_key=True)
+    what: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    name: str
+    total: int = Field(sa_type=sa.BigInteger)
+    known: int = Field(sa_type=sa.BigInteger)
+    dark: int = Field(sa_type=sa.BigInteger)
+    latest: int = Field(sa_type=sa.BigInteger)
+    since: datetime
+
+
 class CounterSampleRow(SQLModel, table=True):
     """Counters of one contact, appended when they changed: telemetry, never compared."""
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
 from syncd.domain.errors import RefusedError
 from syncd.domain.identity import suppression_key
-from syncd.domain.records import ContainerId, Observation, Page, Record, Status, digest_of
+from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Page, Record, Status, digest_of
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
 from syncd.reconcile.whole import Evidence, doubt
-from syncd.store import campaigns, caution, containers, journal, lookups, mirror, outbox, people, plans
+from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
-from syncd.sync.context import Context, Lane
+from syncd.sync.context import Context, Lane, resolve
 
 
 @dataclass(slots=True)
@@ -351,7 +351,7 @@ async def look_up(
         with writing(context.engine) as connection:
             for row in containers.load_containers(connection, lane.name):
                 if row.moved_at is not None and not lookups.moved_left(connection, lane.name, row.container):
-                    _explain_movement(connection, lane, row)
+                    _explain_movement(connection, lane, row, context.now())
 
 
 async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> bool:
@@ -387,7 +387,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             known = mirror.known_cells(connection, lane.name, target.container, keys)
             seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=now, route="lookup")
             pulled.new += seen.new
-            _note_discovered(connection, lane, target.container, found, known)
+            _note_discovered(connection, lane, target.container, found, known, now)
             lost = sorted(set(target.keys) - set(keys))
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
@@ -400,8 +400,15 @@ def _note_discovered(
     container: ContainerId,
     found: Sequence[Observation],
     known: Mapping[str, mirror.Known],
+    at: datetime,
 ) -> None:
-    """Somebody who stood there all along and whom we did not know moves no count but ours."""
+    """Somebody who stood there all along and whom we did not know moves no count but ours.
+
+    One who had left before anybody knew them explains an opt-out that was dark.
+    """
+    left = sum(entry.key not in known and entry.status in SUPPRESSED for entry in found)
+    if lane.asks_only and left:
+        dark.explain_list(connection, lane.name, container, left, at)
     strangers = sum(entry.key not in known and entry.status is Status.SUBSCRIBED for entry in found)
     if lane.asks_only and strangers:
         row = next(row for row in containers.load_containers(connection, lane.name) if row.container == container)
@@ -425,8 +432,12 @@ def _note_movements(connection: Connection, lane: Lane, context: Context) -> Non
             )
 
 
-def _explain_movement(connection: Connection, lane: Lane, row: Any) -> None:
+def _explain_movement(connection: Connection, lane: Lane, row: Any, at: datetime) -> None:
+    """Everybody known there was asked since the count moved: what that does not explain was somebody unknown."""
     known = containers.subscribed(connection, lane.name, row.container)
+    if row.active is not None and row.active_explained is not None:
+        fell, explained = row.active_explained - row.active, (row.known_explained or 0) - known
+        dark.reckon_list(connection, lane.name, row.container, row.name, fell=fell, explained=explained, at=at)
     containers.update_container(
         connection, lane.name, row.container, moved_at=None, active_explained=row.active, known_explained=known
     )
@@ -447,4 +458,9 @@ async def _report(lane: Lane, context: Context, pulled: Pulled, *, full: bool) -
     now = context.now()
     with writing(context.engine) as connection:
         pulled.samples += campaigns.save_campaigns(connection, lane.name, stats, now)
+        known = containers.load_containers(connection, lane.name)
+        for entry in stats:
+            if entry.lists:
+                covered = [resolve(lane.name, written, known) for written in entry.lists]
+                dark.reckon_campaign(connection, lane.name, entry, covered, now)
         journal.update_account(connection, lane.name, last_report=now)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from syncd.reconcile.convergence import OVERDUE_S, AccountStanding, Standing, Verdict, judge
-from syncd.store import inspect, journal
+from syncd.store import dark, inspect, journal
 from syncd.store.session import known_head, reading
 from syncd.sync.context import Context
 
@@ -29,6 +29,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         rows = {row.name: row for row in journal.load_accounts(connection)}
         counted = inspect.counts(connection, names, now, now - timedelta(seconds=OVERDUE_S))
         daemon = journal.holding(connection, now)
+        unseen = dark.load_dark(connection, names)
     accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
     held = sum(counted.open.held.values())
     parts = Standing(
@@ -73,6 +74,17 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         "deliveries": counted.open.deliveries,
         "reachable": counted.reachable,
         "overdue": counted.overdue,
+        "dark": [
+            {
+                "account": row.account,
+                "what": row.what,
+                "id": row.id,
+                "name": row.name,
+                "dark": row.dark,
+                "since": inspect.shown_time(row.since),
+            }
+            for row in unseen
+        ],
         "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),
         "schema": known_head(),
         "daemon": daemon,
