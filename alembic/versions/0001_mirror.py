@@ -165,6 +165,7 @@ def upgrade() -> None:
     sa.Column('watermark', sa.String(), nullable=True),
     sa.Column('reread', sa.Boolean(), nullable=False),
     sa.Column('doubt', sa.String(), nullable=False),
+    sa.Column('evidence', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', name=op.f('pk_container'))
     )
     op.create_table('counter_sample',

@@ -36,7 +36,8 @@ VIEWS = {
         WHERE c.status <> 'absent'""",
     "v_lists": """
         SELECT l.list AS list, n.account AS account, a.provider AS provider, n.container AS remote_list, n.name AS name, l.scope AS scope,
-               n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt
+               n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt,
+               CAST(n.evidence AS TEXT) AS rests_on
         FROM container n JOIN account a ON a.name = n.account
         LEFT JOIN link l ON l.account = n.account AND l.container = n.container""",
     "v_campaigns": """

@@ -59,7 +59,8 @@ class ContainerRow(SQLModel, table=True):
     """One list at one account.
 
     `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not. `reread`: the next whole
-    listing reads every record, also those on pages that are the same.
+    listing reads every record, also those on pages that are the same. `evidence`: what the verdict on the latest
+    whole listing rests on.
     """
 
     __tablename__ = "container"
@@ -80,6 +81,7 @@ class ContainerRow(SQLModel, table=True):
     watermark: str | None = None
     reread: bool = False
     doubt: str = ""
+    evidence: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
 
 
 class LinkRow(SQLModel, table=True):

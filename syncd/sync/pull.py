@@ -7,7 +7,7 @@ is missing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from syncd.domain.identity import suppression_key
 from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Page, Record, Status, digest_of
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
-from syncd.reconcile.whole import Evidence, doubt
+from syncd.reconcile.whole import SHIFTED, Evidence, doubt
 from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
@@ -117,6 +117,10 @@ class Listing:
     total: int | None = None
     watermark: str | None = None
     repeated: bool = False
+    first: Page | None = None
+    first_count: int = 0
+    last_count: int = 0
+    first_same: bool | None = None
 
     @property
     def pending_rows(self) -> int:
@@ -157,7 +161,12 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             await between()  # a record taken away in the middle would shift the pages still to come
     _write_down(lane, context, listing, pulled)
     pulled.rows += listing.rows
-    _conclude(lane, context, listing, row, pulled)
+    gone = _not_listed(lane, context, listing)
+    if gone is not None and listing.first is not None:
+        again = await lane.carrier.carry(provider.snapshot(container, None))
+        pulled.pages += 1
+        listing.first_same = _keys(again) == _keys(listing.first)
+    _conclude(lane, context, listing, row, pulled, gone or set())
 
 
 def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled) -> None:
@@ -165,7 +174,9 @@ def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled)
     listing.number += 1
     listing.rows += page.count
     listing.total = page.total if page.total is not None else listing.total
+    listing.last_count = page.count
     if listing.number == 1:
+        listing.first, listing.first_count = page, page.count
         # Whatever changes while the listing goes on is newer than its first page.
         listing.watermark = page.watermark
     pulled.pages += 1
@@ -193,7 +204,22 @@ def _write_down(lane: Lane, context: Context, listing: Listing, pulled: Pulled) 
     listing.pending.clear()
 
 
-def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: Pulled) -> None:
+def _keys(page: Page) -> tuple[str, ...]:
+    """Which records a page holds, in their order: what they say may change while a listing goes on."""
+    return tuple(record.key for record in page.records)
+
+
+def _not_listed(lane: Lane, context: Context, listing: Listing) -> set[str] | None:
+    """The records that were listed before and are not now. None if nobody is missing, now or since earlier."""
+    with reading(context.engine) as connection:
+        past_end = [number for number in listing.known if number > listing.number]
+        old = containers.load_page_keys(connection, lane.name, listing.container, [*listing.fresh, *past_end])
+        listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
+        gone = {key for keys in old.values() for key in keys} - listed
+        return gone if gone or mirror.any_missing(connection, lane.name, listing.container) else None
+
+
+def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: Pulled, gone: set[str]) -> None:
     """Take a listing as whole, or say why not and infer nothing from it."""
     now, container = context.now(), listing.container
     with writing(context.engine) as connection:
@@ -203,17 +229,18 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             total=listing.total,
             repeated=listing.repeated,
             allowed=row.rows_allowed,
+            short_last_page=listing.number <= 1 or listing.last_count < listing.first_count,
+            missing=len(gone),
+            first_page_same=listing.first_same,
         )
+        containers.update_container(connection, lane.name, container, evidence=asdict(evidence))
         reason = doubt(evidence, context.policy.limits)
         if reason is not None:
             pulled.doubts.append(f"{container}: {reason}")
             containers.update_container(connection, lane.name, container, doubt=reason, read_at=now)
-            plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
+            if reason != SHIFTED:
+                plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
             return
-        past_end = [number for number in listing.known if number > listing.number]
-        old = containers.load_page_keys(connection, lane.name, container, [*listing.fresh, *past_end])
-        listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
-        gone = {key for keys in old.values() for key in keys} - listed
         containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
         missing = mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
         people.put_on_agenda(connection, missing, now)
