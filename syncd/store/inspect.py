@@ -54,7 +54,7 @@ item = PlanItemRow.__table__  # type: ignore[attr-defined]
 Shown = dict[str, Any]
 
 _TIMES = frozenset({"at", "since", "not_before", "deadline"})
-_JSON = frozenset({"fields", "counts", "extra"})
+_JSON = frozenset({"fields", "counts", "extra", "rests_on"})
 _GONE = (Status.REMOVED.value, Status.ABSENT.value)
 
 
