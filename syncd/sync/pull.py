@@ -101,14 +101,16 @@ a commit waits for the disk, and the loop for both.
 class Listing:
     """A whole listing under way.
 
-    `afresh`: every record is read, whatever it was before. `fresh`: pages other than last time;
-    `pending`: pages read and not written down yet.
+    `afresh`: every record is read, whatever it was before. `fresh`: pages other than last time; `pending`: pages read
+    and not written down yet. `untouched`: nothing was known there when it began, and no delivery (counted in `news`)
+    told of anybody since.
     """
 
     container: ContainerId
     began: int
     known: dict[int, PageDigest]
     untouched: bool
+    news: int
     afresh: bool = False
     fresh: dict[int, PageDigest] = field(default_factory=dict)
     pending: list[tuple[int, int, Page, bytes]] = field(default_factory=list)
@@ -140,6 +142,7 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             began,
             known=containers.load_pages(connection, lane.name, container),
             untouched=not mirror.holds_any(connection, lane.name, container),
+            news=lane.news,
             afresh=row.reread,
         )
     at: str | None = None
@@ -191,6 +194,7 @@ def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled)
 def _write_down(lane: Lane, context: Context, listing: Listing, pulled: Pulled) -> None:
     if not listing.pending:
         return
+    listing.untouched = listing.untouched and listing.news == lane.news
     with writing(context.engine) as connection:
         for number, seq, page, digest in listing.pending:
             keys = tuple(record.key for record in page.records)
