@@ -36,6 +36,7 @@ from syncd.store.tables import (
     PersonRow,
     PlanItemRow,
     PlanRow,
+    RenameRow,
 )
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
@@ -50,6 +51,7 @@ op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 plan = PlanRow.__table__  # type: ignore[attr-defined]
 exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
+rename = RenameRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 
 Shown = dict[str, Any]
@@ -211,6 +213,7 @@ class History:
     look_ups: list[Shown]
     claims: list[Shown]
     exemptions: list[Shown]
+    renames: list[Shown]
 
 
 def history(connection: Connection, key: SuppressionKey) -> History:
@@ -248,6 +251,7 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         look_ups=_read(connection, asked),
         claims=rows(claim, "id account container identity scope seen_at state times fight", order="seen_at id"),
         exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
+        renames=rows(rename, "account container identity opened_at successor", order="account container identity"),
     )
 
 
