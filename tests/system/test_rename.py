@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from syncd.domain.identity import identity_of
+from syncd.sync.explain import explain
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
     JOINED,
@@ -49,6 +51,10 @@ def test_an_address_that_gave_way_to_another_said_no_to_nothing(open_world):
     assert standing(world, NEW) == JOINED, "somebody who joined the list"
     (row,) = world.rows("SELECT * FROM rename")
     assert (row["identity"], row["successor"]) == (OLD, NEW)
+    said = explain(world.app.context, identity_of(OLD))  # type: ignore[arg-type]
+    assert said is not None
+    (mail,) = [entry for entry in said["accounts"] if entry["account"] == "mail"]
+    assert any(f"gave way to {NEW}" in sentence for sentence in mail["sentences"])
     world.wait(2 * 86_400)
     world.settle(2)
     assert operations(world, kind="unsubscribe") == []
