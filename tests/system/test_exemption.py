@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from syncd.domain.consent import Scope
+from syncd.domain.identity import Identity
+from syncd.sync.approve import grant
 from syncd.sync.explain import explain
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
@@ -26,7 +29,7 @@ from tests.scenes import (
 )
 from tests.world import World
 
-CID = "cid@example.org"
+CID = Identity("cid@example.org")
 OPENED = LEFT | {"mail": "Confirmed"}
 
 
@@ -69,7 +72,7 @@ def test_who_confirms_anew_is_left_there_and_stays_suppressed_everywhere_else(op
     assert standing(world, CID) == OPENED
     assert written(world, before) == [], "nobody is subscribed anywhere because of it, and nothing is undone"
     assert suppressed(world, "global") == {CID}
-    assert claims(world) == plans(world) == []
+    assert (claims(world), plans(world)) == ([], [])
     assert world.rows("SELECT * FROM v_drift") == []
     said = explain(world.app.context, CID)
     assert said is not None
@@ -126,7 +129,7 @@ def test_it_can_be_granted_and_ended_again_and_its_history_is_kept(open_small_wo
 def test_a_no_that_may_have_come_after_the_confirmation_makes_it_wait_for_a_person(open_small_world):
     world = open_small_world()
     gone(world)
-    unsubscribe(world.app.context, CID, "newsletter", source="operator", evidence="by phone")  # type: ignore[arg-type]
+    unsubscribe(world.app.context, CID, Scope("newsletter"), source="operator", evidence="by phone")
     world.round(["leads"])
     comes_back(world)  # nothing showed the cell unsubscribed since that "no" was known
     world.settle(4)
@@ -143,7 +146,7 @@ def test_a_foreign_program_that_sets_the_word_is_no_evidence(open_small_world):
     before = marks(world)
     world.settle(3)
     # The unsubscribe is later than the confirmation, by the provider's own clock: the word says nothing.
-    assert exemptions(world) == claims(world) == []
+    assert (exemptions(world), claims(world)) == ([], [])
     assert written(world, before) == []
 
 
@@ -209,9 +212,6 @@ def test_nothing_is_undone_before_it_was_looked_at_twice(open_small_world):
 
 def test_our_own_unsubscribe_read_back_late_is_no_new_no_after_their_own_yes(open_world):
     """The word of the person that an operator vouched for stands: what we wrote before it says nothing against it."""
-    from syncd.domain.consent import Scope
-    from syncd.sync.approve import grant
-
     world = open_world()
     person(world, CID, "Cid", "Cee")
     world.settle(2)

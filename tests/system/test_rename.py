@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncd.domain.identity import identity_of
+from syncd.domain.consent import Scope
+from syncd.domain.identity import Identity
 from syncd.sync.explain import explain
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
@@ -23,7 +24,7 @@ from tests.scenes import (
 )
 from tests.world import World
 
-OLD, NEW = "olga@example.org", "olga.new@example.net"
+OLD, NEW = Identity("olga@example.org"), Identity("olga.new@example.net")
 
 
 def changing(world: World, **more: object) -> None:
@@ -51,7 +52,7 @@ def test_an_address_that_gave_way_to_another_said_no_to_nothing(open_world):
     assert standing(world, NEW) == JOINED, "somebody who joined the list"
     (row,) = world.rows("SELECT * FROM rename")
     assert (row["identity"], row["successor"]) == (OLD, NEW)
-    said = explain(world.app.context, identity_of(OLD))  # type: ignore[arg-type]
+    said = explain(world.app.context, OLD)
     assert said is not None
     (mail,) = [entry for entry in said["accounts"] if entry["account"] == "mail"]
     assert any(f"gave way to {NEW}" in sentence for sentence in mail["sentences"])
@@ -104,7 +105,7 @@ def test_nobody_is_added_while_it_is_open_whether_they_left(open_small_world):
 def test_the_new_address_inherits_every_no_of_the_person(open_small_world):
     world = with_two_lists(open_small_world(config=TWO_LISTS))
     changing(world, lists=("L-1", "L-2"))
-    unsubscribe(world.app.context, OLD, "events", source="operator", evidence="by phone")  # type: ignore[arg-type]
+    unsubscribe(world.app.context, OLD, Scope("events"), source="operator", evidence="by phone")
     world.settle(2)
     world.mail.confirm("154", NEW)
     world.settle(3)
