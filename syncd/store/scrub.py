@@ -80,7 +80,12 @@ class Known:
     @property
     def names(self) -> set[str]:
         """Every way in which the address is written."""
-        return {*self.identities, *self.spelt.values()}
+        return {*self.identities, *self.spelt.values(), *self.digests}
+
+    @property
+    def digests(self) -> set[str]:
+        """What a provider calls somebody whose address it does not give away."""
+        return {digest for identity in self.identities for digest in digests_of(identity)}
 
 
 def known_of(connection: Connection, key: SuppressionKey) -> Known:
@@ -148,7 +153,7 @@ def _cells(
             counter_sample.c.key == row.key,
         )
         done["counter_sample"] += connection.execute(counters).rowcount
-        if row.status not in PRESENT:
+        if row.status not in PRESENT or row.key.lower() in known.digests:
             connection.execute(cell.delete().where(*place))
             continue
         connection.execute(

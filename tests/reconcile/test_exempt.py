@@ -27,7 +27,7 @@ L1 = ContainerId("L1")
 
 def back(**more: Any) -> Cell:
     """Read unsubscribed at 20, subscribed at 30 and again at 32; left at 200 of its own clock, confirmed at 300."""
-    known = {"said_no_seq": 20, "status_seq": 30, "seq": 32}
+    known: dict[str, Any] = {"said_no_seq": 20, "status_seq": 30, "seq": 32}
     times: dict[str, Any] = {"unsubscribed_at": "200", "confirmed_at": "300", "confirmed_seq": 30}
     return cell("rocketresponder", **(known | times | more))
 

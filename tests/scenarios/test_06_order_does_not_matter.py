@@ -58,7 +58,7 @@ def shuffled(data: st.DataObject, facts: Sequence[Any]) -> list[Any]:
 
 
 def events_of(world: World) -> list[ConsentEvent]:
-    names = [name for name in ConsentEvent.__dataclass_fields__ if name != "key"]
+    names = [name for name in ConsentEvent.__dataclass_fields__ if name not in {"key", "again"}]
     with reading(world.app.engine) as connection:
         table = store.consent_event
         rows = connection.execute(sa.select(table).order_by(table.c.id)).mappings().all()

@@ -23,7 +23,8 @@ NOBODY = "nobody@example.org"
 COLUMNS = {
     "account": "rocs", "container": "R1", "identity": ANN, "person_key": KEY, "kind": "subscribe", "address": ANN,
     "keys": "[]", "fields": "{}", "state": "ready", "priority": 2, "why": "by hand", "guarded": False, "attempts": 0,
-    "not_before": NOW, "created_at": NOW, "began_seq": 0, "ended_seq": 0, "reason": "",
+    "not_before": NOW, "created_at": NOW, "began_seq": 0, "ended_seq": 0, "settled_seq": 0, "closed_seq": 0,
+    "reason": "",
 }  # fmt: skip
 
 

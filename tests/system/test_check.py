@@ -91,10 +91,12 @@ def _open_change(
 ) -> list[str]:
     columns = (
         "account, container, identity, person_key, kind, address, keys, fields, state, priority, why, guarded,"
-        " attempts, not_before, created_at, began_seq, ended_seq, reason"
+        " attempts, not_before, created_at, began_seq, ended_seq, settled_seq, closed_seq, reason"
     )
     fields = f"'mail', '154', '{email}', '{email}', 'update', '{email}', '[]', '{{}}', '{state}', 1, 'by hand', false"
-    return [f"INSERT INTO op ({columns}) VALUES ({fields}, {attempts}, '{due[:19]}', '2026-11-21 00:00:00', 0, 0, '')"]
+    return [
+        f"INSERT INTO op ({columns}) VALUES ({fields}, {attempts}, '{due[:19]}', '2026-11-21 00:00:00', 0, 0, 0, 0, '')"
+    ]
 
 
 def _no_of(email: str, *, route: str = "listing", **given: Any) -> list[str]:
