@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml uv.lock
 	@.uv/bin/uv sync --quiet --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $(STAMP)
 
-.PHONY: help demo test sim mutants check fmt bench clean env
+.PHONY: help demo test sim mutants check coverage fmt bench clean env
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 12
 
@@ -45,6 +45,10 @@ check: $(STAMP)  ## format, lint, types, import directions, the systemd unit
 	systemd-analyze verify --recursive-errors=no "$$unit/syncd.service" && \
 	systemd-analyze security --offline=true --threshold=12 "$$unit/syncd.service" >/dev/null && \
 	echo 'systemd unit: verified, exposure at most 1.2'
+
+coverage: $(STAMP)  ## every branch of the pure core is met by its own tests, or this fails
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/domain tests/reconcile --cov=syncd/domain --cov=syncd/reconcile \
+	  --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 fmt: $(STAMP)  ## format and mend what can be mended
 	@$(BIN)/ruff format .

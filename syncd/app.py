@@ -24,10 +24,10 @@ from syncd.providers.protocol import capabilities_of
 from syncd.providers.registry import provider_for
 from syncd.reconcile.guard import Limits
 from syncd.settings import Settings
-from syncd.store import journal, outbox, people
+from syncd.store import journal, outbox, people, protection, resync, witness
 from syncd.store.plans import digest_of
 from syncd.store.sequence import Sequence
-from syncd.store.session import Engine, current, open_engine, require_current, upgrade, writing
+from syncd.store.session import Connection, Engine, current, open_engine, require_current, upgrade, writing
 from syncd.sync.context import Context, Lane, ListConfig, Policy
 
 HOLD_S = 60.0
@@ -116,6 +116,9 @@ class App:
             max_age_s=getattr(options, "max_age", 86_400.0),
             look_ups_max=getattr(options, "lookups_per_round", 500),
             report_every_s=options.report_every,
+            rename_open_s=getattr(options, "rename_open", 0.0),
+            rename_wait_s=getattr(options, "rename_wait", 0.0),
+            rename_tolerance_s=getattr(options, "rename_tolerance", 0.0),
         )
 
     async def __aenter__(self) -> Self:
@@ -141,12 +144,18 @@ class App:
         """
         now, seq = self.outside.now(), self.context.sequence.take()
         with writing(self.engine) as connection:
+            doubted = witness.doubt(connection)
             self._token = journal.take_mirror(connection, self.who, now, HOLD_S)
             if self._token is None:
                 return False
+            self._protect(connection, doubted)
             recovered = outbox.recover(connection, seq, now)
             people.put_on_agenda(connection, recovered, now)
             journal.abandon_runs(connection, now)
+            beat = journal.beat(connection)
+        witness.note(self.engine, beat)
+        if doubted:
+            self.log.warning("mirror.protected", reason=doubted)
         if recovered:
             self.log.warning("outbox.recovered", unknown=len(recovered))
         self._replan_after_change()
@@ -157,7 +166,11 @@ class App:
         if self._token is None:
             return False
         with writing(self.engine) as connection:
-            return journal.keep_mirror(connection, self._token, self.outside.now(), HOLD_S)
+            kept = journal.keep_mirror(connection, self._token, self.outside.now(), HOLD_S)
+            beat = journal.beat(connection)
+        if kept:
+            witness.note(self.engine, beat)
+        return kept
 
     def leave(self) -> None:
         if self._token is not None:
@@ -168,6 +181,18 @@ class App:
     @property
     def who(self) -> str:
         return f"{socket.gethostname()}/{os.getpid()}"
+
+    def _protect(self, connection: Connection, doubted: str) -> None:
+        """A mirror that was lost or put back is read anew, and adds nothing before somebody has looked."""
+        now = self.outside.now()
+        if doubted:
+            protection.protect(connection, doubted, now)
+        witness.settle(connection)
+        if protection.take_mark(connection):
+            unlisted = [lane.name for lane in self.context.lanes.values() if not lane.capabilities.snapshot]
+            protection.list_nobody(connection, unlisted)
+            asked = [lane.name for lane in self.context.lanes.values() if lane.asks_only]
+            resync.forget_ages(connection, resync.Extent(dict.fromkeys(asked)), asked, now)
 
     def _replan_after_change(self) -> None:
         """Lists, scopes and options may have changed since the last start: then everybody is looked at again."""
@@ -191,6 +216,8 @@ def policy_of(settings: Settings) -> Policy:
         limits=Limits(max_share=guard.max_share, max_count=guard.max_count, window_s=guard.window),
         hold_first_contact=guard.first_sync == "hold",
         mass_release_s=guard.release_after,
+        unsubscribe_within_s=guard.unsubscribe_within,
+        flaps_max=guard.flaps_max,
         attempts_max=settings.push.attempts_max,
         backoff_s=settings.push.backoff,
         backoff_max_s=settings.push.backoff_max,

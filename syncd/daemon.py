@@ -29,6 +29,7 @@ from syncd.receiver import places_of, receiver
 from syncd.settings import ReceiverSettings
 from syncd.store import journal, meters
 from syncd.store.session import reading, writing
+from syncd.sync.check import conclude, due, examine
 from syncd.sync.context import Lane
 from syncd.sync.cycle import Round, run_round
 from syncd.sync.outcome import outcome_of
@@ -138,6 +139,7 @@ class _Daemon:
         return [
             ("keep", self._keep()),
             ("press", self._press()),
+            ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", self._take_requests, lambda: pace.tick_s)),
             ("register", self._again_and_again("register", self._register, self._until_next_registration)),
             *((f"account {name}", self._tend(name)) for name in self._wakes),
@@ -261,6 +263,20 @@ class _Daemon:
         except MirrorError as error:
             self._broke("answer", error)
             self._asked.discard(row.id)
+
+    # Invariants ------------------------------------------------------------------------------------------------------
+
+    async def _check(self) -> None:
+        """Hold the mirror against its invariants, if that is due. Looking at a large one takes a thread its time."""
+        schedule = self._app.settings.schedule
+        wait_s, full = due(self._context, schedule.check_every, schedule.check_full_every)
+        if wait_s <= 0:
+            conclude(self._context, await asyncio.to_thread(examine, self._context, full=full))
+
+    def _until_next_check(self) -> float:
+        schedule = self._app.settings.schedule
+        wait_s, _ = due(self._context, schedule.check_every, schedule.check_full_every)
+        return max(self._pace.tick_s, wait_s)
 
     # Webhooks --------------------------------------------------------------------------------------------------------
 

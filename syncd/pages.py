@@ -76,6 +76,8 @@ def status_page(status: Mapping[str, Any], runs: Runs, now: datetime) -> str:
         if converged
         else f'<p class="bad">Not converged: {int(status.get("distance") or 0)} left to do.</p>'
     )
+    broken = ", ".join(escape(str(entry["invariant"])) for entry in status.get("breach", ()))
+    stopped = f'<p class="bad">Broken, so that only unsubscribes are sent: {broken}</p>' if broken else ""
     overdue = status.get("overdue")
     late = f'<p class="bad">Unsubscribes overdue: {int(overdue)}</p>' if isinstance(overdue, int) and overdue else ""
     accounts = _table(ACCOUNT_COLUMNS, (_account_row(entry, now) for entry in status.get("accounts", ())))
@@ -84,7 +86,7 @@ def status_page(status: Mapping[str, Any], runs: Runs, now: datetime) -> str:
     latest = _table(RUN_COLUMNS, (_run_row(run, now) for run in runs))
     return page(
         "syncd",
-        f"{verdict}{late}<h2>Accounts</h2>{accounts}"
+        f"{verdict}{stopped}{late}<h2>Accounts</h2>{accounts}"
         + (f'<p class="quiet">How well records are known: {known}</p>' if known else "")
         + f"<h2>Latest runs</h2>{latest}"
         + f'<p class="quiet">{_iso(now)} · <a href="docs">docs</a> · <a href="metrics">metrics</a></p>',

@@ -317,6 +317,7 @@ def _families(
     return [
         ("syncd_converged", "1 if nothing is left to do", [({}, int(bool(status.get("converged"))))]),
         ("syncd_distance", "How much is left to do", [({}, int(status.get("distance") or 0))]),
+        ("syncd_invariant_breaches", "Invariants that do not hold", [({}, len(status.get("breach") or ()))]),
         ("syncd_account_state", "1 for the state each account is in", states),
         ("syncd_outbox_depth", "Changes on their way to the account", each("outbox")),
         ("syncd_parked", "What was given up and waits for a person", each("parked")),

@@ -59,6 +59,8 @@ class ScheduleSettings(Options):
     interval: Annotated[Duration, Field(gt=0)] = 300.0
     full_every: Annotated[Duration, Field(gt=0)] = 86_400.0
     settle: Duration = 30.0
+    check_every: Annotated[Duration, Field(gt=0)] = 3600.0
+    check_full_every: Annotated[Duration, Field(gt=0)] = 86_400.0
 
 
 class GuardSettings(Options):
@@ -67,6 +69,8 @@ class GuardSettings(Options):
     window: Annotated[Duration, Field(gt=0)] = 86_400.0
     first_sync: Literal["hold", "go"] = "hold"
     release_after: Duration = 43_200.0
+    unsubscribe_within: Annotated[Duration, Field(gt=0)] = 172_800.0
+    flaps_max: Annotated[int, Field(ge=1)] = 3
 
 
 class PushSettings(Options):
@@ -97,7 +101,7 @@ class Settings(Options):
 
     def schedule_of(self, account: str) -> ScheduleSettings:
         """The schedule with what the account says otherwise."""
-        own = {key: getattr(self.accounts[account], key) for key in ScheduleSettings.model_fields}
+        own = {key: getattr(self.accounts[account], key, None) for key in ScheduleSettings.model_fields}
         return self.schedule.model_copy(update={key: value for key, value in own.items() if value is not None})
 
 

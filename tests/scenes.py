@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
+import structlog
+
+from syncd.app import Outside
+from syncd.cli import main
 from syncd.emulators.emulator import Call
-from tests.world import CONFIG, World
+from tests.world import CONFIG, World, quiet
 
 Open = Callable[..., World]
 """Opens a world that is closed when the test ends; takes what `World` takes."""
@@ -76,6 +85,14 @@ def people(world: World, count: int, prefix: str = "p") -> dict[str, str]:
         for n in range(count)
         for email in [f"{prefix}{n}@example.org"]
     }
+
+
+def agreed(world: World, count: int = 1) -> list[str]:
+    """Several people who are on the newsletter everywhere."""
+    emails = list(people(world, count))
+    world.settle(2)
+    assert [standing(world, email) for email in emails] == [JOINED] * count
+    return emails
 
 
 def with_two_lists(world: World) -> World:
@@ -165,6 +182,29 @@ def written(world: World, since: Mapping[str, int] | None = None) -> list[tuple[
     ]
 
 
+def added(world: World, since: Mapping[str, int] | None = None) -> list[tuple[str, str]]:
+    """Provider and person of every call of ours that put somebody on a list, made a record or gave a consent.
+
+    The person is an address, or at ROCS the id of the customer.
+    """
+    found = []
+    for name, path, text in written(world, since):
+        last = path.rpartition("/")[2]
+        if last == "addToList":
+            found += [(name, str(row["email"])) for row in json.loads(text)["data"]]
+        elif last == "updateListData":
+            found += [(name, row["_id"]) for row in json.loads(text)["data"] if row.get("status") == "subscribed"]
+        elif last == "subscribe":
+            found.append((name, dict(parse_qsl(text))["email"]))
+        elif "/members/" in path and json.loads(text)["status"] != "unsubscribed":
+            found.append((name, last))
+        elif name == "rocs" and "/members/" not in path:
+            body = json.loads(text) if text else {}
+            if "email" in body or body.get("emailConsent"):
+                found.append((name, str(body.get("email", last))))
+    return found
+
+
 def names_of(entries: Iterable[Call]) -> list[str]:
     return [call.path.rpartition("/")[2] for call in entries]
 
@@ -208,3 +248,44 @@ def values(world: World, table: str) -> int:
 
 def sent_to(entries: Iterable[Call]) -> list[Any]:
     return [json.loads(call.body) for call in entries]
+
+
+# What is said about it -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one command of a person's ended with and printed."""
+
+    code: int
+    out: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+def command(world: World, *arguments: str) -> Told:
+    """A command as typed beside the running system, on its clock and with its providers."""
+    path = world._folder / "command.toml"
+    path.write_text(re.sub(r'(?m)^url = ".*"$', lambda _: f'url = "{world.url}"', world._config, count=1))
+    path.chmod(0o600)
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(io.StringIO()):
+        code = main([*arguments, "--config", str(path)], Outside(now=world.clock, transport=world.transport))
+    quiet()
+    return Told(code, printed.getvalue())
+
+
+def explained(world: World, email: str) -> dict[str, dict[str, Any]]:
+    """What `explain` tells of somebody, by account."""
+    return {entry["account"]: entry for entry in command(world, "explain", email, "--json").data["accounts"]}
+
+
+@contextmanager
+def logged() -> Iterator[list[Any]]:
+    """The log from INFO upwards, while it lasts."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+    quiet()

@@ -258,6 +258,41 @@ async def test_what_was_taken_in_before_a_stop_is_worked_on_after_the_next_start
         await until(lambda: scene.nowhere("ann@example.org"), "Ann is nowhere")
 
 
+# Invariants ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_breach_is_found_by_itself_shown_in_the_metrics_and_lifted(scene: Scene) -> None:
+    app = scene.app(SYNCD_SCHEDULE__CHECK_EVERY="50ms")
+    async with running(app) as daemon:
+        await until(lambda: scene.everywhere("ann@example.org"), "Ann is everywhere")
+        await until(lambda: "full_at" in value(app, "check"), "a first check, which is full")
+        with writing(app.engine) as connection:
+            connection.execute(sa.text("UPDATE container SET rows = rows + 1 WHERE container = 'L-1'"))
+        await until(lambda: "counts-agree" in value(app, "broken"), "it is found")
+        async with daemon.client() as client:
+            assert "syncd_invariant_breaches 1" in (await client.get("/metrics")).text
+            assert "counts-agree" in (await client.get("/")).text
+        await daemon.says_no(ANN)
+        await until(lambda: scene.nowhere("ann@example.org"), "Ann is nowhere")
+        with writing(app.engine) as connection:
+            connection.execute(sa.text("UPDATE container SET rows = rows - 1 WHERE container = 'L-1'"))
+        await until(lambda: value(app, "broken") == "{}", "it is whole again")
+
+
+async def test_checks_go_by_the_clock_and_not_by_starts(scene: Scene) -> None:
+    async with running(scene.app()) as daemon:
+        await until(lambda: value(daemon.app, "check"), "a first check")
+        first = value(daemon.app, "check")
+    async with running(scene.app()) as daemon:
+        await until(lambda: quiet(daemon.app), "it is quiet")
+        assert value(daemon.app, "check") == first
+
+
+def value(app: App, key: str) -> str:
+    with reading(app.engine) as connection:
+        return journal.get_value(connection, key) or ""
+
+
 # Nobody waits for another --------------------------------------------------------------------------------------------
 
 

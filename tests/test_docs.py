@@ -30,6 +30,7 @@ from syncd.providers.registry import provider_for
 from syncd.reconcile.convergence import Condition
 from syncd.reconcile.guard import Hold
 from syncd.reconcile.person import OpState
+from syncd.store.invariants import INVARIANTS
 from syncd.store.tables import AccountRow
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -277,6 +278,10 @@ def test_every_table_is_described() -> None:
 )
 def test_every_word_of_a_state_is_explained(heading: str, words: Any) -> None:
     assert words_under(OPERATIONS, heading) == {word.value for word in words}
+
+
+def test_every_invariant_is_explained() -> None:
+    assert words_under(OPERATIONS, "What must always hold") == {invariant.name for invariant in INVARIANTS}
 
 
 def test_every_state_of_an_account_is_explained() -> None:

@@ -5,6 +5,7 @@ four emulators, the real carriers over an in-process transport, the real store, 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import random
@@ -25,6 +26,7 @@ from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
 from syncd.emulators.salesrocks import SalesRocksEmulator
+from syncd.store.backup import restore
 from syncd.store.session import open_engine, reading
 from syncd.sync.cycle import Round, run_round
 from syncd.sync.ingest import accept
@@ -84,24 +86,45 @@ class KilledError(BaseException):
     """The process was killed."""
 
 
+class Late:
+    """An answer that is on its way: the provider has done as asked, and we do not know yet."""
+
+    def __init__(self, path: str, body: bytes) -> None:
+        self.path, self.body = path, body
+        self.given = asyncio.Event()
+        self.arrives = asyncio.Event()
+
+    def is_to(self, request: httpx.Request) -> bool:
+        return self.path in str(request.url) and self.body in request.content
+
+
 class Mortal(httpx.AsyncBaseTransport):
-    """A transport under which the process can be killed: from then on nothing passes any more."""
+    """A transport under which the process can be killed: from then on nothing passes any more.
+
+    It can also keep one answer on its way for as long as a test likes.
+    """
 
     def __init__(self, inner: httpx.MockTransport) -> None:
         self._inner = inner
+        self._late: Late | None = None
         self.live_on()
 
     def live_on(self) -> None:
         self._left: int | None = None
         self.killed = False
 
-    def kill_at(self, request: int, *, after_effect: bool, snapshot: Callable[[], None]) -> None:
-        self._left, self._after_effect, self._snapshot = request, after_effect, snapshot
+    def kill_at(self, request: int, *, after_effect: bool, snapshot: Callable[[], None], path: str = "") -> None:
+        self._left, self._after_effect, self._snapshot, self._path = request, after_effect, snapshot, path
+
+    def keep_back(self, path: str, body: bytes = b"") -> Late:
+        """The next answer to such a request arrives only when the test says so."""
+        self._late = Late(path, body)
+        return self._late
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.killed:
             raise KilledError
-        if self._left is not None:
+        if self._left is not None and self._path in str(request.url):
             self._left -= 1
             if self._left <= 0:
                 if self._after_effect:
@@ -110,7 +133,12 @@ class Mortal(httpx.AsyncBaseTransport):
                 self.killed = True
                 self._snapshot()
                 raise KilledError
-        return await self._inner.handle_async_request(request)
+        answer = await self._inner.handle_async_request(request)
+        if self._late is not None and self._late.is_to(request):
+            late, self._late = self._late, None
+            late.given.set()
+            await late.arrives.wait()
+        return answer
 
 
 class World:
@@ -180,29 +208,40 @@ class World:
         assert app.take()
         return app
 
-    def killed_round(self, accounts: Iterable[str], *, request: int, after_effect: bool) -> bool:
-        """A round whose process is killed at its n-th request, before or after the provider did as asked; then a new
-        process starts.
+    def killed_round(self, accounts: Iterable[str], *, request: int, after_effect: bool, path: str = "") -> bool:
+        """A round whose process is killed at its n-th request (of those to `path`), before or after the provider did
+        as asked; then a new process starts.
 
         What survives is what was committed at that moment. False if the round ended before.
         """
-        self.transport.kill_at(request, after_effect=after_effect, snapshot=self._snapshot)
+        self.transport.kill_at(request, after_effect=after_effect, snapshot=self._snapshot, path=path)
         self.deliver()
         with contextlib.suppress(BaseExceptionGroup):
             run(self.loop, run_round(self.app.context, list(accounts)))
         killed = self.transport.killed
         self.transport.live_on()
-        run(self.loop, self.app.aclose())
+        with contextlib.suppress(KilledError):
+            run(self.loop, self.app.aclose())
+        self.app.engine.dispose()
         if killed and self._survivor is not None:
             self.url = f"sqlite:///{self._survivor}"
         self.app = self._start()
         return killed
 
-    def _snapshot(self) -> None:
-        """What a power cut would leave of an SQLite mirror:
+    def put_back(self, saved: Path) -> None:
+        """The process stops, an operator restores a backup, and it starts again."""
+        run(self.loop, self.app.aclose())
+        restore(self.url, saved, self.clock())
+        self.app = self._start()
 
-        transactions never span a request, so all of it is committed.
+    def _snapshot(self) -> None:
+        """What a power cut would leave: transactions never span a request, so all of it is committed.
+
+        An SQLite mirror is copied; to a Postgres one the dead process says nothing any more.
         """
+        if self.app.engine.dialect.name != "sqlite":
+            sa.event.listen(self.app.engine, "before_cursor_execute", _dead)
+            return
         self._survivor = self._folder / f"survivor-{next(self._ids)}.db"
         with sqlite3.connect(self.url.removeprefix("sqlite:///")) as old, sqlite3.connect(self._survivor) as new:
             old.backup(new)
@@ -252,6 +291,10 @@ class World:
     def close(self) -> None:
         run(self.loop, self.app.aclose())
         self.loop.close()
+
+
+def _dead(*_: Any) -> None:
+    raise KilledError
 
 
 def hasty(engine: sa.Engine) -> sa.Engine:

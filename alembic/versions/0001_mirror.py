@@ -25,6 +25,7 @@ def upgrade() -> None:
     sa.Column('reason', sa.String(), nullable=False),
     sa.Column('hint', sa.String(), nullable=False),
     sa.Column('joined', sa.Boolean(), nullable=False),
+    sa.Column('protected', sa.String(), nullable=False),
     sa.Column('last_attempt', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_good_read', sa.DateTime(timezone=True), nullable=True),
     sa.Column('last_report', sa.DateTime(timezone=True), nullable=True),
@@ -65,6 +66,11 @@ def upgrade() -> None:
     with op.batch_alter_table('campaign_sample', schema=None) as batch_op:
         batch_op.create_index('ix_campaign_sample_campaign', ['account', 'campaign_id', 'day', 'id'], unique=False)
 
+    op.create_table('caution',
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('person_key', name=op.f('pk_caution'))
+    )
     op.create_table('cell',
     sa.Column('account', sa.String(), nullable=False),
     sa.Column('container', sa.String(), nullable=False),
@@ -86,6 +92,8 @@ def upgrade() -> None:
     sa.Column('missing_seq', sa.BigInteger(), nullable=False),
     sa.Column('missing_count', sa.Integer(), nullable=False),
     sa.Column('unsubscribed_at', sa.String(), nullable=True),
+    sa.Column('confirmed_at', sa.String(), nullable=True),
+    sa.Column('confirmed_seq', sa.BigInteger(), nullable=False),
     sa.Column('route', sa.String(), nullable=False),
     sa.Column('grade', sa.String(), nullable=False),
     sa.Column('receipt', sa.String(), nullable=True),
@@ -107,6 +115,8 @@ def upgrade() -> None:
     sa.Column('status_seq', sa.BigInteger(), nullable=False),
     sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
+    sa.Column('times', sa.Integer(), nullable=False),
+    sa.Column('fight', sa.Boolean(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_claim'))
     )
     op.create_table('consent',
@@ -138,6 +148,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_consent_event'))
     )
     with op.batch_alter_table('consent_event', schema=None) as batch_op:
+        batch_op.create_index('ix_consent_event_identity', ['identity'], unique=False)
         batch_op.create_index('ix_consent_event_person', ['person_key', 'scope'], unique=False)
         batch_op.create_index('ix_consent_event_source', ['source', 'container', 'at'], unique=False)
 
@@ -157,7 +168,9 @@ def upgrade() -> None:
     sa.Column('whole_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('read_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('watermark', sa.String(), nullable=True),
+    sa.Column('reread', sa.Boolean(), nullable=False),
     sa.Column('doubt', sa.String(), nullable=False),
+    sa.Column('evidence', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', name=op.f('pk_container'))
     )
     op.create_table('counter_sample',
@@ -172,9 +185,48 @@ def upgrade() -> None:
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.create_index('ix_counter_sample_cell', ['account', 'container', 'key', 'id'], unique=False)
 
+    op.create_table('dark',
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('what', sa.String(), nullable=False),
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('name', sa.String(), nullable=False),
+    sa.Column('total', sa.BigInteger(), nullable=False),
+    sa.Column('known', sa.BigInteger(), nullable=False),
+    sa.Column('dark', sa.BigInteger(), nullable=False),
+    sa.Column('latest', sa.BigInteger(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('account', 'what', 'id', name=op.f('pk_dark'))
+    )
+
+    op.create_table('erasure',
+    sa.Column('hash', sa.String(), nullable=False),
+    sa.Column('erased_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('asked', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.PrimaryKeyConstraint('hash', name=op.f('pk_erasure'))
+    )
+
+    op.create_table('exemption',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('evidence', sa.String(), nullable=False),
+    sa.Column('granted_seq', sa.BigInteger(), nullable=False),
+    sa.Column('granted_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('ended_seq', sa.BigInteger(), nullable=True),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('ended_by', sa.String(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_exemption'))
+    )
+    with op.batch_alter_table('exemption', schema=None) as batch_op:
+        batch_op.create_index('ix_exemption_person', ['person_key'], unique=False)
+
     op.create_table('holder',
     sa.Column('name', sa.String(), nullable=False),
     sa.Column('token', sa.BigInteger(), nullable=False),
+    sa.Column('beat', sa.BigInteger(), nullable=False),
+    sa.Column('place', sa.String(), nullable=False),
     sa.Column('who', sa.String(), nullable=False),
     sa.Column('until', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_holder'))
@@ -243,7 +295,9 @@ def upgrade() -> None:
     sa.Column('ended_seq', sa.BigInteger(), nullable=False),
     sa.Column('settled_seq', sa.BigInteger(), nullable=False),
     sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('accepted_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('closed_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('closed_seq', sa.BigInteger(), nullable=False),
     sa.Column('receipt', sa.String(), nullable=True),
     sa.Column('reason', sa.String(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_op'))
@@ -280,6 +334,8 @@ def upgrade() -> None:
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('count', sa.Integer(), nullable=False),
     sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.Column('since_seq', sa.BigInteger(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('release_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('account', 'container', 'kind', 'hold', name=op.f('pk_plan'))
@@ -296,12 +352,73 @@ def upgrade() -> None:
     sa.Column('person_key', sa.String(), nullable=False),
     sa.Column('fields', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('why', sa.String(), nullable=False),
+    sa.Column('basis', sa.String(), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', 'kind', 'identity', name=op.f('pk_plan_item'))
     )
     with op.batch_alter_table('plan_item', schema=None) as batch_op:
         batch_op.create_index('ix_plan_item_person', ['person_key'], unique=False)
+
+    op.create_table('plan_move',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('kind', sa.String(), nullable=False),
+    sa.Column('hold', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('what', sa.String(), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_plan_move'))
+    )
+    with op.batch_alter_table('plan_move', schema=None) as batch_op:
+        batch_op.create_index('ix_plan_move_plan', ['account', 'container', 'kind', 'hold', 'seq'], unique=False)
+
+    op.create_table('plan_past',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('kind', sa.String(), nullable=False),
+    sa.Column('hold', sa.String(), nullable=False),
+    sa.Column('count', sa.Integer(), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.Column('ended', sa.String(), nullable=False),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_plan_past'))
+    )
+    op.create_table('propagation',
+    sa.Column('event_id', sa.Integer(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('known_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('op_id', sa.Integer(), nullable=True),
+    sa.Column('grade', sa.String(), nullable=False),
+    sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('event_id', 'account', 'container', 'identity', name=op.f('pk_propagation'))
+    )
+    with op.batch_alter_table('propagation', schema=None) as batch_op:
+        batch_op.create_index('ix_propagation_due_at', ['due_at'], unique=False)
+        batch_op.create_index('ix_propagation_person', ['person_key'], unique=False)
+        batch_op.create_index('ix_propagation_unsettled', ['due_at'], unique=False, sqlite_where=sa.text('settled_at IS NULL'), postgresql_where=sa.text('settled_at IS NULL'))
+
+    op.create_table('rename',
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('opened_seq', sa.BigInteger(), nullable=False),
+    sa.Column('opened_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('retired_at', sa.String(), nullable=True),
+    sa.Column('successor', sa.String(), nullable=True),
+    sa.PrimaryKeyConstraint('account', 'container', 'identity', name=op.f('pk_rename'))
+    )
+    with op.batch_alter_table('rename', schema=None) as batch_op:
+        batch_op.create_index('ix_rename_person', ['person_key'], unique=False)
 
     op.create_table('run',
     sa.Column('id', sa.String(), nullable=False),
@@ -316,6 +433,12 @@ def upgrade() -> None:
     with op.batch_alter_table('run', schema=None) as batch_op:
         batch_op.create_index('ix_run_started_at', ['started_at'], unique=False)
 
+    op.create_table('transit',
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('address', sa.String(), nullable=False),
+    sa.PrimaryKeyConstraint('account', 'identity', name=op.f('pk_transit'))
+    )
     op.create_table('wake',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('accounts', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
@@ -331,14 +454,30 @@ def upgrade() -> None:
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
     op.drop_table('wake')
+    op.drop_table('transit')
     with op.batch_alter_table('run', schema=None) as batch_op:
         batch_op.drop_index('ix_run_started_at')
 
     op.drop_table('run')
+    with op.batch_alter_table('rename', schema=None) as batch_op:
+        batch_op.drop_index('ix_rename_person')
+
+    op.drop_table('rename')
+    with op.batch_alter_table('propagation', schema=None) as batch_op:
+        batch_op.drop_index('ix_propagation_unsettled', sqlite_where=sa.text('settled_at IS NULL'), postgresql_where=sa.text('settled_at IS NULL'))
+        batch_op.drop_index('ix_propagation_person')
+        batch_op.drop_index('ix_propagation_due_at')
+
+    op.drop_table('propagation')
     with op.batch_alter_table('plan_item', schema=None) as batch_op:
         batch_op.drop_index('ix_plan_item_person')
 
     op.drop_table('plan_item')
+    op.drop_table('plan_past')
+    with op.batch_alter_table('plan_move', schema=None) as batch_op:
+        batch_op.drop_index('ix_plan_move_plan')
+
+    op.drop_table('plan_move')
     with op.batch_alter_table('plan', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_plan_id'))
 
@@ -362,6 +501,12 @@ def downgrade() -> None:
 
     op.drop_table('inbox')
     op.drop_table('holder')
+    with op.batch_alter_table('exemption', schema=None) as batch_op:
+        batch_op.drop_index('ix_exemption_person')
+
+    op.drop_table('exemption')
+    op.drop_table('erasure')
+    op.drop_table('dark')
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.drop_index('ix_counter_sample_cell')
 
@@ -370,6 +515,7 @@ def downgrade() -> None:
     with op.batch_alter_table('consent_event', schema=None) as batch_op:
         batch_op.drop_index('ix_consent_event_source')
         batch_op.drop_index('ix_consent_event_person')
+        batch_op.drop_index('ix_consent_event_identity')
 
     op.drop_table('consent_event')
     op.drop_table('consent')
@@ -380,6 +526,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_cell_missing', sqlite_where=sa.text('missing_count > 0'), postgresql_where=sa.text('missing_count > 0'))
 
     op.drop_table('cell')
+    op.drop_table('caution')
     with op.batch_alter_table('campaign_sample', schema=None) as batch_op:
         batch_op.drop_index('ix_campaign_sample_campaign')
 

@@ -6,6 +6,8 @@ Revises: 0001
 
 from __future__ import annotations
 
+import re
+
 from alembic import op
 
 revision = "0002"
@@ -16,12 +18,23 @@ depends_on = None
 LEVELS = """CASE {column} WHEN 0 THEN 'unknown' WHEN 1 THEN 'pending' WHEN 2 THEN 'subscribed' WHEN 3 THEN 'unsubscribed'
     WHEN 4 THEN 'complaint' ELSE 'erased' END"""
 
+# An unsubscribe that is on its way, or has arrived, outweighs what once was held back at the same place.
+STATE = """CASE WHEN p.state IN ('already', 'withdrawn') THEN p.state
+    WHEN i.state IS NOT NULL AND COALESCE(o.state, 'refuted') IN ('refuted', 'superseded') THEN 'held' ELSE COALESCE(o.state, p.state) END"""
+# What was accepted before this "no" was learnt, for an earlier one, took no time.
+ACCEPTED = "CASE WHEN o.accepted_at < p.known_at THEN p.known_at ELSE o.accepted_at END"
+READ_BACK = """CASE WHEN p.state = 'already' AND p.grade = 'verified' THEN p.settled_at WHEN o.state = 'verified' THEN o.closed_at END"""
+GRADE = """CASE WHEN p.state = 'already' THEN p.grade WHEN o.state = 'verified' THEN 'verified'
+    WHEN o.state IN ('accepted', 'done') THEN 'accepted' WHEN o.state IN ('inflight', 'unknown') THEN 'assumed'
+    WHEN p.event_id IS NOT NULL THEN 'unknown' END"""
+
 VIEWS = {
     "v_contacts": """
         SELECT c.identity AS email, MIN(p.fields) AS fields, COUNT(DISTINCT c.account) AS accounts, COUNT(*) AS records,
                MAX(c.observed_at) AS observed_at
         FROM cell c LEFT JOIN (SELECT identity, CAST(fields AS TEXT) AS fields FROM person) p ON p.identity = c.identity
         WHERE c.identity IS NOT NULL AND c.status <> 'absent'
+          AND (c.person_key NOT LIKE 'erased@%' OR c.person_key LIKE 'erased@%.%') -- no pseudonym has a dot in its domain
         GROUP BY c.identity""",
     "v_memberships": """
         SELECT c.identity AS email, l.list AS list, c.account AS account, a.provider AS provider, c.container AS remote_list,
@@ -36,7 +49,8 @@ VIEWS = {
         WHERE c.status <> 'absent'""",
     "v_lists": """
         SELECT l.list AS list, n.account AS account, a.provider AS provider, n.container AS remote_list, n.name AS name, l.scope AS scope,
-               n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt
+               n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt,
+               CAST(n.evidence AS TEXT) AS rests_on
         FROM container n JOIN account a ON a.name = n.account
         LEFT JOIN link l ON l.account = n.account AND l.container = n.container""",
     "v_campaigns": """
@@ -68,35 +82,63 @@ VIEWS = {
         UNION ALL
         SELECT c.account || '/' || c.container || '/' || c.key, 'record', c.account, c.container, c.address, c.status,
                'the address cannot be mailed', c.observed_at
-        FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed'""",
+        FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed' AND c.key NOT LIKE 'sha256:%' AND c.key NOT LIKE 'md5:%'""",
     "v_propagation": f"""
         SELECT e.id AS event, e.identity AS email, e.scope AS scope, {LEVELS.format(column="e.level")} AS level, e.source AS source,
-               e.route AS route, e.at AS learnt_at, o.account AS account, o.container AS remote_list, o.created_at AS decided_at,
-               o.sent_at AS sent_at, o.ended_at AS answered_at, o.receipt AS receipt, o.closed_at AS closed_at, o.state AS state
+               e.route AS route, e.at AS learnt_at, p.account AS account, p.container AS remote_list, o.created_at AS decided_at,
+               o.sent_at AS sent_at, o.ended_at AS answered_at, o.receipt AS receipt, o.closed_at AS closed_at, {STATE} AS state,
+               e.person_key AS person, a.provider AS provider, p.identity AS known_as, p.known_at AS known_at,
+               o.accepted_at AS accepted_at, {READ_BACK} AS read_back_at,
+               SECONDS(p.known_at TO {ACCEPTED}) AS accepted_after_s,
+               SECONDS(p.known_at TO {READ_BACK}) AS read_back_after_s, p.due_at AS deadline,
+               CASE WHEN p.state <> 'withdrawn' THEN SECONDS(COALESCE({ACCEPTED}, {READ_BACK}, CLOCK) TO p.due_at) END AS time_left_s,
+               {GRADE} AS grade,
+               CASE WHEN p.settled_at IS NULL AND p.due_at < CLOCK AND {GRADE} IN ('unknown', 'assumed') AND {STATE} <> 'held'
+                    THEN 1 ELSE 0 END AS overdue
         FROM consent_event e
-        LEFT JOIN op o ON o.person_key = e.person_key AND o.kind = 'unsubscribe' AND o.created_at >= e.at
+        LEFT JOIN propagation p ON p.event_id = e.id
+        LEFT JOIN op o ON o.id = p.op_id
+        LEFT JOIN account a ON a.name = p.account
+        LEFT JOIN plan_item i ON i.account = p.account AND i.container = p.container AND i.kind = 'unsubscribe'
+             AND i.identity = p.identity AND i.state IN ('held', 'rejected')
         WHERE e.level >= 3""",
     "v_drift": """
-        SELECT 'claim' AS kind, k.identity AS email, k.account AS account, k.container AS remote_list,
-               'said no and reads subscribed again' AS detail, k.seen_at AS since
+        SELECT CASE WHEN k.fight THEN 'fight' ELSE 'claim' END AS kind, k.identity AS email, k.account AS account,
+               k.container AS remote_list, CASE WHEN k.fight THEN 'said no, and somebody subscribes them again as often as it is undone'
+                    ELSE 'said no and reads subscribed again' END AS detail, k.seen_at AS since
         FROM claim k WHERE k.state = 'open'
         UNION ALL
         SELECT 'reachable', c.identity, c.account, c.container, 'said no (' || s.scope || ') and reads ' || c.status, s.since
         FROM consent s CROSS JOIN cell c -- in this order, which SQLite keeps: few people said no
         WHERE s.level >= 3 AND c.person_key = s.person_key AND c.status IN ('subscribed', 'pending', 'bounced', 'unknown') AND c.missing_count = 0
+          AND NOT EXISTS (SELECT 1 FROM exemption x WHERE x.person_key = c.person_key AND x.account = c.account
+                          AND x.container = c.container AND x.identity = c.identity AND x.ended_seq IS NULL)
           AND (s.scope = 'global'
                OR EXISTS (SELECT 1 FROM link l WHERE l.scope = s.scope AND l.account = c.account
                           AND (l.container = c.container OR l.container = '*')))
         UNION ALL
         SELECT 'two records', c.identity, c.account, c.container, 'several records claim one address; no field is written to them', MIN(c.observed_at)
         FROM cell c WHERE c.container = '*' AND c.identity IS NOT NULL AND c.status NOT IN ('removed', 'absent')
-        GROUP BY c.identity, c.account, c.container HAVING COUNT(*) > 1""",
+        GROUP BY c.identity, c.account, c.container HAVING COUNT(*) > 1
+        UNION ALL
+        SELECT 'dark', CAST(NULL AS TEXT), d.account, CASE WHEN d.what = 'list' THEN d.id END,
+               CAST(d.dark AS TEXT) || ' opted out of ' || d.what || ' ' || d.id || ' whom nobody knows', d.since
+        FROM dark d WHERE d.dark > 0""",
 }
 
 
+SPELT = {
+    "sqlite": (r"ROUND((julianday(\2) - julianday(\1)) * 86400.0, 3)", "strftime('%Y-%m-%d %H:%M:%f', 'now')"),
+    "postgresql": (r"CAST(ROUND(CAST(EXTRACT(EPOCH FROM (\2) - (\1)) AS NUMERIC), 3) AS DOUBLE PRECISION)", "now()"),
+}
+"""How an engine says `SECONDS(a TO b)` and `CLOCK`."""
+
+
 def upgrade() -> None:
+    seconds, clock = SPELT[op.get_bind().dialect.name]
     for name, query in VIEWS.items():
-        op.execute(f"CREATE VIEW {name} AS {query}")
+        spelt = re.sub(r"SECONDS\((.+?) TO (.+?)\)(?= END|,| AS)", seconds, query, flags=re.DOTALL)
+        op.execute(f"CREATE VIEW {name} AS {spelt.replace('CLOCK', clock)}")
 
 
 def downgrade() -> None:

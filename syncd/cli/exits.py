@@ -25,6 +25,7 @@ class Exit(IntEnum):
     PENDING = 3  # some accounts failed, or work is pending
     WAITS = 4  # a held plan, a claim or a paused account waits for a person
     OVERDUE = 5  # an unsubscribe was not accepted in time
+    BROKEN = 6  # an invariant does not hold: only unsubscribes are sent
     UNREACHABLE = 7  # an account cannot be reached or refuses our credentials
     CONFIGURATION = 78  # EX_CONFIG of sysexits.h: systemd does not start us again for it
     INTERRUPTED = 130
@@ -62,6 +63,8 @@ def told(error: SyncdError) -> dict[str, Any]:
         about["problems"] = [
             {"where": problem.where, "what": problem.what, "hint": problem.hint} for problem in error.problems
         ]
+    if isinstance(error, ApprovalError) and (error.moved or error.plan):
+        about |= {"plan": error.plan, "moved": [dict(entry) for entry in error.moved]}
     if isinstance(error, ProviderError) and error.call:
         about["call"] = error.call
     return {"error": about | {"exit": int(exit_of(error))}}

@@ -9,6 +9,7 @@ import typer
 from syncd.cli.command import Body, command
 from syncd.cli.exits import Exit
 from syncd.cli.invocation import Invocation, require_known
+from syncd.cli.rounds import held_plan
 
 if TYPE_CHECKING:
     from syncd.app import App
@@ -21,7 +22,7 @@ TABLES = {
     "contacts": ("Everybody known, with the merged fields.", ("email", "accounts", "records", "fields", "observed_at")),
     "lists": (
         "Lists at the accounts, and which of ours they belong to.",
-        ("list", "account", "remote_list", "name", "scope", "listed", "active", "whole_at", "doubt"),
+        ("list", "account", "remote_list", "name", "scope", "listed", "active", "whole_at", "doubt", "rests_on"),
     ),
     "campaigns": (
         "Campaigns with their latest numbers.",
@@ -52,6 +53,8 @@ def declare(app: typer.Typer) -> None:
     for name, (help_text, columns) in TABLES.items():
         command(group, name)(_table_command(name, help_text, columns))
     command(group, "contact")(contact)
+    command(group, "propagation")(propagation)
+    command(group, "plan")(held_plan)
     app.add_typer(group, name="inspect")
 
 
@@ -94,6 +97,8 @@ def contact(call: Invocation, email: Email) -> int:
         from syncd.store.inspect import contact as find
         from syncd.store.session import reading
 
+        if shown_erased(call, app, identity):
+            return Exit.DONE
         with reading(app.engine) as connection:
             found = find(connection, identity, suppression_key(identity))
         if found is None:
@@ -102,6 +107,45 @@ def contact(call: Invocation, email: Email) -> int:
             call.show(found)
         else:
             _show(call, found)
+        return Exit.DONE
+
+    return call.with_app(looking)
+
+
+PROPAGATION = (
+    "email", "scope", "source", "learnt_at", "account", "remote_list", "state", "accepted_at", "receipt",
+    "read_back_at", "time_left_s",
+)  # fmt: skip
+"""Of all that is known, what fits into a table; the rest is for `--json`."""
+
+
+def propagation(
+    call: Invocation,
+    email: Annotated[str | None, typer.Argument(metavar="[EMAIL]", help="Of this person; else of everybody.")] = None,
+    limit: Limit = 100,
+    account: Account = None,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only what was not accepted in time.")] = False,
+) -> int:
+    """Every "no" at every place that has to learn of it: who, where, when it arrived, and the provider's receipt."""
+    identity = None if email is None else address(email)
+    if account is not None:
+        require_known("account", account, call.settings.accounts)
+    call.log(level="WARNING", as_json=False)
+
+    def looking(app: App) -> int:
+        from syncd.domain.identity import suppression_key
+        from syncd.store.ledger import rows_of
+        from syncd.store.session import reading
+
+        key = None if identity is None else suppression_key(identity)
+        with reading(app.engine) as connection:
+            rows = rows_of(connection, app.outside.now(), limit=limit, key=key, account=account, overdue=overdue)
+        if call.json:
+            call.show(rows)
+        else:
+            call.table(PROPAGATION, [[row[column] for column in PROPAGATION] for row in rows])
+            if len(rows) == limit:
+                call.say(f"the first {limit}; more with --limit")
         return Exit.DONE
 
     return call.with_app(looking)
@@ -116,6 +160,27 @@ def address(text: str) -> Identity:
     if identity is None:
         raise UsageError("that is not an e-mail address", hint="syncd inspect contacts")
     return identity
+
+
+def shown_erased(call: Invocation, app: App, identity: Identity) -> bool:
+    """Say of somebody who was erased that they were, and what became of it; False of anybody else."""
+    from syncd.sync.explain import erased
+
+    found = erased(app.context, identity)
+    if found is None:
+        return False
+    if call.json:
+        call.show(found)
+        return True
+    call.write(f"{found['email']} was erased at {found['erased_at']}: a keyed hash is all that is kept")
+    for account, what in sorted(found["asked"].items()):
+        call.write(f"  {account}: asked to {what}")
+    places = ("account", "remote_list", "status", "grade", "observed_at")
+    call.table(places, [[row[column] for column in places] for row in found["memberships"]])
+    if found["waiting"]:
+        call.write(f"{found['waiting']} calls wait for a provider")
+    call.say(f"next: syncd erase {found['email']} --verify")
+    return True
 
 
 def unknown(call: Invocation, identity: Identity) -> int:

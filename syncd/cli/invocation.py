@@ -153,6 +153,15 @@ def cell_text(value: Any) -> str:
             return str(value)
 
 
+def lasting(seconds: float) -> str:
+    """A span of time, in its two largest units."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
 def require_known(what: str, name: str, known: Iterable[str]) -> None:
     from difflib import get_close_matches
 
@@ -164,4 +173,4 @@ def require_known(what: str, name: str, known: Iterable[str]) -> None:
     raise UsageError(f"there is no {what} `{name}`", hint=hint)
 
 
-__all__ = ["Exit", "Invocation", "UsageError", "cell_text", "require_known"]
+__all__ = ["Exit", "Invocation", "UsageError", "cell_text", "lasting", "require_known"]

@@ -8,7 +8,7 @@ import typer
 
 from syncd.cli.command import command
 from syncd.cli.exits import Exit
-from syncd.cli.inspect import Email, address, unknown
+from syncd.cli.inspect import Email, address, shown_erased, unknown
 from syncd.cli.invocation import Invocation, require_known
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def explain(call: Invocation, email: Email) -> int:
     def explaining(app: App) -> int:
         from syncd.sync.explain import explain as facts_about
 
+        if shown_erased(call, app, identity):
+            return Exit.DONE
         found = facts_about(app.context, identity)
         if found is None:
             return unknown(call, identity)
@@ -72,7 +74,7 @@ def unsubscribe(
 
         identity = record(app.context, email, scope, source="operator", evidence=evidence)
         taken = not no_push and app.take()
-        outcome = {**await _sent(app), **open_work(app)} if taken else None
+        outcome = {**await sent(app), **open_work(app)} if taken else None
         with reading(app.engine) as connection:
             daemon = None if taken else journal.holding(connection, app.outside.now())
         shown: dict[str, Any] = {
@@ -102,7 +104,7 @@ def unsubscribe(
     return call.work(recording)
 
 
-async def _sent(app: App) -> dict[str, Any]:
+async def sent(app: App) -> dict[str, Any]:
     """One round without reading first: only what has come in since."""
     from syncd.cli.rounds import held
     from syncd.sync.cycle import run_round

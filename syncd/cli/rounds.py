@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from syncd.sync.approve import Decided
     from syncd.sync.context import Context
     from syncd.sync.plan import Planned
+
+PLAN_ID = re.compile(r"[0-9a-f]{12}")
+"""What the id of a plan looks like."""
 
 POLL_S = 0.2
 RENEW_S = 20.0
@@ -188,16 +192,19 @@ def open_work(app: App) -> dict[str, Any]:
     """What is left after a round, and who must do something about it."""
     from syncd.store import inspect, journal, plans
     from syncd.store.session import reading
+    from syncd.sync.check import broken_as_shown
 
     names, now = list(app.context.lanes), app.outside.now()
     with reading(app.engine) as connection:
         counted = inspect.open_work(connection, names, now)
         waiting = [_plan_row(row) for row in plans.load_plans(connection) if row.account in names]
+        broken = broken_as_shown(journal.broken(connection))
         paused = [row.name for row in journal.load_accounts(connection) if row.state == "paused" and row.name in names]
     return {
         "held": sum(counted.held.values()),
         "plans": waiting,
         "claims": counted.claims,
+        "breach": broken,
         "paused": paused,
         "pending": {"outbox": sum(counted.operations.values()), "look_ups": counted.look_ups, "due": counted.due},
     }
@@ -221,7 +228,9 @@ def _plan_row(row: Any) -> dict[str, Any]:
 
 
 def code_of_round(outcome: dict[str, Any], chosen: Sequence[str]) -> Exit:
-    """All chosen accounts failed, some did, something waits for a person, something is left, or all is well."""
+    """An invariant is broken, all accounts failed, some did, something waits for a person, is left, or all is well."""
+    if outcome["breach"]:
+        return Exit.BROKEN
     failed = {entry["account"] for entry in outcome.get("accounts", []) if entry.get("result") == "failed"}
     if failed and failed >= set(chosen):
         return Exit.UNREACHABLE
@@ -242,6 +251,8 @@ def show_round(call: Invocation, outcome: dict[str, Any]) -> None:
             call.write(f"{entry['account']}: {entry['reason']}{hint}")
     for sentence, number in outcome.get("by_hand", {}).items():
         call.write(f"by hand, {number}: {sentence}")
+    for entry in outcome["breach"]:
+        call.write(f"broken since {entry['since']}: {entry['invariant']}; only unsubscribes are sent")
     pending = outcome["pending"]
     call.write(
         f"planned {outcome.get('planned', 0)}, held {outcome['held']}, claims {outcome['claims']}; "
@@ -251,6 +262,8 @@ def show_round(call: Invocation, outcome: dict[str, Any]) -> None:
 
 
 def _next_after(outcome: dict[str, Any]) -> str:
+    if outcome["breach"]:
+        return "syncd check --full"
     if outcome["plans"]:
         return "syncd plan --people, then syncd approve PLAN"
     if outcome["claims"]:
@@ -263,10 +276,17 @@ def _next_after(outcome: dict[str, Any]) -> str:
 
 def plan(
     call: Invocation,
-    accounts: Accounts = None,
+    accounts: Annotated[
+        list[str] | None, typer.Argument(metavar="ACCOUNT|PLAN", help="All accounts if none is named.")
+    ] = None,
     people: Annotated[bool, typer.Option("--people", help="Name everybody concerned, and why.")] = False,
 ) -> int:
-    """Say what a round would send, to whom and why, and what waits. Sends nothing and writes nothing."""
+    """Say what a round would send, to whom and why, and what waits. Sends nothing and writes nothing.
+
+    With the id of a plan that waits: who is in it, and why.
+    """
+    if accounts and len(accounts) == 1 and PLAN_ID.fullmatch(accounts[0]) and accounts[0] not in call.settings.accounts:
+        return held_plan(call, accounts[0])
     chosen = call.accounts(accounts or [])
     call.log(level="WARNING", as_json=False)
 
@@ -284,6 +304,37 @@ def plan(
         return Exit.WAITS if waits else Exit.DONE
 
     return call.with_app(rehearsing)
+
+
+def held_plan(call: Invocation, plan_id: Annotated[str, typer.Argument(metavar="PLAN")]) -> int:
+    """Show one plan that waits: everybody in it, what would be sent, and why."""
+    call.log(level="WARNING", as_json=False)
+
+    def looking(app: App) -> int:
+        from syncd.sync.approve import look_at
+
+        row, items = look_at(app.context, plan_id)
+        shown = _plan_row(row) | {
+            "people": [
+                {"email": item.identity, "fields": dict(item.fields), "why": item.why, "since": _at(item.created_at)}
+                for item in items
+            ]
+        }
+        if call.json:
+            call.show(shown)
+        else:
+            _show_plans(call, [shown])
+            _rows(call, ("email", "fields", "why", "since"), shown["people"])
+            call.say(f"next: {shown['approve']}, or syncd reject {row.id}")
+        return Exit.WAITS
+
+    return call.with_app(looking)
+
+
+def _at(moment: Any) -> str | None:
+    from syncd.store.inspect import shown_time
+
+    return shown_time(moment)
 
 
 def _planned(app: App, planned: Planned, names: Sequence[str]) -> dict[str, Any]:
@@ -398,6 +449,8 @@ def _decide(call: Invocation, ids: Sequence[str], state: str) -> int:
         elif not call.json:
             for one in decided:
                 call.write(f"{state} {one.id}: {one.count} {one.kind} at {one.account}, {one.remote_list} ({one.hold})")
+        for refusal in refused:
+            _show_moved(call, refusal)
         for earlier in refused[:-1]:
             call.say(f"error: {earlier.message}")
         if refused:
@@ -406,3 +459,10 @@ def _decide(call: Invocation, ids: Sequence[str], state: str) -> int:
         return Exit.DONE
 
     return call.with_app(deciding)
+
+
+def _show_moved(call: Invocation, error: SyncdError) -> None:
+    """Who is other than in the plan that was to be decided about: for the person at the terminal, and no log."""
+    moved = getattr(error, "moved", ())
+    if moved and not call.json:
+        _rows(call, ("what", "email", "account", "remote_list", "kind"), moved, title="Moved since it was shown")

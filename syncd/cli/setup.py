@@ -246,10 +246,15 @@ def restore(call: Invocation, file: Annotated[Path, typer.Argument(metavar="FILE
     from syncd.app import Outside
     from syncd.store.backup import restore as put_back
 
-    kept = put_back(call.settings.mirror.url, file, (call.outside or Outside()).now())
+    done = put_back(call.settings.mirror.url, file, (call.outside or Outside()).now())
+    kept = str(done.kept) if done.kept else None
     if call.json:
-        call.show({"file": str(file), "kept": str(kept) if kept else None, "next": "syncd db upgrade"})
+        call.show({"file": str(file), "kept": kept, "merged": done.merged, "next": "syncd sync"})
     else:
         call.write(f"restored {file}" + (f"; what was there is {kept}" if kept else ""))
-        call.say("next: syncd db upgrade, then syncd sync --full")
+        if done.merged is None:
+            call.write('what was there could not be read: a "no" that only it knew is lost')
+        else:
+            call.write(f"{done.merged} things that people said since were taken over from what was there")
+        call.say("every account is protected until somebody has looked; next: syncd sync, then syncd plan")
     return Exit.DONE

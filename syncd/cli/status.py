@@ -8,13 +8,14 @@ import typer
 
 from syncd.cli.command import command
 from syncd.cli.exits import Exit
-from syncd.cli.invocation import Invocation
+from syncd.cli.invocation import Invocation, lasting
 
 if TYPE_CHECKING:
     from syncd.app import App
 
 CODES = {
     "converged": Exit.DONE,
+    "broken": Exit.BROKEN,
     "overdue": Exit.OVERDUE,
     "unreachable": Exit.UNREACHABLE,
     "waits": Exit.WAITS,
@@ -23,7 +24,7 @@ CODES = {
 
 COLUMNS = ("name", "provider", "state", "last_good_read", "outbox", "parked", "held")
 
-OPEN = ("due", "look_ups", "deliveries", "claims", "reachable", "overdue")
+OPEN = ("due", "look_ups", "deliveries", "claims", "reachable", "ambiguous", "overdue")
 
 
 def declare(app: typer.Typer) -> None:
@@ -56,10 +57,22 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
             call.write(f"{account['name']}: {account['reason']}{hint}")
         elif account["stale"]:
             call.write(f"{account['name']}: no good read within three intervals (syncd sync {account['name']})")
+    for account in shown["accounts"]:
+        if account["protected"]:
+            said = "nothing but unsubscribes goes out"
+            call.write(f"{account['name']}: protected ({account['protected_why']}): {said} ({account['leave']})")
+    for entry in shown["dark"]:
+        where = f"{entry['account']}, {entry['what']} {entry['name'] or entry['id']}"
+        call.write(
+            f"{where}: {entry['dark']} dark opt-outs, counted there and known to nobody (since {entry['since']})"
+        )
     grades = ", ".join(f"{number} {grade}" for grade, number in shown["grades"].items())
     call.write(f"records: {grades}")
     open_work = ", ".join(f"{shown[name]} {name.replace('_', '-')}" for name in OPEN if shown[name])
     call.write(f"open: {open_work or 'nothing else'}")
+    _show_unsubscribes(call, shown["unsubscribes"])
+    for entry in shown["breach"]:
+        call.write(f"broken since {entry['since']}: {entry['invariant']}, {entry['count']}; only unsubscribes are sent")
     call.write(f"daemon: {shown['daemon'] or 'none runs'}; schema {shown['schema']}")
     call.write(
         "converged" if shown["converged"] else f"not converged: {shown['condition']}, distance {shown['distance']}"
@@ -67,12 +80,30 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
     call.say(f"next: {_next(shown)}")
 
 
+TARGETS = ("account", "provider", "verified", "accepted", "assumed", "unknown", "slowest_s", "receipt")
+
+
+def _show_unsubscribes(call: Invocation, shown: dict[str, Any]) -> None:
+    """How those of late have arrived, and which of the open ones is due first."""
+    within = lasting(shown["within_s"])
+    if shown["targets"]:
+        title = f"unsubscribes of the last {within}, by how well they are known to have arrived"
+        call.table(TARGETS, [[target[name] for name in TARGETS] for target in shown["targets"]], title)
+    if (worst := shown["worst"]) is not None:
+        left = worst["time_left_s"]
+        when = f"{lasting(left)} left" if left >= 0 else f"overdue for {lasting(-left)}"
+        place = f"{worst['account']}, {worst['remote_list']}"
+        call.write(f"unsubscribes: {shown['open']} not accepted yet; the first is due at {place}: {when} of {within}")
+
+
 def _next(shown: dict[str, Any]) -> str:
     match shown["condition"]:
         case "converged":
             return "nothing to do"
+        case "broken":
+            return "syncd check --full"
         case "overdue":
-            return "syncd inspect outbox"
+            return "syncd inspect propagation --overdue"
         case "unreachable":
             names = [a["name"] for a in shown["accounts"] if a["state"] in {"failing", "quarantined"}]
             return f"syncd account check {names[0]}"

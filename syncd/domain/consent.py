@@ -8,6 +8,7 @@ Within an epoch levels only rise; only a person's own word, with its evidence ke
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -52,6 +53,14 @@ class ConsentState(NamedTuple):
         return ConsentState(self.epoch, max(self.level, other.level), max(self.seq, other.seq))
 
 
+def fold(states: Iterable[ConsentState]) -> ConsentState:
+    """What is to be believed after all of these, whatever their order."""
+    joined = ConsentState()
+    for state in states:
+        joined = joined.join(state)
+    return joined
+
+
 LEVEL_OF = {
     Status.UNSUBSCRIBED: Level.UNSUBSCRIBED,
     Status.COMPLAINED: Level.COMPLAINT,  # a spam complaint ends everything, see `scope_of_status`
@@ -71,7 +80,7 @@ class ConsentEvent:
     `source` is the account it came from, or `operator` or `one-click`. `route` says how it reached us: listing, feed,
     lookup, delivery, command.
     `inferred`: concluded, not said (somebody vanished); such events stand under the guard. `mass`: part of a listing
-    that flipped very many at once.
+    that flipped very many at once. `again`: raises no level, and is kept because it ends an exemption.
     """
 
     key: SuppressionKey
@@ -87,3 +96,4 @@ class ConsentEvent:
     container: str = ""
     inferred: bool = False
     mass: bool = False
+    again: bool = False

@@ -3,6 +3,7 @@
     SyncdError
     ├── ConfigurationError      a person mends the file; every fault at once              exit 78
     ├── MirrorError             the mirror cannot be used: locked, unwritable, newer      exit 78
+    │   └── SuppressedError     the mirror itself refuses: somebody said no               exit 78
     ├── ApprovalError           what was to be approved has moved or does not exist       exit 4
     ├── ProviderError           something went wrong while talking to an account
     │   ├── UnreachableError    nothing was sent: try again later
@@ -19,7 +20,7 @@ Messages name accounts, calls and fields, never a person and never a secret: the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -55,8 +56,23 @@ class MirrorError(SyncdError):
     pass
 
 
+class SuppressedError(MirrorError):
+    """The mirror refuses to let go out, or to forget, what a "no" stands against. It stays as it was."""
+
+
 class ApprovalError(SyncdError):
-    pass
+    """What was to be approved or rejected is not what somebody saw.
+
+    `moved`: what is other than it was, one entry each; `plan`: the id under which the rest waits now. Both are for
+    the person who decides: they name people, and the message does not.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", plan: str | None = None, moved: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.plan = plan
+        self.moved = tuple(moved)
 
 
 class ProviderError(SyncdError):

@@ -7,6 +7,7 @@ somebody who said no must not be reached through another spelling of the same ma
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from typing import NewType
@@ -52,6 +53,12 @@ def suppression_key(identity: Identity) -> SuppressionKey:
         return SuppressionKey(identity)
     base = local.partition("+")[0].replace(".", "")
     return SuppressionKey(f"{base or local}@{domain}")
+
+
+def digests_of(address: str) -> tuple[str, str]:
+    """An address as those know it who give it away only as a digest."""
+    raw = address.strip().encode()
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}", f"md5:{hashlib.md5(raw, usedforsecurity=False).hexdigest()}"
 
 
 def _normalised(text: str) -> str | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
@@ -41,6 +43,20 @@ PRESENT = frozenset({Status.SUBSCRIBED, Status.PENDING, Status.BOUNCED, Status.U
 """Statuses of a contact that is there, in whatever standing."""
 
 
+_SECONDS = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?")
+
+
+def seconds_of(text: str | None) -> Decimal | None:
+    """A provider's time in seconds on its own clock, or None where there is none or it counts otherwise."""
+    return Decimal(text) if text is not None and _SECONDS.fullmatch(text) else None
+
+
+def later(one: str | None, other: str | None) -> bool:
+    """Whether the first of two times of one provider is the later; no, where they cannot be compared."""
+    first, second = seconds_of(one), seconds_of(other)
+    return first is not None and second is not None and first > second
+
+
 class Record(NamedTuple):
     """One contact as it came: enough to tell whether it changed, without reading it.
 
@@ -64,8 +80,9 @@ class Observation(NamedTuple):
     (`first_name`, `last_name`, `phone`, …); a field that is missing or empty there is simply not in it, since
     a blank is not a deletion. `counters` are telemetry and never part of any comparison.
 
-    `unsubscribed_at` is the provider's own time of the unsubscribe, as it gave it; it is compared with nothing
-    but an earlier value of itself: one that moved is a new unsubscribe.
+    `unsubscribed_at` and `confirmed_at` are the provider's own times of the latest unsubscribe and of the latest
+    confirmation, as it gave them. They are compared with that provider's times only (`later`): an unsubscribe that
+    moved is a new one, whatever the status says.
     """
 
     container: ContainerId
@@ -77,14 +94,19 @@ class Observation(NamedTuple):
     raw: bytes
     remote_id: str | None = None  # what people at the provider call it; None: same as key
     unsubscribed_at: str | None = None
+    confirmed_at: str | None = None
     counters: Mapping[str, int] | None = None
 
 
 class Hint(NamedTuple):
-    """Something moved for this address: look it up. What providers whose notices carry no state send us."""
+    """Something moved for this address: look it up. What providers whose notices carry no state send us.
+
+    `modified`: the notice says that name or address was changed there; the address may be about to be replaced.
+    """
 
     container: ContainerId
     address: str
+    modified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +160,7 @@ class CampaignStats:
     status: str | None = None
     remote_at: str | None = None
     extra: Mapping[str, int | float | str] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()  # the provider's ids of the lists it goes to, where they are known
     day: str | None = None  # set where the provider reports by day and restates days
 
     @property

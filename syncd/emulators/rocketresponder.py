@@ -327,6 +327,17 @@ class RocketResponderEmulator(Emulator):
             if old is not None:
                 self._leave(old)
 
+    def person_joins_again(self, lid: str, email: str) -> None:
+        """Somebody who left enters the address in the form, and has yet to follow the link in the confirmation mail."""
+        subscriber = self._known(lid, email)
+        subscriber.subscribed += 1
+        subscriber.status = self.status_words["unconfirmed"]
+        self._acted(subscriber, "Subscribe", "subscribe")
+
+    def person_changes_address(self, lid: str, email: str, new: str) -> None:
+        """Somebody enters another address for themselves, which has yet to be confirmed."""
+        self._modify({"LID": lid, "email": email, "newemail": new})
+
     def person_unsubscribes(self, lid: str, email: str) -> None:
         """The person follows the link in a mail."""
         self._leave(self._known(lid, email))

@@ -103,6 +103,7 @@ class SalesRocksEmulator(Emulator):
         self.missing_contact: Literal["404", "200", "null"] = "404"  # how getContact says that there is none
         self.errors_in_200 = False  # the envelope of an error comes with HTTP 200
         self.finds_by_owner = False  # getListNameAndIds knows the account's own address only
+        self.keeps_case = False  # a value that differs in case alone is answered as matched, and stays as it was
         self.updated_moves = True  # updated_at of a list follows its contacts
         self.zone: tzinfo = UTC  # of times that name none
         self.stale_for_s = 0.0  # reads of contacts show how things stood so long ago
@@ -411,7 +412,11 @@ class SalesRocksEmulator(Emulator):
         """Set members, leave the others; whether anything changed."""
         entry = self.lists[self._home[oid]]
         row = entry.contacts[oid]
-        after = row | {member: value for member, value in members.items() if member != "_id"}
+        after = row | {
+            member: value
+            for member, value in members.items()
+            if member != "_id" and not (self.keeps_case and _same(row.get(member), str(value)))
+        }
         if after == row:
             return False
         self._changing(entry, oid)

@@ -92,7 +92,7 @@ def _reading(op: Operation, cell: Cell, whole: int) -> bool | None:
             return not stands(cell)
         case ChangeKind.SUBSCRIBE:
             return cell.status is not Status.REMOVED
-        case ChangeKind.UPDATE:
+        case _:  # an update
             return _shows(op, cell)
 
 

@@ -10,9 +10,6 @@ from enum import StrEnum
 STALE_AFTER = 3
 """Intervals without a good read after which nothing may be said of an account any more."""
 
-OVERDUE_S = 48 * 3600.0
-"""How long an unsubscribe may take until a provider has accepted it."""
-
 IN_TROUBLE = frozenset({"failing", "quarantined"})
 
 
@@ -20,6 +17,7 @@ class Condition(StrEnum):
     """The one thing to know first; the earlier of those that hold."""
 
     CONVERGED = "converged"
+    BROKEN = "broken"  # an invariant does not hold: only unsubscribes are sent
     OVERDUE = "overdue"  # an unsubscribe was not accepted in time
     UNREACHABLE = "unreachable"  # an account fails or refuses our credentials
     WAITS = "waits"  # something waits for a person
@@ -46,7 +44,8 @@ class Standing:
     """What is open, in numbers. Parked changes are not among them: nothing will happen to them by itself.
 
     `due`: people to be looked at now. `deliveries`: taken in, not read yet. `reachable`: records through which somebody
-    who said no could still be mailed. `overdue`: unsubscribes that no provider accepted within `OVERDUE_S`.
+    who said no could still be mailed. `ambiguous`: addresses that several records of one account claim. `overdue`:
+    unsubscribes that a provider did not accept in time. `broken`: invariants that do not hold.
     """
 
     accounts: Sequence[AccountStanding]
@@ -57,7 +56,9 @@ class Standing:
     held: int = 0
     claims: int = 0
     reachable: int = 0
+    ambiguous: int = 0
     overdue: int = 0
+    broken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def judge(standing: Standing, now: datetime) -> Verdict:
             standing.held,
             standing.claims,
             standing.reachable,
+            standing.ambiguous,
             len(stale),
         )
     )
@@ -91,12 +93,14 @@ def judge(standing: Standing, now: datetime) -> Verdict:
 
 def _condition(standing: Standing, distance: int) -> Condition:
     states = {account.state for account in standing.accounts}
+    if standing.broken:
+        return Condition.BROKEN
     if standing.overdue:
         return Condition.OVERDUE
     if states & IN_TROUBLE:
         return Condition.UNREACHABLE
     if distance == 0:
         return Condition.CONVERGED
-    if standing.held or standing.claims or "paused" in states:
+    if standing.held or standing.claims or standing.ambiguous or "paused" in states:
         return Condition.WAITS
     return Condition.PENDING

@@ -41,6 +41,7 @@ def correct(person: Person, topology: Topology, identity: Identity, fields: Mapp
                     why=Why.EDITED,
                     explicit=False,
                     first_contact=not account.joined,
+                    protected=account.protected,
                     lists=tuple(entry.name for entry in topology.lists_of(account.name, container)),
                 )
 

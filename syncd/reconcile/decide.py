@@ -21,6 +21,7 @@ from syncd.reconcile.desired import Closing, Desired, LookUp
 from syncd.reconcile.fields import merge
 from syncd.reconcile.learn import ABSENCES_NEEDED
 from syncd.reconcile.person import OPEN, Operation, OpState, Person, Place, Topology
+from syncd.reconcile.rename import waiting
 from syncd.reconcile.spread import spread
 from syncd.reconcile.suppress import suppress
 
@@ -49,6 +50,9 @@ def decide(person: Person, topology: Topology, now: datetime) -> Decision:
         found += suppress(person, topology, identity, now)
         found += spread(person, topology, identity, fields[identity])
         found += correct(person, topology, identity, fields[identity])
+    waits = list(waiting(person, topology, now))
+    if waits:
+        found = [*(item for item in found if not _adds(item)), *waits]
     closings = [item for item in found if isinstance(item, Closing)]
     closed = {closing.operation.id for closing in closings}
     found += _confirm_absences(person)
@@ -66,6 +70,10 @@ def decide(person: Person, topology: Topology, now: datetime) -> Decision:
         by_hand=tuple(by_hand),
         again_at=min((item for item in found if isinstance(item, datetime)), default=None),
     )
+
+
+def _adds(item: Closing | Desired | LookUp | datetime) -> bool:
+    return isinstance(item, Desired) and item.change.kind is ChangeKind.SUBSCRIBE
 
 
 def _sendable(
@@ -118,6 +126,8 @@ def _merged(person: Person, topology: Topology, identity: Identity) -> Mapping[s
 
 
 def _confirm_absences(person: Person) -> Iterator[LookUp]:
+    if person.erased:
+        return  # whoever is gone for good need not be asked about
     for cell in person.cells:
         if cell.missing_count >= ABSENCES_NEEDED and cell.status not in {Status.REMOVED, Status.ABSENT}:
             yield LookUp(cell.account, cell.container, cell.identity, cell.address, "gone from two whole listings")

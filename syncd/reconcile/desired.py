@@ -28,7 +28,8 @@ class Desired:
 
     `explicit`: rests on somebody's own word, so no guard holds it. `first_contact`: a side of it has never been
     agreed on.
-    `mass`: follows from a listing that flipped very many at once.
+    `mass`: follows from a listing that flipped very many at once. `protected`: rests on a mirror that was lost or put
+    back; unless it is somebody's own word, it waits whatever the configuration lets pass.
     """
 
     account: str
@@ -37,6 +38,7 @@ class Desired:
     explicit: bool
     first_contact: bool = False
     mass: bool = False
+    protected: bool = False
     lists: tuple[str, ...] = ()
 
 

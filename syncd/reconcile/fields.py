@@ -20,7 +20,8 @@ def merge(
     Nobody moved: nothing changes. One moved, or several to the same value: that value. Several moved apart: the
     account that comes first in
     `authority` (the order of the configuration) wins. At first contact nobody has moved yet; a record then only fills
-    what is blank, first authority first.
+    what is blank, first authority first. Where nothing held before and records that were compared show different
+    values, each keeps its own until one moves.
     """
     rank = {name: place for place, name in enumerate(authority)}
     ordered = sorted(cells, key=lambda cell: (rank.get(cell.account, len(rank)), cell.container, cell.key))
@@ -33,12 +34,27 @@ def merge(
         ]
         if moved:
             merged[name] = moved[0]
+    disputed = _disputed(ordered) - merged.keys()
     # Who knows where a name is cut comes before who keeps it in one field.
     for cell in sorted(ordered, key=lambda cell: _one_name_field(cell, accounts)):
         shown = _cut_as_known(cell.fields, merged) if _one_name_field(cell, accounts) else cell.fields
         for name, value in shown.items():
-            merged.setdefault(name, value)
+            if name not in disputed:
+                merged.setdefault(name, value)
     return merged
+
+
+def _disputed(cells: Sequence[Cell]) -> set[str]:
+    """Fields that records which were compared before show differently: a name counts as one."""
+    shown: dict[str, set[str]] = {}
+    for cell in cells:
+        for name in cell.fields.keys() & (cell.base or {}).keys():
+            whole = name in NAME_FIELDS
+            shown.setdefault("name" if whole else name, set()).add(
+                full_name(cell.fields) if whole else cell.fields[name]
+            )
+    found = {name for name, values in shown.items() if len(values) > 1}
+    return (found - {"name"}) | (set(NAME_FIELDS) if "name" in found else set())
 
 
 def differing(canonical: Mapping[str, str], cell: Cell, account: Account) -> dict[str, str]:

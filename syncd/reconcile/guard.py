@@ -6,11 +6,12 @@ Only the risky kind is held: an unsubscribe that rests on somebody's own word ne
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from syncd.domain.changes import ChangeKind
+from syncd.domain.identity import SuppressionKey, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.desired import Desired
 
@@ -37,6 +38,7 @@ class Hold(StrEnum):
     GUARD = "guard"
     MASS = "mass"
     ABSENCE = "absence"
+    RESYNC = "resync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,12 @@ def sift(
     hold_first_contact: bool,
     counted: Mapping[Group, int],
     sizes: Mapping[tuple[str, ContainerId], int],
+    cautious: Container[SuppressionKey] = frozenset(),
 ) -> tuple[list[Desired], list[Held]]:
     """Part what may go from what waits, keeping the order.
 
     `counted`: changes of each group that were sent under the guard within the window or already wait. `sizes`: how
-    many contacts each container holds.
+    many contacts each container holds. `cautious`: people whom nothing adds anywhere before a person has looked.
     A group over its limit waits as a whole, so that a person sees all of it. First contact, where it is allowed to
     pass, is not counted.
     """
@@ -82,6 +85,8 @@ def sift(
     held: list[Held] = []
     for wish in desired:
         hold = _hold(wish, held_groups, hold_first_contact)
+        if hold is None and wish.change.kind is ChangeKind.SUBSCRIBE:
+            hold = Hold.RESYNC if suppression_key(wish.change.identity) in cautious else None
         if hold is None:
             go.append(wish)
         else:
@@ -91,9 +96,11 @@ def sift(
 
 def _hold(wish: Desired, held_groups: Iterable[Group], hold_first_contact: bool) -> Hold | None:
     if wish.change.kind is ChangeKind.UNSUBSCRIBE:
+        if not wish.explicit and wish.protected:
+            return Hold.FIRST_CONTACT
         if not wish.explicit and group_of(wish) in held_groups:
             return Hold.GUARD
         return Hold.MASS if wish.mass else None
-    if wish.first_contact and hold_first_contact:
+    if wish.protected or (wish.first_contact and hold_first_contact):
         return Hold.FIRST_CONTACT
     return Hold.GUARD if guarded(wish) and group_of(wish) in held_groups else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from syncd.domain.consent import GLOBAL, LEVEL_OF, ConsentEvent, ConsentState, Level, Scope, scope_of_status
 from syncd.domain.records import Status
-from syncd.reconcile.person import Cell, Person, Topology
+from syncd.reconcile.person import Cell, No, OpState, Person, Topology
+from syncd.reconcile.rename import Reading, reading_of
 
 ABSENCES_NEEDED = 2
 """Whole listings in a row that must not show somebody before the absence counts."""
@@ -30,25 +32,28 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
 
     A suppressed reading is news if nothing suppresses its scope yet, if it says more than what is known, or if it is
     somebody's own word where only less stood for it so far. It is none if it is our own echo while a "no" to
-    everything stands, or if it is from before the current epoch began. An absence is news only where the
-    configuration reads it as an opt-out.
+    everything stands, or if it is from before the current epoch began, or if it shows what we wrote before that. While
+    an exemption stands, a "no" that ends it is news whatever is known. An absence is news only where the configuration
+    reads it as an opt-out.
     """
-    known = dict(person.consent)
+    known, said = dict(person.consent), set[Scope]()
     events: list[ConsentEvent] = []
     for cell in person.cells:
         level, inferred = _level_of(cell, topology)
-        if level is None or cell.route == OWN_ANSWER:
+        if level is None or cell.route == OWN_ANSWER or reading_of(person, topology, cell, now) is not Reading.NO:
             continue
         for place in topology.scopes_of(cell.account, cell.container):
             scope = scope_of_status(cell.status, place)
             state = known.get(scope, ConsentState())
             overall = known.get(GLOBAL, ConsentState())
-            past = state.epoch > 0 and cell.status_seq <= state.seq
+            past = state.epoch > 0 and (cell.status_seq <= state.seq or own_echo(person, cell))
+            again = not inferred and not past and scope not in said and _ends_exemption(person, topology, scope, cell)
             better = not inferred and level == state.level and _rests_on_less(person, scope, cell)
             echo = level <= overall.level and _written_by_us(person, cell)
-            if past or echo or (level <= state.level and not better):
+            if past or ((echo or (level <= state.level and not better)) and not again):
                 continue
-            known[scope] = ConsentState(state.epoch, level, state.seq)
+            said.add(scope)
+            known[scope] = state.join(ConsentState(state.epoch, level, state.seq))
             events.append(
                 ConsentEvent(
                     key=person.key,
@@ -60,9 +65,10 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
                     seq=seq,
                     source=cell.account,
                     route=cell.route,
-                    evidence="gone from two whole listings" if inferred else f"read as {cell.status}",
+                    evidence=_evidence(cell, inferred=inferred),
                     container=cell.container,
                     inferred=inferred,
+                    again=again and level <= state.level,
                 )
             )
     return events
@@ -79,9 +85,48 @@ def _written_by_us(person: Person, cell: Cell) -> bool:
     return (cell.account, cell.container, cell.identity) in person.noes_written
 
 
+def own_echo(person: Person, cell: Cell) -> bool:
+    """Whether this "no" is what we wrote: it turned up after the provider had accepted ours, and before, or when, that
+    was read back. Where the provider shows that the person confirmed meanwhile, the "no" after that is theirs.
+    """
+    theirs = cell.status is Status.COMPLAINED or cell.confirmed_seq == cell.status_seq
+    return not theirs and any(
+        op.place == cell.place
+        and op.state in {OpState.ACCEPTED, OpState.VERIFIED}
+        and op.ended_seq < cell.status_seq
+        and (op.closed_seq == 0 or cell.status_seq <= op.closed_seq)
+        for op in person.carried_out
+    )
+
+
+def _ends_exemption(person: Person, topology: Topology, scope: Scope, cell: Cell) -> bool:
+    return any(
+        scope in topology.reaching(entry.account, entry.container) and cell.status_seq > entry.seq
+        for entry in person.exemptions
+    ) and not own_echo(person, cell)
+
+
+def taught(person: Person, events: Sequence[ConsentEvent]) -> Person:
+    """The person with what was just learnt."""
+    consent = dict(person.consent)
+    for event in events:
+        state = consent.get(event.scope, ConsentState())
+        consent[event.scope] = state.join(ConsentState(event.epoch, event.level, state.seq))
+    noes = [No(e.scope, e.seq, e.epoch, e.source, e.container, e.identity) for e in events]
+    return replace(person, consent=consent, noes=[*person.noes, *noes])
+
+
+def _evidence(cell: Cell, *, inferred: bool) -> str:
+    if inferred:
+        return "gone from two whole listings"
+    return "unsubscribed anew, by its own clock" if cell.left_and_came_back else f"read as {cell.status}"
+
+
 def _level_of(cell: Cell, topology: Topology) -> tuple[Level | None, bool]:
     if cell.status in LEVEL_OF:
         return LEVEL_OF[cell.status], False
+    if cell.left_and_came_back:
+        return Level.UNSUBSCRIBED, False
     facts = topology.accounts[cell.account].capabilities.facts
     if cell.status is Status.REMOVED and facts.absence_is_unsubscribe and topology.linked(cell.account, cell.container):
         return Level.UNSUBSCRIBED, True
@@ -90,25 +135,50 @@ def _level_of(cell: Cell, topology: Topology) -> tuple[Level | None, bool]:
 
 def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
     """Records that said no, were seen to say no, and now read subscribed, seen so for longer than the provider needs
-    to settle.
+    to settle; and what a provider that cannot be asked told us of somebody of whose "no" we knew.
     """
-    found = []
+    found: list[Claim] = []
+    if person.erased:
+        return found  # no record says yes for somebody who was erased
+    exempt = {entry.place for entry in person.exemptions}
     for cell in person.cells:
-        if cell.status is not Status.SUBSCRIBED or not _reverted(cell):
+        if cell.status is not Status.SUBSCRIBED or cell.place in exempt:
             continue
-        settle_s = topology.accounts[cell.account].settle_s
-        if (now - cell.status_at).total_seconds() < settle_s or _last_seen(cell, topology) <= cell.status_seq:
-            continue  # once is not enough: it may be a replica that lags
-        found += [
-            Claim(cell, scope) for scope in topology.scopes_of(cell.account, cell.container) if person.suppressed(scope)
-        ]
+        if topology.accounts[cell.account].capabilities.facts.blind_unsubscribe:
+            known = _known_noes(person, topology, cell)
+        elif cell.reverted and seen_twice(cell, topology, now):
+            known = claimed_scopes(person, topology, cell)
+        else:
+            continue
+        found += [Claim(cell, scope) for scope in known]
     return found
+
+
+def claimed_scopes(person: Person, topology: Topology, cell: Cell) -> list[Scope]:
+    """The scopes in which somebody is suppressed and would not be by the claim that this cell makes."""
+    if topology.accounts[cell.account].capabilities.facts.blind_unsubscribe:
+        return [scope for scope in sorted(topology.reaching(cell.account, cell.container)) if person.said_no(scope)]
+    return [scope for scope in topology.scopes_of(cell.account, cell.container) if person.suppressed(scope)]
+
+
+def _known_noes(person: Person, topology: Topology, cell: Cell) -> list[Scope]:
+    """The scopes of which a "no" stands that reaches this cell, and was known when the cell came to be as it is."""
+    return [
+        scope
+        for scope in claimed_scopes(person, topology, cell)
+        if any(
+            no.scope == scope and no.epoch == person.consent[scope].epoch and no.seq < cell.status_seq
+            for no in person.noes
+        )
+    ]
+
+
+def seen_twice(cell: Cell, topology: Topology, now: datetime) -> bool:
+    """Once is not enough: it may be a replica that lags."""
+    settled = (now - cell.status_at).total_seconds() >= topology.accounts[cell.account].settle_s
+    return settled and _last_seen(cell, topology) > cell.status_seq
 
 
 def _last_seen(cell: Cell, topology: Topology) -> int:
     """A record on a page that stayed the same is not read again; the latest whole listing saw it all the same."""
     return cell.seq if cell.missing_seq else max(cell.seq, topology.whole.get((cell.account, cell.container), 0))
-
-
-def _reverted(cell: Cell) -> bool:
-    return 0 < cell.said_no_seq < cell.status_seq

@@ -6,10 +6,11 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.consent import GLOBAL, ConsentState, Scope
-from syncd.domain.facts import Capabilities
+from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
+from syncd.domain.facts import Capabilities, Grade
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 
@@ -23,7 +24,9 @@ class Cell:
     which the status last changed. `said_no_seq` is the last read at which it stood suppressed, 0 if it never did.
     `base` holds the fields as they were when they were last merged; None before the first merge.
     `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed;
-    `missing_count` says how many in a row.
+    `missing_count` says how many in a row. `unsubscribed_at` and `confirmed_at` are the latest times that the provider
+    showed, on its own clock; `confirmed_seq` is the read at which the second last moved on. `grade`: how well this is
+    known.
     """
 
     account: str
@@ -41,6 +44,24 @@ class Cell:
     said_no_seq: int = 0
     missing_seq: int = 0
     missing_count: int = 0
+    unsubscribed_at: str | None = None
+    confirmed_at: str | None = None
+    confirmed_seq: int = 0
+    grade: Grade = Grade.VERIFIED
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
+
+    @property
+    def left_and_came_back(self) -> bool:
+        """It stands, and the very reading that showed so also showed a new unsubscribe before it."""
+        return stands(self) and 0 < self.said_no_seq == self.status_seq
+
+    @property
+    def reverted(self) -> bool:
+        """It was seen to say no, and does not any more."""
+        return 0 < self.said_no_seq < self.status_seq or self.left_and_came_back
 
 
 class OpState(StrEnum):
@@ -64,7 +85,7 @@ OPEN = frozenset({OpState.READY, OpState.INFLIGHT, OpState.UNKNOWN, OpState.ACCE
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on one cell, as far as a decision needs it."""
+    """One operation on one cell, as far as a decision needs it. `closed_seq`: when it was read back, 0 before."""
 
     id: int
     account: str
@@ -75,10 +96,73 @@ class Operation:
     fields: Mapping[str, str] = field(default_factory=dict)
     ended_seq: int = 0
     ended_at: datetime | None = None
+    closed_seq: int = 0
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
 
 
 Place = tuple[str, ContainerId, Identity]
 """Where an operation takes effect: account, container, identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """One cell that is left subscribed although a "no" stands: the person confirmed it anew there, and nothing since.
+
+    `seq`: when it was granted.
+    """
+
+    account: str
+    container: ContainerId
+    identity: Identity
+    seq: int
+    evidence: str = ""
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
+
+
+class Candidate(NamedTuple):
+    """Somebody who confirmed in a container since a change of address began there."""
+
+    identity: Identity
+    confirmed_at: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """An address that a provider said was changed. `retired_at`: its own time at which it gave way to another."""
+
+    account: str
+    container: ContainerId
+    identity: Identity
+    seq: int
+    at: datetime
+    retired_at: str | None = None
+    candidates: Sequence[Candidate] = ()
+
+    @property
+    def place(self) -> Place:
+        return self.account, self.container, self.identity
+
+
+class No(NamedTuple):
+    """A "no" that we learnt of: to what, when, and from which cell if it was read."""
+
+    scope: Scope
+    seq: int
+    epoch: int = 0
+    account: str = ""
+    container: str = ""
+    identity: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return self.account, self.container, self.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +174,8 @@ class Person:
     they said something about consent, seen anywhere or not; `parked` holds the
     fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no"
     rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the places where we wrote
-    a "no" ourselves, so that reading it there is our own echo.
+    a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes that were accepted.
+    `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
     """
 
     key: SuppressionKey
@@ -105,6 +190,10 @@ class Person:
     inferred_scopes: frozenset[Scope] = frozenset()
     mass_sources: frozenset[tuple[Scope, str, str]] = frozenset()
     noes_written: frozenset[Place] = frozenset()
+    carried_out: Sequence[Operation] = ()
+    noes: Sequence[No] = ()
+    exemptions: Sequence[Exemption] = ()
+    renames: Sequence[Rename] = ()
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -127,6 +216,11 @@ class Person:
         """Whether a "no" stands for exactly this scope."""
         return scope in self.consent and self.consent[scope].level.suppresses
 
+    @property
+    def erased(self) -> bool:
+        """Whether nothing is known but that they must never be mailed: nothing of them is asked, claimed or kept."""
+        return GLOBAL in self.consent and self.consent[GLOBAL].level is Level.ERASED
+
     def at(self, account: str, container: ContainerId, identity: Identity | None = None) -> list[Cell]:
         return [
             cell
@@ -139,7 +233,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account as the core sees it. `joined`: its first contact is over."""
+    """One account as the core sees it. `joined`: its first contact is over. `protected`: it was lost or put back, and
+    nothing but what people said goes out before somebody has looked.
+
+    `rename_*`: how long a change of address may stay open, how long an unsubscribe within it waits for the new address
+    to be seen, and how far apart the two times may be by the provider's clock.
+    """
 
     name: str
     provider: str
@@ -147,6 +246,10 @@ class Account:
     settle_s: float
     spread: bool = True
     joined: bool = False
+    protected: bool = False
+    rename_open_s: float = 30 * 86_400.0
+    rename_wait_s: float = 900.0
+    rename_tolerance_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +268,7 @@ class MailingList:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Where our lists live.
+    """Where our lists live, and what counts as a fight over a cell: so many flaps within so many seconds.
 
     `whole` names the containers that were read whole at least once, with the sequence number at which the latest such
     read began.
@@ -174,12 +277,22 @@ class Topology:
     accounts: Mapping[str, Account]
     lists: Mapping[str, MailingList]
     whole: Mapping[tuple[str, ContainerId], int] = field(default_factory=dict)
+    flaps_max: int = 3
+    flaps_window_s: float = 86_400.0
 
     def lists_of(self, account: str, container: ContainerId) -> list[MailingList]:
         return [entry for entry in self.lists.values() if entry.holds(account, container)]
 
     def linked(self, account: str, container: ContainerId) -> bool:
         return any(entry.holds(account, container) for entry in self.lists.values())
+
+    def reaching(self, account: str, container: ContainerId) -> frozenset[Scope]:
+        """The scopes whose "no" reaches this container.
+
+        One that no list of ours names is reached by a global "no" alone, and so is the whole account, unless it is
+        itself where a list of ours lives.
+        """
+        return frozenset({GLOBAL, *(entry.scope for entry in self.lists_of(account, container))})
 
     def scopes_of(self, account: str, container: ContainerId) -> tuple[Scope, ...]:
         """The scopes that a "no" in this container speaks for.

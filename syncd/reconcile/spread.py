@@ -66,13 +66,15 @@ def _join(
     fields: Mapping[str, str],
     cells: list[Cell],
 ) -> Desired:
-    sources = {cell.account for cell in cells if cell.status is Status.SUBSCRIBED}
+    sources = [topology.accounts[cell.account] for cell in cells if cell.status is Status.SUBSCRIBED]
+    unmet = not any(source.joined for source in sources)
     container = entry.places[account.name][0]
     return Desired(
         account=account.name,
         change=change_for(ChangeKind.SUBSCRIBE, person, account.name, container, identity, fields=fields),
         why=Why.JOINED,
         explicit=False,
-        first_contact=not account.joined or not any(topology.accounts[name].joined for name in sources),
+        first_contact=not account.joined or unmet,
+        protected=account.protected or (unmet and any(source.protected for source in sources)),
         lists=(entry.name,),
     )

@@ -7,14 +7,25 @@ from datetime import datetime, timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Scope
+from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId
-from syncd.reconcile.desired import Desired, Why, change_for
+from syncd.reconcile.desired import Desired, LookUp, Why, change_for
+from syncd.reconcile.exempt import lifted, promising
+from syncd.reconcile.fights import fought_over
+from syncd.reconcile.learn import seen_twice
 from syncd.reconcile.person import Account, Cell, Person, Topology, stands
 
+PATIENCE = 20
+"""Settle times within which the second look at a record that reads subscribed again should have come."""
 
-def suppress(person: Person, topology: Topology, identity: Identity, now: datetime) -> Iterator[Desired | datetime]:
-    """Unsubscribes to send, and the times at which to look again at records that may only lag behind."""
+
+def suppress(
+    person: Person, topology: Topology, identity: Identity, now: datetime
+) -> Iterator[Desired | LookUp | datetime]:
+    """Unsubscribes to send, the times at which to look again at records that may only lag behind, and whom to ask about
+    once more before anything is undone.
+    """
     for account in topology.accounts.values():
         if account.capabilities.facts.blind_unsubscribe:
             yield from _tell(person, topology, account, identity)
@@ -23,58 +34,86 @@ def suppress(person: Person, topology: Topology, identity: Identity, now: dateti
         for container in sorted({cell.container for cell in cells}):
             said = suppressing(person, topology, account.name, container)
             reachable = [cell for cell in cells if cell.container == container and stands(cell)]
-            if said and reachable:
-                yield _unsubscribe(person, topology, account, reachable, said, now)
+            if said and reachable and not lifted(person, topology, (account.name, container, identity)):
+                yield from _unsubscribe(person, topology, account, reachable, said, now)
 
 
 def suppressing(person: Person, topology: Topology, account: str, container: ContainerId) -> frozenset[Scope]:
-    """The scopes whose "no" reaches this container.
-
-    One that no list of ours names is reached by a global "no" alone, and so is the whole account, unless it is itself
-    where a list of ours lives.
-    """
-    scopes = {GLOBAL, *(entry.scope for entry in topology.lists_of(account, container))}
-    return frozenset(scope for scope in scopes if person.said_no(scope))
+    """The scopes whose "no" reaches this container and stands."""
+    return frozenset(scope for scope in topology.reaching(account, container) if person.said_no(scope))
 
 
 def _unsubscribe(
     person: Person, topology: Topology, account: Account, reachable: list[Cell], said: frozenset[Scope], now: datetime
-) -> Desired | datetime:
-    reverted = [cell for cell in reachable if 0 < cell.said_no_seq < cell.status_seq]
-    if len(reverted) == len(reachable):
-        settled_at = max(cell.status_at for cell in reverted) + timedelta(seconds=account.settle_s)
+) -> Iterator[Desired | LookUp | datetime]:
+    reverted = [cell for cell in reachable if cell.reverted]
+    fought = fought_over(person, topology, reachable[0].place, now)
+    if len(reverted) == len(reachable) or fought:
+        settled_at = max(cell.status_at for cell in reachable) + timedelta(seconds=account.settle_s)
         if settled_at > now:
-            return settled_at  # a lower reading so soon after the "no" may be a replica that lags
+            yield settled_at  # a lower reading so soon after the "no" may be a replica that lags
+            return
+        if reverted and account.capabilities.lookup and _to_be_seen_twice(person, topology, reachable, now):
+            cell = reachable[0]
+            yield LookUp(account.name, cell.container, cell.identity, cell.address, "said no and reads otherwise, once")
+            yield now + timedelta(seconds=account.settle_s)
+            return
     container, identity = reachable[0].container, reachable[0].identity
-    return Desired(
+    yield Desired(
         account=account.name,
         change=change_for(ChangeKind.UNSUBSCRIBE, person, account.name, container, identity, cells=reachable),
         why=Why.REASSERTED if reverted else Why.SUPPRESSED,
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
+        protected=any(entry.protected for entry in topology.accounts.values()),
         lists=tuple(entry.name for entry in topology.lists_of(account.name, container)),
     )
+
+
+def _to_be_seen_twice(person: Person, topology: Topology, cells: list[Cell], now: datetime) -> bool:
+    """Whether to look once more before anything is undone: not for ever, unless the person may have come back."""
+    for cell in cells:
+        late = timedelta(seconds=PATIENCE * topology.accounts[cell.account].settle_s)
+        if not seen_twice(cell, topology, now) and (promising(person, cell) or now < cell.status_at + late):
+            return True
+    return False
 
 
 def _tell(person: Person, topology: Topology, account: Account, identity: Identity) -> Iterator[Desired]:
     """A provider without lists is told of every "no" that concerns it, whether or not it ever named the person to us.
 
-    Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise.
+    Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise, or until
+    a person wants it told again (then it is only assumed to know).
     """
-    lists = [entry for entry in topology.lists.values() if account.name in entry.places]
-    said = {scope for scope in (GLOBAL, *(entry.scope for entry in lists)) if person.said_no(scope)}
-    if not said:
+    said = {scope for scope in (GLOBAL, *concerns(topology, account)) if person.said_no(scope)}
+    if not said or told(person, account, identity):
         return
     cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
-    told = [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
-    newer = [cell for cell in cells if stands(cell) and all(cell.status_seq > known.status_seq for known in told)]
-    if told and not newer:
-        return
+    again = any(cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED for cell in cells)
     yield Desired(
         account=account.name,
         change=change_for(ChangeKind.UNSUBSCRIBE, person, account.name, WHOLE_ACCOUNT, identity, cells=cells),
-        why=Why.REASSERTED if told else Why.TOLD,
+        why=Why.REASSERTED if again else Why.TOLD,
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
-        lists=tuple(entry.name for entry in lists),
+        protected=any(entry.protected for entry in topology.accounts.values()),
+        lists=tuple(entry.name for entry in topology.lists.values() if account.name in entry.places),
+    )
+
+
+def concerns(topology: Topology, account: Account) -> tuple[Scope, ...]:
+    """The scopes, besides everything, whose "no" concerns an account as a whole."""
+    return tuple(entry.scope for entry in topology.lists.values() if account.name in entry.places)
+
+
+def told(person: Person, account: Account, identity: Identity) -> bool:
+    """Whether an account without lists reads, or was told, that this person said no, and nothing newer from there
+    says otherwise. What is only assumed was never told, or is to be told again.
+    """
+    cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
+    known = [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
+    if any(cell.grade is Grade.ASSUMED for cell in known):
+        return False
+    return bool(known) and not any(
+        stands(cell) and all(cell.status_seq > no.status_seq for no in known) for cell in cells
     )

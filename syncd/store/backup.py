@@ -8,14 +8,15 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 
 from syncd.domain.errors import MirrorError
-from syncd.store import journal
-from syncd.store.session import current, describe, open_engine, reading, revisions
+from syncd.store import carry, journal, protection
+from syncd.store.session import current, describe, open_engine, reading, revisions, upgrade, writing
 
 _SIDE_FILES = ("-wal", "-shm")
 
@@ -32,22 +33,44 @@ def save(url: str, target: Path) -> None:
     _postgres("pg_dump", parsed, ["--format=custom", "--no-owner", f"--file={target}"])
 
 
-def restore(url: str, source: Path, now: datetime) -> Path | None:
-    """Put a backup in the place of the mirror. Returns where the SQLite file that was there is kept.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did. `kept`: where the SQLite file that was there is. `merged`: how many facts about consent, and
+    deliveries not read yet, were taken over from it; None if it could not be read.
+    """
 
-    Refused while a process works on the mirror, and for what is no backup of a mirror that this program knows.
+    kept: Path | None
+    merged: int | None
+
+
+def restore(url: str, source: Path, now: datetime) -> Restored:
+    """Put a backup in the place of the mirror, with what people said since, as far as that can still be read.
+
+    Every account is protected afterwards, and who was erased stays so. Refused while a process works on the mirror, and
+    for what is no backup of a mirror that this program knows.
     """
     if not source.is_file():
         raise MirrorError(f"there is no file {source}", hint="syncd db backup FILE makes one")
     _must_be_idle(url, now)
+    known = carry.remember(url)
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         whole = ["--clean", "--if-exists", "--no-owner", "--exit-on-error", "--single-transaction"]
         _postgres("pg_restore", parsed, [*whole, str(source)])
-        return None
-    with _opened(source) as backup:
-        _must_be_a_mirror(backup, source)
-        return _swapped_in(backup, _file_of(parsed), now)
+        kept = None
+    else:
+        with _opened(source) as backup:
+            _must_be_a_mirror(backup, source)
+            kept = _swapped_in(backup, _file_of(parsed), now)
+    upgrade(url)
+    engine = open_engine(url)
+    try:
+        with writing(engine) as connection:
+            merged = None if known is None else carry.carry_over(connection, known, now)
+            protection.protect(connection, f"put back from {source.name}", now)
+    finally:
+        engine.dispose()
+    return Restored(kept, merged)
 
 
 def _must_be_idle(url: str, now: datetime) -> None:

@@ -71,6 +71,8 @@ def memberships_for_cover(connection: Connection, account: str) -> dict[str, fro
         cell.c.container != WHOLE_ACCOUNT,
         cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value]),
         cell.c.identity.is_not(None),
+        # No pseudonym of somebody who was erased: it has no dot in its domain, and nobody can be asked by it.
+        ~sa.and_(cell.c.person_key.like("erased@%"), cell.c.person_key.not_like("erased@%.%")),
     )
     one_each = sa.select(sa.func.min(cell.c.identity)).where(*present).group_by(cell.c.container)
     chosen = set(connection.scalars(one_each))

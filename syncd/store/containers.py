@@ -41,7 +41,16 @@ def save_containers(connection: Connection, account: str, found: Sequence[Contai
         moved = moved or before is None or before.remote != values["remote"]
         if before is None:
             connection.execute(
-                container.insert().values(account=account, container=entry.id, rows=0, whole_seq=0, doubt="", **values)
+                container.insert().values(
+                    account=account,
+                    container=entry.id,
+                    rows=0,
+                    whole_seq=0,
+                    reread=False,
+                    doubt="",
+                    evidence={},
+                    **values,
+                )
             )
         elif any(getattr(before, name) != value for name, value in values.items()):
             update_container(connection, account, entry.id, **values)
@@ -68,7 +77,9 @@ def ensure_container(connection: Connection, account: str, container_id: str, na
                 present=True,
                 rows=0,
                 whole_seq=0,
+                reread=False,
                 doubt="",
+                evidence={},
             )
         )
 

@@ -64,21 +64,25 @@ _SAME = sa.select(inbox.c.id).where(
 
 def new_deliveries(connection: Connection, limit: int) -> list[tuple[Any, Delivery]]:
     """Deliveries nobody has read yet, in the order of their arrival."""
-    rows = connection.execute(_NEW, {"most": limit}).all()
-    return [
-        (
-            row,
-            Delivery(
-                route=tuple(row.route),
-                method=row.method,
-                headers=row.headers,
-                query=tuple((name, value) for name, value in row.query),
-                body=bytes(row.body),
-                received_at=row.received_at,
-            ),
-        )
-        for row in rows
-    ]
+    return [(row, delivery_of(row)) for row in connection.execute(_NEW, {"most": limit}).all()]
+
+
+def delivery_of(row: Any) -> Delivery:
+    """A delivery as it arrived."""
+    return Delivery(
+        route=tuple(row.route),
+        method=row.method,
+        headers=row.headers,
+        query=tuple((name, value) for name, value in row.query),
+        body=bytes(row.body),
+        received_at=row.received_at,
+    )
+
+
+def empty_delivery(connection: Connection, id: str, reason: str) -> None:
+    """Keep of a delivery only that it came and was read: a repetition is still known as one."""
+    gone = {"body": b"", "query": [], "headers": {}, "state": "done", "reason": reason}
+    connection.execute(inbox.update().where(inbox.c.id == id).values(**gone))
 
 
 _NEW = sa.select(inbox).where(inbox.c.state == "new").order_by(inbox.c.seq).limit(sa.bindparam("most"))

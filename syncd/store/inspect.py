@@ -13,11 +13,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey
-from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, Status
+from syncd.domain.records import WHOLE_ACCOUNT, Status
 from syncd.reconcile.guard import Hold
 from syncd.reconcile.person import OPEN, OpState
 from syncd.store import journal
@@ -28,6 +27,7 @@ from syncd.store.tables import (
     ClaimRow,
     ConsentEventRow,
     ConsentRow,
+    ExemptionRow,
     InboxRow,
     LinkRow,
     LookUpRow,
@@ -35,6 +35,7 @@ from syncd.store.tables import (
     PersonRow,
     PlanItemRow,
     PlanRow,
+    RenameRow,
 )
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
@@ -48,12 +49,14 @@ lookup = LookUpRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 plan = PlanRow.__table__  # type: ignore[attr-defined]
+exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
+rename = RenameRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 
 Shown = dict[str, Any]
 
-_TIMES = frozenset({"at", "since", "not_before"})
-_JSON = frozenset({"fields", "counts", "extra"})
+_TIMES = frozenset({"at", "since", "not_before", "deadline"})
+_JSON = frozenset({"fields", "counts", "extra", "rests_on"})
 _GONE = (Status.REMOVED.value, Status.ABSENT.value)
 
 
@@ -69,7 +72,8 @@ def shown_time(value: datetime | str | None) -> str | None:
     return f"{at.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
-def _read(connection: Connection, query: sa.Select[Any]) -> list[Shown]:
+def shown_rows(connection: Connection, query: sa.Select[Any]) -> list[Shown]:
+    """What a query finds, as plain values by the names of its columns."""
     return [
         {str(name): _plain(str(name), value) for name, value in row.items()}
         for row in connection.execute(query).mappings()
@@ -120,7 +124,7 @@ def rows_of(connection: Connection, what: str, *, limit: int, account: str | Non
     elif account is not None:
         there = sa.select(cell.c.identity).where(cell.c.account == account, cell.c.status != Status.ABSENT.value)
         query = query.where(sa.column("email").in_(there))
-    return _read(connection, query)
+    return shown_rows(connection, query)
 
 
 # One person ----------------------------------------------------------------------------------------------------------
@@ -134,7 +138,7 @@ def contact(connection: Connection, identity: Identity, key: SuppressionKey) -> 
         .where(sa.column("email") == identity)
         .order_by(*_columns("account remote_list list remote_id"))
     )
-    memberships = _read(connection, seen)
+    memberships = shown_rows(connection, seen)
     stored = consent_of(connection, key)
     if not memberships and not stored:
         return None
@@ -158,7 +162,7 @@ def consent_of(connection: Connection, key: SuppressionKey) -> list[Shown]:
         .where(sa.column("person") == key)
         .order_by(sa.column("scope"))
     )
-    return _read(connection, query)
+    return shown_rows(connection, query)
 
 
 def _columns(names: str) -> list[sa.ColumnClause[Any]]:
@@ -208,12 +212,19 @@ class History:
     held: list[Shown]
     look_ups: list[Shown]
     claims: list[Shown]
+    exemptions: list[Shown]
+    renames: list[Shown]
+
+
+def open_operations(connection: Connection, key: SuppressionKey) -> int:
+    """How much of what was decided about a person is still on its way."""
+    return _count(connection, op, op.c.person_key == key, op.c.state.in_(_words(OPEN)))
 
 
 def history(connection: Connection, key: SuppressionKey) -> History:
     def rows(table: sa.Table, names: str, order: str) -> list[Shown]:
         query = sa.select(*(table.c[name] for name in names.split())).where(table.c.person_key == key)
-        return _read(connection, query.order_by(*(table.c[name] for name in order.split())))
+        return shown_rows(connection, query.order_by(*(table.c[name] for name in order.split())))
 
     asked = (
         sa.select(lookup)
@@ -242,8 +253,10 @@ def history(connection: Connection, key: SuppressionKey) -> History:
             "account container identity kind hold why state created_at",
             order="account container kind identity",
         ),
-        look_ups=_read(connection, asked),
-        claims=rows(claim, "id account container identity scope seen_at state", order="seen_at id"),
+        look_ups=shown_rows(connection, asked),
+        claims=rows(claim, "id account container identity scope seen_at state times fight", order="seen_at id"),
+        exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
+        renames=rows(rename, "account container identity opened_at successor", order="account container identity"),
     )
 
 
@@ -270,18 +283,18 @@ class Counts:
     parked: Mapping[str, int]
     grades: Mapping[str, int]
     reachable: int
-    overdue: int
+    ambiguous: int
 
 
-def counts(connection: Connection, accounts: Sequence[str], now: datetime, overdue_since: datetime) -> Counts:
-    """`overdue_since`: what has waited from before this time is overdue."""
+def counts(connection: Connection, accounts: Sequence[str], now: datetime) -> Counts:
+    """What is left to do, and how good what we have is."""
     parked = sa.table("v_parked", sa.column("account"))
     return Counts(
         open=open_work(connection, accounts, now),
         parked=_by_account(connection, parked, parked.c.account.in_(accounts)),
         grades=_grades(connection, accounts),
-        reachable=_reachable(connection, accounts),
-        overdue=_overdue(connection, accounts, overdue_since),
+        reachable=_drifting(connection, accounts, "reachable"),
+        ambiguous=_drifting(connection, accounts, "two records"),
     )
 
 
@@ -327,62 +340,9 @@ def _grades(connection: Connection, accounts: Sequence[str]) -> dict[str, int]:
     return {grade.value: 0 for grade in Grade} | found
 
 
-def _reachable(connection: Connection, accounts: Sequence[str]) -> int:
+def _drifting(connection: Connection, accounts: Sequence[str], kind: str) -> int:
     drift = sa.table("v_drift", sa.column("kind"), sa.column("account"))
-    return _count(connection, drift, drift.c.kind == "reachable", drift.c.account.in_(accounts))
-
-
-def _overdue(connection: Connection, accounts: Sequence[str], since: datetime) -> int:
-    """Unsubscribes that have waited too long.
-
-    They stand in the outbox; or not even there although somebody can be mailed; or are of people whom nobody has
-    looked at since they said no.
-    """
-    no = (consent.c.level >= int(Level.UNSUBSCRIBED), consent.c.since <= since)
-    waiting = sa.select(op.c.account, op.c.container, op.c.identity).where(
-        op.c.account.in_(accounts),
-        op.c.kind == ChangeKind.UNSUBSCRIBE.value,
-        op.c.state.in_(_words(OPEN - {OpState.ACCEPTED})),
-        op.c.created_at <= since,
-    )
-    reaches = sa.or_(
-        consent.c.scope == GLOBAL,
-        sa.exists().where(_linked(), link.c.scope == consent.c.scope).correlate(cell, consent),
-    )
-    mailed = sa.select(cell.c.account, cell.c.container, cell.c.identity).where(
-        cell.c.person_key == consent.c.person_key,
-        *no,
-        reaches,
-        # Not the bare column, which would make SQLite begin with all records of an account: those who said no are few.
-        (cell.c.account + "").in_(accounts),
-        cell.c.status.in_(sorted(PRESENT - SUPPRESSED)),
-        cell.c.missing_count == 0,
-        cell.c.status_at <= since,
-        ~_decided_about(),
-    )
-    forgotten = sa.select(agenda.c.person_key).where(
-        agenda.c.person_key == consent.c.person_key, *no, agenda.c.due_at <= since
-    )
-    places = {tuple(row) for query in (waiting, mailed) for row in connection.execute(query)}
-    return len(places) + len(set(connection.scalars(forgotten)))
-
-
-def _decided_about() -> sa.ColumnElement[bool]:
-    """The provider has accepted an unsubscribe that only waits to be read back, or a person holds it back."""
-    accepted = sa.exists().where(
-        op.c.account == cell.c.account,
-        op.c.container == cell.c.container,
-        op.c.identity == cell.c.identity,
-        op.c.kind == ChangeKind.UNSUBSCRIBE.value,
-        op.c.state == OpState.ACCEPTED.value,
-    )
-    kept = sa.exists().where(
-        item.c.account == cell.c.account,
-        item.c.container == cell.c.container,
-        item.c.identity == cell.c.identity,
-        item.c.kind == ChangeKind.UNSUBSCRIBE.value,
-    )
-    return sa.or_(accepted, kept)
+    return _count(connection, drift, drift.c.kind == kind, drift.c.account.in_(accounts))
 
 
 # The schema ----------------------------------------------------------------------------------------------------------
@@ -418,7 +378,7 @@ def schema(url: str, now: datetime | None = None) -> Shown:
 def parked(connection: Connection, parked_id: str) -> Shown | None:
     """One parked thing: a change that was refused, a delivery that cannot be read, or a record without an address."""
     query = sa.select(sa.text("*")).select_from(sa.table("v_parked")).where(sa.column("id") == parked_id)
-    return next(iter(_read(connection, query)), None)
+    return next(iter(shown_rows(connection, query)), None)
 
 
 def person_of(connection: Connection, operation: int) -> SuppressionKey:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -37,7 +38,14 @@ def ensure_accounts(connection: Connection, providers: Mapping[str, str]) -> Non
         if name not in known:
             connection.execute(
                 account.insert().values(
-                    name=name, provider=provider, state="new", reason="", hint="", joined=False, failures=0
+                    name=name,
+                    provider=provider,
+                    state="new",
+                    reason="",
+                    hint="",
+                    joined=False,
+                    protected="",
+                    failures=0,
                 )
             )
 
@@ -114,12 +122,16 @@ def take_mirror(connection: Connection, who: str, now: datetime, for_s: float) -
     row = connection.execute(sa.select(holder).where(holder.c.name == _HOLDER).with_for_update()).one_or_none()
     until = now + timedelta(seconds=for_s)
     if row is None:
-        connection.execute(holder.insert().values(name=_HOLDER, token=1, who=who, until=until))
+        connection.execute(holder.insert().values(name=_HOLDER, token=1, beat=1, place="", who=who, until=until))
         return 1
     if row.until > now and row.who != who:
         return None
     token: int = row.token + 1
-    connection.execute(holder.update().where(holder.c.name == _HOLDER).values(token=token, who=who, until=until))
+    connection.execute(
+        holder.update()
+        .where(holder.c.name == _HOLDER)
+        .values(token=token, beat=holder.c.beat + 1, who=who, until=until)
+    )
     return token
 
 
@@ -128,9 +140,14 @@ def keep_mirror(connection: Connection, token: int, now: datetime, for_s: float)
     result = connection.execute(
         holder.update()
         .where(holder.c.name == _HOLDER, holder.c.token == token)
-        .values(until=now + timedelta(seconds=for_s))
+        .values(until=now + timedelta(seconds=for_s), beat=holder.c.beat + 1)
     )
     return bool(result.rowcount)
+
+
+def beat(connection: Connection) -> int:
+    """How often the hold was renewed, by anybody."""
+    return connection.scalar(sa.select(holder.c.beat).where(holder.c.name == _HOLDER)) or 0
 
 
 def leave_mirror(connection: Connection, token: int, now: datetime) -> None:
@@ -154,3 +171,19 @@ def get_value(connection: Connection, key: str) -> str | None:
 def set_value(connection: Connection, key: str, value: str) -> None:
     if not connection.execute(meta.update().where(meta.c.key == key).values(value=value)).rowcount:
         connection.execute(meta.insert().values(key=key, value=value))
+
+
+# What is broken ------------------------------------------------------------------------------------------------------
+
+_BROKEN = "broken"
+
+
+def broken(connection: Connection) -> dict[str, dict[str, Any]]:
+    """The invariants that were found broken and not yet whole again, by name: `since`, `count`, `examples`."""
+    found = get_value(connection, _BROKEN)
+    return {} if found is None else msgspec.json.decode(found, type=dict[str, dict[str, Any]])
+
+
+def note_broken(connection: Connection, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """What is broken is now exactly this; while it is anything, only unsubscribes that people said are sent."""
+    set_value(connection, _BROKEN, msgspec.json.encode(found).decode())

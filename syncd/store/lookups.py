@@ -12,11 +12,18 @@ from syncd.domain.changes import Target
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import LookUp
+from syncd.store.bulk import chunks
 from syncd.store.tables import CellRow, ContainerRow, LookUpRow
 
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 container = ContainerRow.__table__  # type: ignore[attr-defined]
+
+
+_NAMED = ~sa.and_(cell.c.person_key.like("erased@%"), cell.c.person_key.not_like("erased@%.%"))
+"""Nobody who was erased, of whom a row holds the pseudonym: it has no dot in its domain, and cannot be asked about."""
+
+IN_MAX = 500
 
 
 def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, urgent: bool = False) -> int:
@@ -74,6 +81,15 @@ def count_wanted(connection: Connection, account: str | None = None) -> int:
     return connection.scalar(query if account is None else query.where(lookup.c.account == account)) or 0
 
 
+def wanted_among(connection: Connection, identities: Sequence[Identity]) -> set[Identity]:
+    """Those of them who are to be asked about."""
+    found: set[Identity] = set()
+    for part in chunks(identities, IN_MAX):
+        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part)).distinct()
+        found |= {Identity(identity) for identity in connection.scalars(query)}
+    return found
+
+
 def accounts_wanting(connection: Connection) -> set[str]:
     """Accounts at which somebody is to be asked about."""
     return set(connection.scalars(_WANTING))
@@ -97,6 +113,7 @@ def due(
             cell.c.account == account,
             cell.c.container.in_(containers),
             cell.c.identity.is_not(None),
+            _NAMED,
             sa.or_(moved, cell.c.observed_at <= older_than),
         )
         # Somebody who stands subscribed can be mailed: they are asked about before the rest.
@@ -115,7 +132,12 @@ def moved_left(connection: Connection, account: str, container_id: str) -> int:
                 container, sa.and_(container.c.account == cell.c.account, container.c.container == cell.c.container)
             )
         )
-        .where(cell.c.account == account, cell.c.container == container_id, cell.c.observed_at < container.c.moved_at)
+        .where(
+            cell.c.account == account,
+            cell.c.container == container_id,
+            _NAMED,
+            cell.c.observed_at < container.c.moved_at,
+        )
     )
     return connection.scalar(query) or 0
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
-from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Status
+from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Observation, Status, later
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
 from syncd.store.tables import CellRow, CounterSampleRow
@@ -49,6 +49,8 @@ class Known(NamedTuple):
     seq: int
     missing_seq: int
     unsubscribed_at: str | None
+    confirmed_at: str | None
+    confirmed_seq: int
     route: str
 
 
@@ -167,7 +169,8 @@ def _new_row(
     return (  # in the order of the table's columns
         account, seen.container, seen.key, person_key, seen.identity, _kept(seen.address), seen.remote_id,
         str.__str__(seen.status), fields, None, seen.raw.decode("utf-8", "replace"), reading.digest,
-        seq, now, seq, now, seq if seen.status in SUPPRESSED else 0, 0, 0, seen.unsubscribed_at, route, _VERIFIED, None,
+        seq, now, seq, now, seq if seen.status in SUPPRESSED else 0, 0, 0, seen.unsubscribed_at,
+        seen.confirmed_at, seq if seen.confirmed_at else 0, route, _VERIFIED, None,
     )  # fmt: skip
 
 
@@ -192,9 +195,15 @@ def _changed_row(
     reading: Reading, before: Known, person_key: str | None, seq: int, at: datetime, route: str
 ) -> dict[str, Any]:
     seen = reading.observation
-    # The provider's own time of the unsubscribe moved: a new "no", even if the word stayed the same.
-    said_again = seen.status in SUPPRESSED and seen.unsubscribed_at != before.unsubscribed_at
+    # The provider's own time of the unsubscribe moved: a new "no", even if the word stayed, or became, another.
+    said_again = before.status in PRESENT and _moved(before.unsubscribed_at, seen.unsubscribed_at)
     turned = seen.status != before.status or said_again
+    said_no_seq = before.said_no_seq
+    if seen.status in SUPPRESSED or said_again:
+        said_no_seq = seq
+    elif before.status in SUPPRESSED:
+        said_no_seq = max(said_no_seq, before.seq)  # the last reading that still showed it so
+    confirmed = _moved(before.confirmed_at, seen.confirmed_at)
     return {
         "person_key": person_key,
         "identity": seen.identity,
@@ -208,13 +217,20 @@ def _changed_row(
         "observed_at": at,
         "status_seq": seq if turned else before.status_seq,
         "status_at": at if turned else before.status_at,
-        "said_no_seq": seq if seen.status in SUPPRESSED else before.said_no_seq,
+        "said_no_seq": said_no_seq,
         "missing_seq": 0,
         "missing_count": 0,
-        "unsubscribed_at": seen.unsubscribed_at,
+        "unsubscribed_at": seen.unsubscribed_at if said_again else before.unsubscribed_at or seen.unsubscribed_at,
+        "confirmed_at": seen.confirmed_at if confirmed else before.confirmed_at,
+        "confirmed_seq": seq if confirmed else before.confirmed_seq,
         "route": route,
         "grade": Grade.VERIFIED.value,
     }
+
+
+def _moved(before: str | None, now: str | None) -> bool:
+    """Whether a provider's own time is another than before, and not an earlier one that a lagging replica shows."""
+    return now is not None and now != before and not later(before, now)
 
 
 def _leave_behind(
@@ -227,7 +243,7 @@ def _leave_behind(
     now = native_time(connection, at)
     row = (
         account, container, kept, suppression_key(identity), identity, identity, key, Status.REMOVED.value, "{}", None,
-        "", b"", seq, now, seq, now, 0, 0, 0, None, "listing", _VERIFIED, None,
+        "", b"", seq, now, seq, now, 0, 0, 0, None, None, 0, "listing", _VERIFIED, None,
     )  # fmt: skip
     insert_rows(connection, cell, _COLUMNS, [row])
 
@@ -274,6 +290,17 @@ def record_absence(
         absent = {"address": address, "status": Status.ABSENT.value, "route": "lookup", "grade": Grade.VERIFIED.value}
         connection.execute(cell.insert().values(_unread(account, container, identity, seq, at) | absent))
     return key
+
+
+def any_missing(connection: Connection, account: str, container: str) -> bool:
+    """Whether somebody was not in the listing before this one."""
+    query = sa.select(cell.c.key).where(
+        cell.c.account == account,
+        cell.c.container == container,
+        cell.c.missing_count > 0,
+        cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value]),
+    )
+    return connection.scalar(query.limit(1)) is not None
 
 
 def mark_missing(
@@ -366,17 +393,17 @@ def remove_records(
         )
 
 
-def note_said_no(connection: Connection, account: str, container: str, identity: Identity, seq: int) -> None:
-    """Our unsubscribe was read back at `seq`: from here on, "subscribed" there is a claim and not merely old."""
+def note_said_no(connection: Connection, account: str, container: str, identity: Identity) -> None:
+    """The latest reading shows our unsubscribe: from here on, "subscribed" there is a claim and not merely old."""
     connection.execute(
         cell.update()
         .where(
             cell.c.account == account,
             cell.c.container == container,
             cell.c.identity == identity,
-            cell.c.said_no_seq < seq,
+            cell.c.said_no_seq < cell.c.seq,
         )
-        .values(said_no_seq=seq)
+        .values(said_no_seq=cell.c.seq)
     )
 
 
@@ -421,6 +448,7 @@ def _unread(account: str, container: str, identity: Identity, seq: int, at: date
         "said_no_seq": 0,
         "missing_seq": 0,
         "missing_count": 0,
+        "confirmed_seq": 0,
     }
 
 

@@ -18,12 +18,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from syncd.domain.changes import Change, ChangeKind
+from syncd.domain.errors import SuppressedError
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.desired import Closing, Desired
 from syncd.reconcile.guard import Group
 from syncd.reconcile.person import OPEN, OpState
 from syncd.store.bulk import chunks
+from syncd.store.session import respecting
 from syncd.store.tables import CellRow, OpRow
 
 op = OpRow.__table__  # type: ignore[attr-defined]
@@ -34,6 +36,8 @@ PRIORITY = {ChangeKind.UNSUBSCRIBE: 0, ChangeKind.UPDATE: 1, ChangeKind.SUBSCRIB
 
 _OPEN_WORDS = [state.value for state in OPEN]
 IN_MAX = 500
+
+REFUSED_BY_THE_MIRROR = "the person has said no: the mirror let nothing else be sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +53,63 @@ class Sendable:
 def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: datetime) -> int:
     """Put changes into the outbox; the flag says whether a change counts against the guard. Returns how many are new.
 
-    A cell holds one open operation: an unsent one is replaced, any other keeps its place.
+    A cell holds one open operation: an unsent one is replaced, any other keeps its place. What the mirror refuses,
+    because the person said no, is written down as given up and holds back nothing else.
     """
-    new = 0
-    for wish, guarded in wishes:
-        change = wish.change
-        place = {"of_account": wish.account, "of_container": change.container, "of_identity": change.identity}
-        known = connection.execute(_OPEN_AT, place).one_or_none()
-        if known is not None and known.state != OpState.READY:
-            continue
-        if known is not None:
-            _close(connection, [known.id], OpState.SUPERSEDED, "a newer decision took its place", at)
-        row = {
-            "account": wish.account,
-            "container": change.container,
-            "identity": change.identity,
-            "person_key": suppression_key(change.identity),
-            "kind": change.kind.value,
-            "address": change.address,
-            "keys": list(change.keys),
-            "account_key": change.account_key,
-            "fields": dict(change.fields),
-            "state": OpState.READY.value,
-            "priority": PRIORITY[change.kind],
-            "why": wish.why.value,
-            "guarded": guarded,
-            "attempts": 0,
-            "not_before": at,
-            "created_at": at,
-            "began_seq": 0,
-            "ended_seq": 0,
-            "settled_seq": 0,
-            "reason": "",
-        }
-        connection.execute(op.insert(), row)
-        new += 1
-    return new
+    try:
+        with respecting(connection):
+            return sum(_put(connection, wish, guarded, at) for wish, guarded in wishes)
+    except SuppressedError:
+        return sum(_put_or_give_up(connection, wish, guarded, at) for wish, guarded in wishes)
+
+
+def _put(connection: Connection, wish: Desired, guarded: bool, at: datetime) -> int:
+    change = wish.change
+    place = {"of_account": wish.account, "of_container": change.container, "of_identity": change.identity}
+    known = connection.execute(_OPEN_AT, place).one_or_none()
+    if known is not None and known.state != OpState.READY:
+        return 0
+    if known is not None:
+        _close(connection, [known.id], OpState.SUPERSEDED, "a newer decision took its place", at)
+    connection.execute(op.insert(), _row(wish, guarded, at))
+    return 1
+
+
+def _put_or_give_up(connection: Connection, wish: Desired, guarded: bool, at: datetime) -> int:
+    try:
+        with respecting(connection):
+            return _put(connection, wish, guarded, at)
+    except SuppressedError:
+        given_up = {"state": OpState.SUPERSEDED.value, "reason": REFUSED_BY_THE_MIRROR, "closed_at": at}
+        connection.execute(op.insert().values(_row(wish, guarded, at) | given_up))
+        return 0
+
+
+def _row(wish: Desired, guarded: bool, at: datetime) -> dict[str, Any]:
+    change = wish.change
+    return {
+        "account": wish.account,
+        "container": change.container,
+        "identity": change.identity,
+        "person_key": suppression_key(change.identity),
+        "kind": change.kind.value,
+        "address": change.address,
+        "keys": list(change.keys),
+        "account_key": change.account_key,
+        "fields": dict(change.fields),
+        "state": OpState.READY.value,
+        "priority": PRIORITY[change.kind],
+        "why": wish.why.value,
+        "guarded": guarded,
+        "attempts": 0,
+        "not_before": at,
+        "created_at": at,
+        "began_seq": 0,
+        "ended_seq": 0,
+        "settled_seq": 0,
+        "closed_seq": 0,
+        "reason": "",
+    }
 
 
 _OPEN_AT = sa.select(op.c.id, op.c.state).where(
@@ -95,9 +120,9 @@ _OPEN_AT = sa.select(op.c.id, op.c.state).where(
 )
 
 
-def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime) -> None:
+def close_operations(connection: Connection, closings: Iterable[Closing], at: datetime, *, seq: int) -> None:
     for closing in closings:
-        _close(connection, [closing.operation.id], closing.state, closing.reason, at)
+        _close(connection, [closing.operation.id], closing.state, closing.reason, at, seq=seq)
 
 
 def sendable(
@@ -140,16 +165,12 @@ _SENDABLE = (
 
 def begin(connection: Connection, ids: Sequence[int], seq: int, at: datetime) -> set[int]:
     """Put operations under way; committed before the first byte leaves. Returns those that still were ready."""
-    connection.execute(_BEGIN, {"ids": ids, "began_seq": seq, "sent_at": at})
+    under_way = {"state": OpState.INFLIGHT.value, "began_seq": seq, "sent_at": at, "attempts": op.c.attempts + 1}
+    _keep_open(connection, ids, op.update().where(op.c.state == OpState.READY.value).values(under_way))
     return set(connection.scalars(_BEGUN, {"ids": ids, "since": seq}))
 
 
 _IDS = op.c.id.in_(sa.bindparam("ids", expanding=True))
-_BEGIN = (
-    op.update()
-    .where(_IDS, op.c.state == OpState.READY.value)
-    .values(state=OpState.INFLIGHT.value, attempts=op.c.attempts + 1)
-)
 _BEGUN = sa.select(op.c.id).where(_IDS, op.c.began_seq == sa.bindparam("since"))
 
 
@@ -172,6 +193,8 @@ def finish(
         values["receipt"] = receipt
     if keys:
         values["keys"] = list(keys)
+    if state in _TAKEN:
+        values["accepted_at"] = at
     if state not in OPEN:
         values["closed_at"] = at
     connection.execute(_FINISH, {"of_id": id, **values})
@@ -180,17 +203,32 @@ def finish(
 _FINISH = op.update().where(op.c.id == sa.bindparam("of_id"))
 
 
+_TAKEN = frozenset({OpState.ACCEPTED, OpState.DONE})
+
+
 def postpone(connection: Connection, ids: Sequence[int], until: datetime, reason: str, *, counts: bool = True) -> None:
     """Nothing reached the provider, or it asked to wait:
 
     back into the outbox. `counts=False` takes the attempt back.
     """
     attempts = op.c.attempts if counts else sa.case((op.c.attempts > 0, op.c.attempts - 1), else_=0)
-    connection.execute(
-        op.update()
-        .where(op.c.id.in_(ids))
-        .values(state=OpState.READY.value, not_before=until, reason=reason, attempts=attempts)
-    )
+    waiting = {"state": OpState.READY.value, "not_before": until, "reason": reason, "attempts": attempts}
+    _keep_open(connection, ids, op.update().values(waiting))
+
+
+def _keep_open(connection: Connection, ids: Sequence[int], statement: sa.Update) -> None:
+    """Let operations wait or go; those whose person said no meanwhile, which the mirror refuses, are given up."""
+    try:
+        with respecting(connection):
+            connection.execute(statement.where(op.c.id.in_(ids)))
+    except SuppressedError:
+        if len(ids) > 1:
+            for one in ids:
+                _keep_open(connection, [one], statement)
+            return
+        at = sa.func.coalesce(op.c.sent_at, op.c.created_at)
+        given_up = {"state": OpState.SUPERSEDED.value, "reason": REFUSED_BY_THE_MIRROR, "closed_at": at}
+        connection.execute(op.update().where(op.c.id.in_(ids)).values(given_up))
 
 
 def accounts_unsettled(connection: Connection) -> set[str]:
@@ -258,6 +296,20 @@ _FENCED = sa.select(op.c.identity).where(
     op.c.container == sa.bindparam("of_container"),
     sa.or_(op.c.state == OpState.INFLIGHT.value, op.c.ended_seq > sa.bindparam("since")),
 )
+
+
+def wrote_fields(
+    connection: Connection, account: str, container: ContainerId, identity: Identity, since: datetime
+) -> bool:
+    """Whether a write of fields to this cell is under way, or ended since then."""
+    query = sa.select(op.c.id).where(
+        op.c.account == account,
+        op.c.container == container,
+        op.c.identity == identity,
+        op.c.kind == ChangeKind.UPDATE.value,
+        sa.or_(op.c.state == OpState.INFLIGHT.value, op.c.ended_at >= since),
+    )
+    return connection.scalar(query.limit(1)) is not None
 
 
 def count_guarded(connection: Connection, since: datetime) -> dict[Group, int]:
@@ -347,9 +399,12 @@ def backoff(attempts: int, jitter: float, *, base_s: float, max_s: float) -> tim
     return timedelta(seconds=ceiling * (0.5 + jitter / 2))
 
 
-def _close(connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime) -> None:
+def _close(
+    connection: Connection, ids: Sequence[int], state: OpState, reason: str, at: datetime, *, seq: int = 0
+) -> None:
+    values = {"state": state.value, "reason": reason, "closed_at": at, "closed_seq": seq}
     for part in chunks(ids, IN_MAX):
-        connection.execute(_CLOSE, {"ids": part, "state": state.value, "reason": reason, "closed_at": at})
+        connection.execute(_CLOSE, {"ids": part, **values})
 
 
 _CLOSE = op.update().where(_IDS)

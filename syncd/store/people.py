@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,17 +15,20 @@ from sqlalchemy.engine import Connection
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
+from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
-from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place
+from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Rename
+from syncd.store import exemptions, renames
 from syncd.store.bulk import chunks
-from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, OpRow, PersonRow
+from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
 consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+meta = Meta.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 
@@ -64,6 +68,15 @@ _THESE = agenda.c.person_key.in_(sa.bindparam("people", expanding=True))
 _ON_AGENDA = sa.select(agenda.c.person_key).where(_THESE)
 _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", type_=agenda.c.due_at.type))
 _OFF_AGENDA = agenda.delete().where(_THESE)
+
+
+def due_among(connection: Connection, people: Sequence[SuppressionKey], now: datetime) -> list[SuppressionKey]:
+    """Those of them who are due."""
+    found: list[SuppressionKey] = []
+    for part in chunks(sorted(people), IN_MAX):
+        query = sa.select(agenda.c.person_key).where(agenda.c.person_key.in_(part), agenda.c.due_at <= now)
+        found += [SuppressionKey(key) for key in connection.scalars(query.order_by(agenda.c.person_key))]
+    return found
 
 
 def take_off_agenda(
@@ -123,10 +136,18 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
             fields[row.person_key][Identity(row.identity)] = row.fields
     suppressed = [key for key in keys if states[key]]
     said = _said(connection, suppressed) if suppressed else {}
-    return [_person(key, cells[key], operations[key], states[key], fields[key], said.get(key, _Said())) for key in keys]
+    exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
+    renamed = renames.load(connection, keys)
+    return [
+        _person(
+            key, cells[key], operations[key], states[key], fields[key],
+            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []),
+        )
+        for key in keys
+    ]  # fmt: skip
 
 
-_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "unsubscribed_at", "grade", "receipt"})
+_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt"})
 _PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
 _CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD)).where(
     cell.c.person_key.in_(_PEOPLE)
@@ -145,8 +166,10 @@ _OPERATION = (
     "ended_seq",
     "settled_seq",
     "ended_at",
+    "closed_seq",
 )
-_TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED]
+_TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
+_CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
 _OPERATIONS = (
     sa.select(*(op.c[name] for name in _OPERATION))
     .where(op.c.person_key.in_(_PEOPLE), op.c.state.in_([state.value for state in _TELLING]))
@@ -171,6 +194,10 @@ def _cell(row: Any) -> Cell:
         said_no_seq=row.said_no_seq,
         missing_seq=row.missing_seq,
         missing_count=row.missing_count,
+        unsubscribed_at=row.unsubscribed_at,
+        confirmed_at=row.confirmed_at,
+        confirmed_seq=row.confirmed_seq,
+        grade=Grade(row.grade),
     )
 
 
@@ -181,12 +208,17 @@ def _person(
     states: dict[Scope, ConsentState],
     fields: dict[Identity, Mapping[str, str]],
     said: _Said,
+    exempt: list[Exemption],
+    renamed: list[Rename],
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
     open_ones: list[Operation] = []
     noes: set[Place] = set()
+    carried_out: list[Operation] = []
     for row in rows:  # in the order in which they were decided
+        if row.kind == ChangeKind.UNSUBSCRIBE and row.state in _CARRIED_OUT:
+            carried_out.append(_operation(row))
         at = (row.account, ContainerId(row.container), Identity(row.identity)), ChangeKind(row.kind)
         if row.state == OpState.REFUTED:
             refuted[at] = refuted.get(at, 0) + 1
@@ -197,7 +229,7 @@ def _person(
             noes |= {at[0]} if at[1] is ChangeKind.UNSUBSCRIBE else set()
         elif row.state == OpState.PARKED:
             parked[at] = row.fields
-        else:
+        elif row.state != OpState.DONE:
             open_ones.append(_operation(row))
             noes |= {at[0]} if at[1] is ChangeKind.UNSUBSCRIBE and row.state != OpState.READY else set()
     cells.sort(key=lambda entry: (entry.account, entry.container, entry.key))
@@ -214,6 +246,10 @@ def _person(
         mass_scopes=frozenset(said.scopes - said.released),
         mass_sources=frozenset(said.mass_sources),
         noes_written=frozenset(noes),
+        carried_out=carried_out,
+        noes=said.noes,
+        exemptions=exempt,
+        renames=renamed,
     )
 
 
@@ -229,6 +265,7 @@ def _operation(row: Any) -> Operation:
         # Once it had time to settle, what was read before says nothing of it any more: it may only have lagged.
         ended_seq=max(row.ended_seq, row.settled_seq),
         ended_at=row.ended_at,
+        closed_seq=row.closed_seq,
     )
 
 
@@ -285,7 +322,7 @@ def record_consent(connection: Connection, events: Sequence[ConsentEvent]) -> li
             ConsentState(event.epoch, event.level, event.seq if event.epoch > state.epoch else state.seq)
         )
         unchanged = (joined.epoch, joined.level) == (state.epoch, state.level)
-        if unchanged and not _is_better(connection, event):
+        if unchanged and not event.again and not _is_better(connection, event):
             continue
         inserted = connection.execute(
             consent_event.insert().values(
@@ -329,6 +366,17 @@ def _is_better(connection: Connection, event: ConsentEvent) -> bool:
     return bool(known) and (all(row.inferred for row in known) or all(row.mass for row in known))
 
 
+def last_turn(connection: Connection, key: SuppressionKey) -> int:
+    """The number up to which this person was dealt with: the latest reading at which a record of theirs changed its
+    status, or the end of the latest call about them; 0 if there is neither.
+    """
+    numbers = (
+        connection.scalar(sa.select(sa.func.max(column)).where(of == key))
+        for column, of in ((cell.c.status_seq, cell.c.person_key), (op.c.ended_seq, op.c.person_key))
+    )
+    return max(number or 0 for number in numbers)
+
+
 def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, ConsentState]:
     known = connection.execute(_CONSENT, {"of_person": key})
     return {Scope(scope): ConsentState(epoch, Level(level), seq) for scope, epoch, level, seq in known}
@@ -348,6 +396,7 @@ class _Said:
     released: set[Scope] = field(default_factory=set)
     scopes: set[Scope] = field(default_factory=set)
     mass_sources: set[tuple[Scope, str, str]] = field(default_factory=set)
+    noes: list[No] = field(default_factory=list)
 
 
 def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _Said]:
@@ -356,11 +405,13 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
     """
     found: defaultdict[str, _Said] = defaultdict(_Said)
     for part in chunks(keys, IN_MAX):
-        rows = connection.execute(_EVENTS, {"people": part})
-        for key, identity, scope, inferred, mass, source, container in rows:
+        for row in connection.execute(_EVENTS, {"people": part}):
+            key, identity, scope, inferred, mass, source, container, seq, epoch, level = row
             said = found[key]
             said.identities.add(Identity(identity))
             said.scopes.add(Scope(scope))
+            if Level(level).suppresses:
+                said.noes.append(No(Scope(scope), seq, epoch, source, container, identity))
             if not inferred:
                 said.well_founded.add(Scope(scope))
             if mass:
@@ -370,9 +421,12 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
     return found
 
 
-_EVENTS = sa.select(
-    *(consent_event.c[name] for name in ("person_key", "identity", "scope", "inferred", "mass", "source", "container"))
-).where(consent_event.c.person_key.in_(_PEOPLE))
+_EVENT = ("person_key", "identity", "scope", "inferred", "mass", "source", "container", "seq", "epoch", "level")
+_EVENTS = (
+    sa.select(*(consent_event.c[name] for name in _EVENT))
+    .where(consent_event.c.person_key.in_(_PEOPLE))
+    .order_by(consent_event.c.id)
+)
 
 
 def count_events(connection: Connection, source: str, container: str, since: datetime) -> int:
@@ -398,6 +452,20 @@ def flag_mass(connection: Connection, events: Sequence[ConsentEvent]) -> None:
             )
             .values(mass=True)
         )
+
+
+@contextmanager
+def erasing(connection: Connection) -> Iterator[None]:
+    """Within this, what names a person may be overwritten in `consent_event` and `consent`, which else never change.
+
+    Part of one transaction: the door is closed again at the end, and after an error nothing of it is kept.
+    """
+    connection.execute(meta.insert().values(key=_ERASING, value="this transaction"))
+    yield
+    connection.execute(meta.delete().where(meta.c.key == _ERASING))
+
+
+_ERASING = "erasing"
 
 
 def release_mass(connection: Connection, people: Sequence[SuppressionKey]) -> None:

@@ -1,12 +1,13 @@
 """Changes that wait for a person, grouped into plans.
 
-A plan's id is a digest of its content, so an approval cannot cover what was not seen.
+A plan's id is a digest of its content and of the records it was computed on, so an approval cannot cover what was not
+seen.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,12 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.errors import ApprovalError
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.desired import Desired
 from syncd.reconcile.guard import Group, Held, Hold
+from syncd.reconcile.person import Cell
+from syncd.store import superseded
 from syncd.store.bulk import chunks
+from syncd.store.superseded import PlanGroup
 from syncd.store.tables import ClaimRow, PlanItemRow, PlanRow
 
 plan = PlanRow.__table__  # type: ignore[attr-defined]
@@ -29,9 +32,10 @@ claim = ClaimRow.__table__  # type: ignore[attr-defined]
 
 IN_MAX = 500
 REASONS = {
-    Hold.FIRST_CONTACT: "first contact with an account: nothing is added before somebody has looked at it",
+    Hold.FIRST_CONTACT: "first contact with an account: nothing is added or concluded before somebody has looked at it",
     Hold.GUARD: "more at once than the guard lets pass",
     Hold.MASS: "one listing turned very many to unsubscribed at once; goes by itself at release_at",
+    Hold.RESYNC: "follows from a resync: nobody is added because of one before somebody has looked at it",
     Hold.ABSENCE: "a listing lost very many at once; until approved it counts as not whole",
 }
 
@@ -43,28 +47,35 @@ def replace_items(
     wished: Sequence[Desired],
     at: datetime,
     release_at: datetime,
+    *,
+    seq: int = 0,
+    cells: Mapping[Identity, Sequence[Cell]] | None = None,
 ) -> None:
     """What waits for these people is now exactly `held`;
 
-    plans follow. A rejected item keeps its mark while the same change is `wished`.
+    plans follow. A rejected item keeps its mark while the same change is `wished`. `seq`: the planning that says so;
+    `cells`: the records it was computed on.
     """
     kept = {mark_of(wish)[:4] for wish in wished}
     known: dict[tuple[str, str, str, str], Any] = {}
     for part in chunks(people, IN_MAX):
         for row in connection.execute(_ITEMS, {"people": part}):
             known[row.account, row.container, row.kind, row.identity] = row
-    touched: set[tuple[str, str, str, str]] = set()
+    touched: dict[PlanGroup, list[tuple[str, str]]] = {}
     wanted: set[tuple[str, str, str, str]] = set()
     for entry in held:
         wish, change = entry.desired, entry.desired.change
         at_item = (wish.account, str(change.container), change.kind.value, str(change.identity))
         wanted.add(at_item)
         before = known.get(at_item)
-        if before is not None and before.hold == entry.hold and before.fields == dict(change.fields):
+        basis = basis_of(wish, (cells or {}).get(change.identity, ()))
+        if before is not None and _same(before, entry, basis):
             continue
+        stays = before is not None and before.hold == entry.hold and before.state == "held"
         if before is not None:
             _delete_item(connection, at_item)
-            touched.add((*at_item[:3], before.hold))
+            if not stays:
+                _touch(touched, before, "gone")
         connection.execute(
             item.insert().values(
                 account=wish.account,
@@ -75,17 +86,44 @@ def replace_items(
                 person_key=suppression_key(change.identity),
                 fields=dict(change.fields),
                 why=wish.why.value,
+                basis=basis,
                 state="held",
                 created_at=at,
             )
         )
-        touched.add((*at_item[:3], entry.hold.value))
+        moves = touched.setdefault((*at_item[:3], entry.hold.value), [])
+        moves.append((str(change.identity), "changed" if stays else "added"))
     for at_item, row in known.items():
         if at_item not in wanted and (at_item not in kept or row.state != "rejected"):
             _delete_item(connection, at_item)
-            touched.add((*at_item[:3], row.hold))
-    for group in sorted(touched):
-        _refresh(connection, group, at, release_at)
+            _touch(touched, row, "gone")
+    for group, moves in sorted(touched.items()):
+        _refresh(connection, group, moves, seq, at, release_at)
+
+
+def _same(before: Any, entry: Held, basis: str) -> bool:
+    """Whether an item needs nothing: the same change, on the same records if it waits for a person."""
+    same: bool = before.hold == entry.hold and before.fields == dict(entry.desired.change.fields)
+    return same and (before.basis == basis or before.state == "rejected")
+
+
+def _touch(touched: dict[PlanGroup, list[tuple[str, str]]], row: Any, what: str) -> None:
+    moves = touched.setdefault((row.account, row.container, row.kind, row.hold), [])
+    if row.state == "held":
+        moves.append((row.identity, what))
+
+
+def basis_of(wish: Desired, cells: Sequence[Cell]) -> str:
+    """A digest of what a change rests on: its reason, and the records of that address at the account to be written to.
+
+    Not of records elsewhere: what they say is in the change itself, and one that only echoes an approval is no news.
+    """
+    here = sorted(
+        [cell.container, cell.key, cell.status.value, cell.status_seq, sorted(cell.fields.items())]
+        for cell in cells
+        if cell.account == wish.account and cell.identity == wish.change.identity
+    )
+    return digest_of([wish.why.value, here])
 
 
 _ITEMS = sa.select(item).where(item.c.person_key.in_(sa.bindparam("people", expanding=True)))
@@ -96,24 +134,35 @@ def decided_items(
     connection: Connection, people: Sequence[SuppressionKey], state: str
 ) -> set[tuple[str, ContainerId, ChangeKind, Identity, str]]:
     """Items of these people that somebody approved or rejected, with a digest of what exactly."""
-    found = set()
+    return set(_decided(connection, people, state))
+
+
+def approved_items(
+    connection: Connection, people: Sequence[SuppressionKey]
+) -> set[tuple[tuple[str, ContainerId, ChangeKind, Identity, str], str]]:
+    """Items of these people that somebody approved, as `mark_of` names them, with what they rested on."""
+    return set(_decided(connection, people, "approved").items())
+
+
+def _decided(
+    connection: Connection, people: Sequence[SuppressionKey], state: str
+) -> dict[tuple[str, ContainerId, ChangeKind, Identity, str], str]:
+    found = {}
     for part in chunks(people, IN_MAX):
         for row in connection.execute(_DECIDED, {"people": part, "of_state": state}):
-            found.add(
-                (
-                    row.account,
-                    ContainerId(row.container),
-                    ChangeKind(row.kind),
-                    Identity(row.identity),
-                    digest_of(row.fields),
-                )
-            )
+            found[mark_of_item(row)] = row.basis
     return found
 
 
 def mark_of(wish: Desired) -> tuple[str, ContainerId, ChangeKind, Identity, str]:
     change = wish.change
     return wish.account, change.container, change.kind, change.identity, digest_of(dict(change.fields))
+
+
+def mark_of_item(row: Any) -> tuple[str, ContainerId, ChangeKind, Identity, str]:
+    """The mark of the change that an item holds."""
+    place = row.account, ContainerId(row.container), ChangeKind(row.kind), Identity(row.identity)
+    return *place, digest_of(row.fields)
 
 
 def digest_of(value: Any) -> str:
@@ -125,16 +174,29 @@ def hold_absence(connection: Connection, account: str, container: str, reason: s
     group = (account, container, "absence", Hold.ABSENCE.value)
     new_id = _id_of(group, [str(rows)])
     values = {"id": new_id, "count": rows, "reason": reason, "created_at": at, "release_at": None}
+    known = plan_of(connection, group)
+    if known is not None and known.id != new_id:
+        superseded.end(connection, known, "moved", at)
     if not connection.execute(plan.update().where(*_at(group)).values(**values)).rowcount:
         connection.execute(
             plan.insert().values(
-                account=account, container=container, kind="absence", hold=Hold.ABSENCE.value, **values
+                account=account,
+                container=container,
+                kind="absence",
+                hold=Hold.ABSENCE.value,
+                seq=0,
+                since_seq=0,
+                **values,
             )
         )
 
 
-def drop_absence(connection: Connection, account: str, container: str) -> None:
-    connection.execute(plan.delete().where(*_at((account, container, "absence", Hold.ABSENCE.value))))
+def drop_absence(connection: Connection, account: str, container: str, at: datetime) -> None:
+    group = (account, container, "absence", Hold.ABSENCE.value)
+    known = plan_of(connection, group)
+    if known is not None:
+        superseded.end(connection, known, "moved", at)
+        connection.execute(plan.delete().where(*_at(group)))
 
 
 def load_plans(connection: Connection) -> list[sa.Row[Any]]:
@@ -143,57 +205,48 @@ def load_plans(connection: Connection) -> list[sa.Row[Any]]:
     )
 
 
-def load_items(connection: Connection, row: Any, limit: int) -> list[sa.Row[Any]]:
-    query = (
-        sa.select(item)
-        .where(
-            item.c.account == row.account,
-            item.c.container == row.container,
-            item.c.kind == row.kind,
-            item.c.hold == row.hold,
-            item.c.state == "held",
-        )
-        .order_by(item.c.identity)
-        .limit(limit)
-    )
-    return list(connection.execute(query))
+def load_items(connection: Connection, row: Any, limit: int | None = None) -> list[sa.Row[Any]]:
+    """What waits in a plan, by address."""
+    query = sa.select(item).where(*_items_of(group_of(row)), item.c.state == "held").order_by(item.c.identity)
+    return list(connection.execute(query if limit is None else query.limit(limit)))
+
+
+def group_of(row: Any) -> PlanGroup:
+    return row.account, row.container, row.kind, row.hold
+
+
+def plan_of(connection: Connection, group: PlanGroup) -> Any:
+    """What waits of this group now, or None."""
+    return connection.execute(sa.select(plan).where(*_at(group))).one_or_none()
 
 
 def find_plan(connection: Connection, plan_id: str) -> Any:
-    row = connection.execute(sa.select(plan).where(plan.c.id == plan_id)).one_or_none()
-    if row is None:
-        raise ApprovalError(
-            f"no plan {plan_id} waits: it was decided, or something in it moved and it has another id now",
-            hint="syncd plan",
-        )
-    return row
+    """The plan that waits under this id, or None: it never did, was decided, or moved (see `superseded`)."""
+    return connection.execute(sa.select(plan).where(plan.c.id == plan_id)).one_or_none()
 
 
-def decide_plan(connection: Connection, plan_id: str, state: str) -> tuple[Any, list[SuppressionKey]]:
-    """Mark all of a plan approved or rejected. Returns the plan and the people in it, who are to be planned now."""
-    row = find_plan(connection, plan_id)
-    group = (row.account, row.container, row.kind, row.hold)
-    place = (
-        item.c.account == row.account,
-        item.c.container == row.container,
-        item.c.kind == row.kind,
-        item.c.hold == row.hold,
-    )
-    people = [
-        SuppressionKey(key)
-        for key in connection.scalars(sa.select(item.c.person_key).where(*place, item.c.state == "held").distinct())
-    ]
-    connection.execute(item.update().where(*place, item.c.state == "held").values(state=state))
-    connection.execute(plan.delete().where(*_at(group)))
-    return row, people
+def people_of(connection: Connection, row: Any) -> list[SuppressionKey]:
+    """The people in a plan."""
+    query = sa.select(item.c.person_key).where(*_items_of(group_of(row)), item.c.state == "held").distinct()
+    return [SuppressionKey(key) for key in connection.scalars(query)]
 
 
-def due_releases(connection: Connection, now: datetime) -> list[str]:
+def decide_plan(connection: Connection, row: Any, state: str, at: datetime) -> list[SuppressionKey]:
+    """Mark all of a plan approved or rejected. Returns the people in it, who are to be planned now."""
+    people = people_of(connection, row)
+    waiting = (*_items_of(group_of(row)), item.c.state == "held")
+    connection.execute(item.update().where(*waiting).values(state=state))
+    connection.execute(plan.delete().where(*_at(group_of(row))))
+    superseded.end(connection, row, state, at)
+    return people
+
+
+def due_releases(connection: Connection, now: datetime) -> list[sa.Row[Any]]:
     """Plans that go by themselves by now."""
-    return list(connection.scalars(_DUE_RELEASES, {"now": now}))
+    return list(connection.execute(_DUE_RELEASES, {"now": now}))
 
 
-_DUE_RELEASES = sa.select(plan.c.id).where(plan.c.release_at.is_not(None), plan.c.release_at <= sa.bindparam("now"))
+_DUE_RELEASES = sa.select(plan).where(plan.c.release_at.is_not(None), plan.c.release_at <= sa.bindparam("now"))
 
 
 def count_held(connection: Connection, *, besides: Sequence[SuppressionKey]) -> dict[Group, int]:
@@ -225,8 +278,21 @@ def record_claim(
     scope: str,
     status_seq: int,
     at: datetime,
+    fight: bool = False,
 ) -> bool:
-    """Somebody who said no reads subscribed again. One claim per occurrence; says whether it is new."""
+    """Somebody who said no reads subscribed again. At most one claim of a cell is open; one that a person decided about
+    is not opened again by the same occurrence. Says whether there is something new to decide.
+    """
+    place = (claim.c.account == account, claim.c.container == container, claim.c.identity == identity)
+    known = connection.execute(
+        sa.select(claim).where(*place, claim.c.scope == scope, claim.c.state == "open")
+    ).one_or_none()
+    if known is not None:
+        again = {"times": known.times + 1, "status_seq": status_seq} if status_seq > known.status_seq else {}
+        values = again | ({"fight": True} if fight and not known.fight else {})
+        if values:
+            connection.execute(claim.update().where(claim.c.id == known.id).values(values))
+        return "fight" in values
     claim_id = digest_of([account, container, key, scope, status_seq])
     if connection.scalar(sa.select(claim.c.id).where(claim.c.id == claim_id)) is not None:
         return False
@@ -242,6 +308,8 @@ def record_claim(
             status_seq=status_seq,
             seen_at=at,
             state="open",
+            times=1,
+            fight=fight,
         )
     )
     return True
@@ -266,12 +334,23 @@ def grant_claims(connection: Connection, key: SuppressionKey, scope: str) -> int
     return settle_claims(connection, [claim.c.person_key == key, claim.c.scope == scope], "granted")
 
 
+def grant_claims_of(connection: Connection, account: str, container: str, identity: str) -> int:
+    """Settle whatever waits for a person about one cell: it was granted by its own evidence."""
+    place = [claim.c.account == account, claim.c.container == container, claim.c.identity == identity]
+    return settle_claims(connection, place, "granted")
+
+
 # Inside --------------------------------------------------------------------------------------------------------------
 
 
-def _at(group: tuple[str, str, str, str]) -> tuple[sa.ColumnElement[bool], ...]:
+def _at(group: PlanGroup) -> tuple[sa.ColumnElement[bool], ...]:
     account, container, kind, hold = group
     return plan.c.account == account, plan.c.container == container, plan.c.kind == kind, plan.c.hold == hold
+
+
+def _items_of(group: PlanGroup) -> tuple[sa.ColumnElement[bool], ...]:
+    account, container, kind, hold = group
+    return item.c.account == account, item.c.container == container, item.c.kind == kind, item.c.hold == hold
 
 
 def _delete_item(connection: Connection, at_item: tuple[str, str, str, str]) -> None:
@@ -283,37 +362,47 @@ def _delete_item(connection: Connection, at_item: tuple[str, str, str, str]) -> 
     )
 
 
-def _refresh(connection: Connection, group: tuple[str, str, str, str], at: datetime, release_at: datetime) -> None:
-    """Bring one plan in line with its items."""
-    account, container, kind, hold = group
-    query = (
-        sa.select(item.c.identity, item.c.fields)
-        .where(
-            item.c.account == account,
-            item.c.container == container,
-            item.c.kind == kind,
-            item.c.hold == hold,
-            item.c.state == "held",
-        )
+def _refresh(
+    connection: Connection,
+    group: PlanGroup,
+    moves: Sequence[tuple[str, str]],
+    seq: int,
+    at: datetime,
+    release_at: datetime,
+) -> None:
+    """Bring one plan in line with its items, and note what moved if somebody may have seen it as it was.
+
+    Only an id that an earlier planning gave was ever shown: one transaction writes all of a planning.
+    """
+    before = plan_of(connection, group)
+    seen = before.since_seq < seq if before is not None else superseded.was_seen(connection, group)
+    if seen:
+        for identity, what in moves:
+            superseded.note(connection, group, identity, what, seq, at)
+    rows = connection.execute(
+        sa.select(item.c.identity, item.c.fields, item.c.basis)
+        .where(*_items_of(group), item.c.state == "held")
         .order_by(item.c.identity)
-    )
-    rows = connection.execute(query).all()
+    ).all()
+    new_id = _id_of(group, [[identity, fields, basis] for identity, fields, basis in rows])
+    if before is not None and before.seq < seq and (not rows or before.id != new_id):
+        superseded.end(connection, before, "moved", at)
     if not rows:
         connection.execute(plan.delete().where(*_at(group)))
         return
-    values = {
-        "id": _id_of(group, [[identity, fields] for identity, fields in rows]),
-        "count": len(rows),
-        "reason": REASONS[Hold(hold)],
-    }
-    if not connection.execute(plan.update().where(*_at(group)).values(**values)).rowcount:
-        release = release_at if hold == Hold.MASS else None
-        connection.execute(
-            plan.insert().values(
-                account=account, container=container, kind=kind, hold=hold, created_at=at, release_at=release, **values
-            )
+    values = {"id": new_id, "count": len(rows), "reason": REASONS[Hold(group[3])], "seq": seq}
+    if before is not None:
+        if before.id != new_id:
+            connection.execute(plan.update().where(*_at(group)).values(**values))
+        return
+    account, container, kind, hold = group
+    connection.execute(
+        plan.insert().values(
+            account=account, container=container, kind=kind, hold=hold, since_seq=seq, created_at=at,
+            release_at=release_at if hold == Hold.MASS else None, **values,
         )
+    )  # fmt: skip
 
 
-def _id_of(group: tuple[str, str, str, str], content: Sequence[Any]) -> str:
+def _id_of(group: PlanGroup, content: Sequence[Any]) -> str:
     return digest_of([list(group), list(content)])[:12]

@@ -8,13 +8,14 @@ the next block is above all that were handed out before.
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
+from syncd.store import journal
 from syncd.store.session import inside_writing, writing
 from syncd.store.tables import Meta
 
 BLOCK = 1000
-_KEY = "sequence"
+KEY = "sequence"
 meta = Meta.__table__  # type: ignore[attr-defined]
 
 
@@ -39,10 +40,21 @@ class Sequence:
 
     def _reserve(self) -> None:
         with writing(self._engine) as connection:
-            at = connection.scalar(sa.select(meta.c.value).where(meta.c.key == _KEY).with_for_update())
+            at = connection.scalar(sa.select(meta.c.value).where(meta.c.key == KEY).with_for_update())
             start = int(at or 0)
             if at is None:
-                connection.execute(meta.insert().values(key=_KEY, value=str(start + BLOCK)))
+                connection.execute(meta.insert().values(key=KEY, value=str(start + BLOCK)))
             else:
-                connection.execute(meta.update().where(meta.c.key == _KEY).values(value=str(start + BLOCK)))
+                connection.execute(meta.update().where(meta.c.key == KEY).values(value=str(start + BLOCK)))
         self._next, self._end = start, start + BLOCK
+
+
+def reached(connection: Connection) -> int:
+    """Up to where numbers may have been handed out."""
+    return int(connection.scalar(sa.select(meta.c.value).where(meta.c.key == KEY)) or 0)
+
+
+def raise_to(connection: Connection, number: int) -> None:
+    """Hand out nothing up to this number any more."""
+    if number > reached(connection):
+        journal.set_value(connection, KEY, str(number))

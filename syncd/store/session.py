@@ -16,9 +16,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from syncd.domain.errors import MirrorError
+from syncd.domain.errors import MirrorError, SuppressedError
 
 __all__ = (
     "Connection",
@@ -33,6 +33,7 @@ __all__ = (
     "reading",
     "rehearsing",
     "require_current",
+    "respecting",
     "revisions",
     "upgrade",
     "writing",
@@ -86,6 +87,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     # NORMAL, which many guides recommend with WAL, loses acknowledged commits at a power cut.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # What is deleted is overwritten: nobody who was erased may be found in a page that is free.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.execute("PRAGMA temp_store=MEMORY")
     cursor.execute("PRAGMA cache_size=-32768")
     cursor.close()
@@ -140,6 +143,30 @@ def rehearsing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def respecting(connection: Connection) -> Iterator[None]:
+    """A part of a transaction that the mirror may refuse because somebody said no.
+
+    Raises `SuppressedError` then; of this part nothing is kept, and the transaction goes on.
+    """
+    try:
+        with connection.begin_nested():
+            yield
+    except IntegrityError as error:
+        if (said := _guarded(error)) is not None:
+            raise SuppressedError(said) from error
+        raise
+
+
+def _guarded(error: DBAPIError) -> str | None:
+    """What the triggers of the mirror said, if it was one of them that refused."""
+    text = str(error.orig).strip().splitlines()[0]
+    return text if _GUARD in text else None
+
+
+_GUARD = "suppression guard"
+
+
+@contextmanager
 def _translated(url: URL) -> Iterator[None]:
     """Say of the faults a person can mend what they are and what to do."""
     try:
@@ -148,6 +175,8 @@ def _translated(url: URL) -> Iterator[None]:
         text = str(error.orig or error).strip().splitlines()[0]
         place = describe(url)
         lowered = text.lower()
+        if (said := _guarded(error)) is not None:
+            raise SuppressedError(said, hint="syncd explain EMAIL") from error
         if "readonly" in lowered or "read-only" in lowered:
             raise MirrorError(f"the mirror {place} cannot be written", hint=f"ls -l {url.database}") from error
         if "unable to open database file" in lowered:

@@ -34,7 +34,11 @@ class Meta(SQLModel, table=True):
 
 
 class AccountRow(SQLModel, table=True):
-    """The state of one account. `state`: new, ok, failing, quarantined, paused."""
+    """The state of one account. `state`: new, ok, failing, quarantined, paused.
+
+    `joined`: first contact is over. `protected`: why nothing but unsubscribes goes out until then, whatever is
+    configured.
+    """
 
     __tablename__ = "account"
     name: str = Field(primary_key=True)
@@ -43,6 +47,7 @@ class AccountRow(SQLModel, table=True):
     reason: str = ""
     hint: str = ""
     joined: bool = False
+    protected: str = ""
     last_attempt: datetime | None = None
     last_good_read: datetime | None = None
     last_report: datetime | None = None
@@ -53,7 +58,9 @@ class AccountRow(SQLModel, table=True):
 class ContainerRow(SQLModel, table=True):
     """One list at one account.
 
-    `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not.
+    `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not. `reread`: the next whole
+    listing reads every record, also those on pages that are the same. `evidence`: what the verdict on the latest
+    whole listing rests on.
     """
 
     __tablename__ = "container"
@@ -72,7 +79,9 @@ class ContainerRow(SQLModel, table=True):
     whole_at: datetime | None = None
     read_at: datetime | None = None
     watermark: str | None = None
+    reread: bool = False
     doubt: str = ""
+    evidence: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
 
 
 class LinkRow(SQLModel, table=True):
@@ -130,6 +139,8 @@ class CellRow(SQLModel, table=True):
     missing_seq: int = Field(default=0, sa_type=sa.BigInteger)
     missing_count: int = 0
     unsubscribed_at: str | None = None
+    confirmed_at: str | None = None
+    confirmed_seq: int = Field(default=0, sa_type=sa.BigInteger)
     route: str
     grade: str
     receipt: str | None = None
@@ -147,10 +158,11 @@ class PersonRow(SQLModel, table=True):
 
 
 class ConsentEventRow(SQLModel, table=True):
-    """Append-only: every fact about consent, with where it came from."""
+    """Append-only: every fact about consent, with where it came from. The database refuses any change."""
 
     __tablename__ = "consent_event"
     __table_args__ = (
+        sa.Index("ix_consent_event_identity", "identity"),
         sa.Index("ix_consent_event_person", "person_key", "scope"),
         sa.Index("ix_consent_event_source", "source", "container", "at"),
     )
@@ -184,6 +196,26 @@ class ConsentRow(SQLModel, table=True):
     event_id: int
 
 
+class ExemptionRow(SQLModel, table=True):
+    """One cell left subscribed although a "no" stands, on evidence of its own. Ended ones are kept: `ended_by` says by
+    a "no" to what.
+    """
+
+    __tablename__ = "exemption"
+    __table_args__ = (sa.Index("ix_exemption_person", "person_key"),)
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    container: str
+    identity: str
+    person_key: str
+    evidence: str
+    granted_seq: int = Field(sa_type=sa.BigInteger)
+    granted_at: datetime
+    ended_seq: int | None = Field(default=None, sa_type=sa.BigInteger)
+    ended_at: datetime | None = None
+    ended_by: str = ""
+
+
 class AgendaRow(SQLModel, table=True):
     """Who is to be planned, and when."""
 
@@ -191,6 +223,14 @@ class AgendaRow(SQLModel, table=True):
     __table_args__ = (sa.Index("ix_agenda_due_at", "due_at"),)
     person_key: str = Field(primary_key=True)
     due_at: datetime
+
+
+class CautionRow(SQLModel, table=True):
+    """Of whom additions wait for a person, whatever the configuration lets pass, until nothing more follows."""
+
+    __tablename__ = "caution"
+    person_key: str = Field(primary_key=True)
+    since: datetime
 
 
 class LookUpRow(SQLModel, table=True):
@@ -248,15 +288,55 @@ class OpRow(SQLModel, table=True):
     ended_seq: int = Field(default=0, sa_type=sa.BigInteger)
     settled_seq: int = Field(default=0, sa_type=sa.BigInteger)
     ended_at: datetime | None = None
+    accepted_at: datetime | None = None
     closed_at: datetime | None = None
+    closed_seq: int = Field(default=0, sa_type=sa.BigInteger)
     receipt: str | None = None
     reason: str = ""
+
+
+class ErasureRow(SQLModel, table=True):
+    """Somebody who was erased, as a keyed hash and nothing else. `asked`: by account, what was asked of it."""
+
+    __tablename__ = "erasure"
+    hash: str = Field(primary_key=True)
+    erased_at: datetime
+    asked: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+
+
+_UNSETTLED = sa.text("settled_at IS NULL")
+
+
+class PropagationRow(SQLModel, table=True):
+    """The ledger: one "no" at one place that has to learn of it. `state`: open, carried, already, withdrawn.
+
+    Time runs from `known_at` to `due_at`. `op_id`: the unsubscribe that brings it.
+    """
+
+    __tablename__ = "propagation"
+    __table_args__ = (
+        sa.Index("ix_propagation_due_at", "due_at"),
+        sa.Index("ix_propagation_person", "person_key"),
+        sa.Index("ix_propagation_unsettled", "due_at", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+    )
+    event_id: int = Field(primary_key=True)
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    person_key: str
+    known_at: datetime
+    due_at: datetime
+    state: str = "open"
+    op_id: int | None = None
+    grade: str = "unknown"
+    settled_at: datetime | None = None
 
 
 class PlanRow(SQLModel, table=True):
     """Changes that wait for a person, as one thing to approve or reject.
 
-    `id` is a digest of what is in it: it changes when that does.
+    `id` is a digest of what is in it and of the records it was computed on: it changes when they do. `seq`: the
+    planning that gave it this id; `since_seq`: the one in which there was first something to wait for.
     """
 
     __tablename__ = "plan"
@@ -267,12 +347,48 @@ class PlanRow(SQLModel, table=True):
     id: str = Field(index=True)
     count: int
     reason: str
+    seq: int = Field(default=0, sa_type=sa.BigInteger)
+    since_seq: int = Field(default=0, sa_type=sa.BigInteger)
     created_at: datetime
     release_at: datetime | None = None
 
 
+class PlanPastRow(SQLModel, table=True):
+    """An id that a plan had, so that whoever asks for it hears what became of it. `ended`: moved, approved, rejected.
+
+    `seq`: the planning that gave it.
+    """
+
+    __tablename__ = "plan_past"
+    id: str = Field(primary_key=True)
+    account: str
+    container: str
+    kind: str
+    hold: str
+    count: int
+    seq: int = Field(sa_type=sa.BigInteger)
+    ended: str
+    ended_at: datetime
+
+
+class PlanMoveRow(SQLModel, table=True):
+    """What moved in a plan that had been seen already, and in which planning. `what`: added, gone, changed."""
+
+    __tablename__ = "plan_move"
+    __table_args__ = (sa.Index("ix_plan_move_plan", "account", "container", "kind", "hold", "seq"),)
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    container: str
+    kind: str
+    hold: str
+    identity: str
+    what: str
+    seq: int = Field(sa_type=sa.BigInteger)
+    at: datetime
+
+
 class PlanItemRow(SQLModel, table=True):
-    """One held change. `state`: held, approved, rejected."""
+    """One held change. `state`: held, approved, rejected. `basis`: a digest of the records it was computed on."""
 
     __tablename__ = "plan_item"
     __table_args__ = (sa.Index("ix_plan_item_person", "person_key"),)
@@ -284,6 +400,7 @@ class PlanItemRow(SQLModel, table=True):
     person_key: str
     fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
     why: str
+    basis: str = ""
     state: str = "held"
     created_at: datetime
 
@@ -291,7 +408,8 @@ class PlanItemRow(SQLModel, table=True):
 class ClaimRow(SQLModel, table=True):
     """Somebody who said no and reads subscribed again at one place:
 
-    a person decides. `state`: open, dismissed, granted.
+    a person decides. `state`: open, dismissed, granted. At most one of a cell and scope is open: `times` counts how
+    often it happened meanwhile, and `fight` says that it happens as fast as we undo it.
     """
 
     __tablename__ = "claim"
@@ -305,6 +423,25 @@ class ClaimRow(SQLModel, table=True):
     status_seq: int = Field(sa_type=sa.BigInteger)
     seen_at: datetime
     state: str = "open"
+    times: int = 1
+    fight: bool = False
+
+
+class RenameRow(SQLModel, table=True):
+    """An address of which a provider said that something was changed. `retired_at`: its own time at which the address
+    gave way to its `successor`; empty as long as none was seen to.
+    """
+
+    __tablename__ = "rename"
+    __table_args__ = (sa.Index("ix_rename_person", "person_key"),)
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    person_key: str
+    opened_seq: int = Field(sa_type=sa.BigInteger)
+    opened_at: datetime
+    retired_at: str | None = None
+    successor: str | None = None
 
 
 class RunRow(SQLModel, table=True):
@@ -348,6 +485,24 @@ class CampaignSampleRow(SQLModel, table=True):
     extra: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
 
 
+class DarkRow(SQLModel, table=True):
+    """Opt-outs that a provider counts and nobody known explains. `what`: campaign, list.
+
+    `total`, `known`: what was counted last; `latest`: how many the last reckoning added.
+    """
+
+    __tablename__ = "dark"
+    account: str = Field(primary_key=True)
+    what: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    name: str
+    total: int = Field(sa_type=sa.BigInteger)
+    known: int = Field(sa_type=sa.BigInteger)
+    dark: int = Field(sa_type=sa.BigInteger)
+    latest: int = Field(sa_type=sa.BigInteger)
+    since: datetime
+
+
 class CounterSampleRow(SQLModel, table=True):
     """Counters of one contact, appended when they changed: telemetry, never compared."""
 
@@ -383,6 +538,15 @@ class InboxRow(SQLModel, table=True):
     reason: str = ""
 
 
+class TransitRow(SQLModel, table=True):
+    """The address of somebody who was erased, for as long as an open call or look-up needs it, and no longer."""
+
+    __tablename__ = "transit"
+    account: str = Field(primary_key=True)
+    identity: str = Field(primary_key=True)
+    address: str
+
+
 class WakeRow(SQLModel, table=True):
     """A person asks for a round now; the daemon takes it."""
 
@@ -396,10 +560,15 @@ class WakeRow(SQLModel, table=True):
 
 
 class HolderRow(SQLModel, table=True):
-    """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on."""
+    """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on.
+
+    `beat` grows with every renewal; `place` names the table itself: see `syncd.store.witness`.
+    """
 
     __tablename__ = "holder"
     name: str = Field(primary_key=True)
     token: int = Field(sa_type=sa.BigInteger)
+    beat: int = Field(default=0, sa_type=sa.BigInteger)
+    place: str = ""
     who: str
     until: datetime

@@ -32,7 +32,7 @@ def way_of(connection: Connection, email: Identity) -> list[Mapping[str, Any]]:
     names = ("scope", "source", "route", "learnt_at", "account", "remote_list", "answered_at", "receipt", "state")
     columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in names]
     query = sa.select(*columns).select_from(sa.table("v_propagation"))
-    query = query.where(sa.column("email") == email, sa.column("account").is_not(None))
+    query = query.where(sa.column("email") == email, sa.column("decided_at").is_not(None))
     return [dict(row) for row in connection.execute(query.order_by(sa.column("decided_at"))).mappings()]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncd.domain.changes import Ack, ChangeKind, Outcome
+from syncd.domain.erasure import is_pseudonym
 from syncd.domain.errors import (
     AnswerLostError,
     MalformedError,
@@ -22,6 +23,7 @@ from syncd.store import mirror, outbox, people
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection
 from syncd.sync.context import Context, Lane
+from syncd.sync.veil import veiled, veiled_operations
 
 FAILURES_MAX = 3
 """Calls in a row that a provider failed before we stop for this time: an outage, not one bad record."""
@@ -59,6 +61,7 @@ class Ended:
 
     def answered(self, op: Sendable, ack: Ack) -> None:
         """Take one answer down, and look at the person again."""
+        (op,) = veiled_operations(self.connection, [op])
         match ack.outcome:
             case Outcome.ACCEPTED if self._cannot_be_read(op):
                 self._finish(op, OpState.DONE, ack)
@@ -81,6 +84,7 @@ class Ended:
 
     def refused(self, op: Sendable, reason: str) -> None:
         """Given up for a person to see. An unsubscribe is never given up: it is tried again and grows overdue."""
+        (op,) = veiled_operations(self.connection, [op])
         if op.change.kind is ChangeKind.UNSUBSCRIBE:
             self._postpone([op], self.now + self._wait(op.attempts + REFUSED_HEAD_START), f"refused: {reason}")
         else:
@@ -117,6 +121,7 @@ class Ended:
 
     def unknown(self, batch: Sequence[Sendable], reason: str, *, keys: Sequence[str] = ()) -> None:
         """Nobody knows whether it arrived: looked up before anything else happens to it."""
+        batch = veiled_operations(self.connection, batch)
         for op in batch:
             if self._cannot_be_read(op):
                 # Nobody can be asked, and telling somebody twice of a "no" changes nothing.
@@ -146,8 +151,10 @@ class Ended:
         reason = ack.reason or "something newer was seen before sending"
         outbox.finish(self.connection, op.id, OpState.SUPERSEDED, 0, self.now, reason=reason)
         for seen in ack.seen:
-            known = mirror.known_cells(self.connection, self.lane.name, seen.container, [seen.key])
-            readings = [mirror.Reading(seen, digest_of(seen.raw))]
+            fresh = [mirror.Reading(seen, digest_of(seen.raw))]
+            readings = veiled(self.connection, self.context, self.lane.name, fresh)
+            keys = [entry.observation.key for entry in readings]
+            known = mirror.known_cells(self.connection, self.lane.name, seen.container, keys)
             mirror.observe(
                 self.connection, self.lane.name, readings, known, seq=self.began, at=self.now, route="lookup"
             )
@@ -156,8 +163,10 @@ class Ended:
         return self.lane.capabilities.facts.blind_unsubscribe and op.change.container == WHOLE_ACCOUNT
 
     def _finish(self, op: Sendable, state: OpState, ack: Ack) -> None:
+        # Of somebody who was erased the ids that the answer names are not kept: one may be their address.
+        keys = () if is_pseudonym(op.change.identity) else ack.keys
         outbox.finish(
-            self.connection, op.id, state, self.ended, self.now, receipt=ack.receipt, keys=ack.keys, reason=ack.reason
+            self.connection, op.id, state, self.ended, self.now, receipt=ack.receipt, keys=keys, reason=ack.reason
         )
 
     def _postpone(self, batch: Sequence[Sendable], until: datetime, reason: str, *, counts: bool = True) -> None:

@@ -5,16 +5,20 @@ Each decision is one transaction, and holds while another process works on the m
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
+from typing import Any
 
 from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.errors import ApprovalError
 from syncd.domain.identity import Identity, suppression_key
 from syncd.reconcile.guard import Hold
-from syncd.store import containers, journal, lookups, people, plans
+from syncd.store import containers, journal, lookups, people, plans, protection, superseded
 from syncd.store.session import Connection, reading, writing
 from syncd.sync import ingest
 from syncd.sync.context import Context
+from syncd.sync.plan import foreseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,15 @@ class Decided:
 
 
 def approve(context: Context, plan_id: str) -> Decided:
-    """Let a held plan go. Raises `ApprovalError` if there is none of that id, which changes when its content does."""
-    now = context.now()
+    """Let a held plan go, exactly as it was shown.
+
+    Raises `ApprovalError`, and says what moved, if anything in it, or any record it would write to, is other by now.
+    """
+    now, seq = context.now(), context.sequence.take()
     with writing(context.engine) as connection:
         _refuse_claim(connection, plan_id)
-        row, keys = plans.decide_plan(connection, plan_id, "approved")
+        row = _unmoved(connection, context, plan_id, seq)
+        keys = plans.decide_plan(connection, row, "approved", now)
         people.put_on_agenda(connection, keys, now)
         if row.hold == Hold.MASS:
             people.release_mass(connection, keys)
@@ -48,15 +56,77 @@ def approve(context: Context, plan_id: str) -> Decided:
 
 
 def reject(context: Context, decision_id: str) -> Decided:
-    """Drop a held plan for as long as the same changes are wanted, or a claim: the person's "no" stands."""
+    """Drop a held plan for as long as the same changes are wanted, or a claim: the person's "no" stands.
+
+    Refused as an approval is, if anything moved.
+    """
+    now, seq = context.now(), context.sequence.take()
     with writing(context.engine) as connection:
         found = next((row for row in plans.open_claims(connection) if row.id == decision_id), None)
         if found is not None:
             plans.dismiss_claim(connection, decision_id)
             return Decided(decision_id, "claim", found.account, found.container, "claim", "claim", 1, 0)
-        row, keys = plans.decide_plan(connection, decision_id, "rejected")
-        people.put_on_agenda(connection, keys, context.now())
+        row = _unmoved(connection, context, decision_id, seq)
+        keys = plans.decide_plan(connection, row, "rejected", now)
+        people.put_on_agenda(connection, keys, now)
     return Decided(decision_id, "plan", row.account, row.container, row.kind, row.hold, row.count, len(keys))
+
+
+def look_at(context: Context, plan_id: str) -> tuple[Any, list[Any]]:
+    """A plan that waits and everything in it. Raises `ApprovalError` if there is none of that id."""
+    with reading(context.engine) as connection:
+        row = plans.find_plan(connection, plan_id)
+        if row is None:
+            raise _refusal(connection, plan_id, superseded.find(connection, plan_id))
+        return row, plans.load_items(connection, row)
+
+
+def _unmoved(connection: Connection, context: Context, plan_id: str, seq: int) -> Any:
+    """The plan that waits under this id, if it still is what it was when it was shown."""
+    row = plans.find_plan(connection, plan_id)
+    if row is None:
+        raise _refusal(connection, plan_id, superseded.find(connection, plan_id))
+    fresh = people.due_among(connection, plans.people_of(connection, row), context.now())
+    if fresh:  # seen anew, and not planned since
+        marks = {plans.mark_of_item(item) for item in plans.load_items(connection, row)}
+        with foreseen(connection, context, seq, fresh) as planned:
+            # What would go by itself now, just as it was shown, was let go with another plan of the same people.
+            goes = {str(wish.change.identity) for wish in planned.wishes if plans.mark_of(wish) in marks}
+            then = plans.plan_of(connection, plans.group_of(row))
+            if (then is None or then.id != plan_id) and _moved(connection, row, goes):
+                raise _refusal(connection, plan_id, row)
+    return row
+
+
+def _moved(connection: Connection, was: Any, besides: Container[str] = ()) -> list[dict[str, str]]:
+    """What moved in a plan since the planning that gave it its id, for the person who decides."""
+    return [
+        {
+            "email": str(one.identity), "account": one.account, "remote_list": one.container, "kind": one.kind,
+            "what": one.what,
+        }
+        for one in superseded.moved_since(connection, plans.group_of(was), was.seq)
+        if one.identity not in besides
+    ]  # fmt: skip
+
+
+def _refusal(connection: Connection, plan_id: str, was: Any) -> ApprovalError:
+    """Why this plan cannot be decided about, and what moved in it. `was`: the plan that had this id, if it is known."""
+    ended = getattr(was, "ended", "moved")
+    if was is None:
+        return ApprovalError(f"no plan {plan_id} waits, and none did lately", hint="syncd plan")
+    if ended != "moved":
+        return ApprovalError(f"plan {plan_id} was {ended} already", hint="syncd status")
+    moved = _moved(connection, was)
+    now = plans.plan_of(connection, plans.group_of(was))
+    counted = Counter(entry["what"] for entry in moved)
+    what = ", ".join(f"{counted[word]} {word}" for word in ("added", "gone", "changed") if counted[word])
+    if now is None:
+        message = f"plan {plan_id} moved since it was shown ({what or 'it is gone'}); nothing of it waits any more"
+        return ApprovalError(message, hint="syncd plan", moved=moved)
+    sizes = f"it counted {was.count} and counts {now.count} now"
+    message = f"plan {plan_id} moved since it was shown ({what or sizes}); it has another id now: {now.id}"
+    return ApprovalError(message, hint=f"syncd plan {now.id}", plan=now.id, moved=moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +162,6 @@ def _refuse_claim(connection: Connection, plan_id: str) -> None:
 
 def _end_first_contact(connection: Connection, account: str) -> None:
     """First contact is over with the last of its plans, unless there are people left nobody has asked about yet."""
-    if account not in plans.accounts_in_first_contact(connection) and not lookups.count_wanted(connection, account):
-        journal.update_account(connection, account, joined=True)
+    waits = plans.accounts_in_first_contact(connection) | protection.accounts_to_reread(connection)
+    if account not in waits and not lookups.count_wanted(connection, account):
+        journal.update_account(connection, account, joined=True, protected="")

@@ -43,6 +43,9 @@ class Lane:
     max_age_s: float = 86_400.0
     look_ups_max: int = 500
     report_every_s: float = 3600.0
+    rename_open_s: float = 0.0
+    rename_wait_s: float = 0.0
+    rename_tolerance_s: float = 0.0
     urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
     news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -70,6 +73,8 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     hold_first_contact: bool = True
     mass_release_s: float = 12 * 3600.0
+    unsubscribe_within_s: float = 48 * 3600.0
+    flaps_max: int = 3
     attempts_max: int = 8
     backoff_s: float = 5.0
     backoff_max_s: float = 900.0
@@ -112,6 +117,10 @@ class Context:
                 settle_s=lane.settle_s,
                 spread=lane.spread,
                 joined=lane.name in rows and rows[lane.name].joined,
+                protected=lane.name in rows and bool(rows[lane.name].protected),
+                rename_open_s=lane.rename_open_s,
+                rename_wait_s=lane.rename_wait_s,
+                rename_tolerance_s=lane.rename_tolerance_s,
             )
             for lane in self.lanes.values()
         }
@@ -129,7 +138,13 @@ class Context:
             for entry in self.lists.values()
         }
         whole = {(row.account, ContainerId(row.container)): row.whole_seq for row in known if row.whole_seq}
-        return Topology(accounts=accounts, lists=lists, whole=whole)
+        return Topology(
+            accounts=accounts,
+            lists=lists,
+            whole=whole,
+            flaps_max=self.policy.flaps_max,
+            flaps_window_s=self.policy.limits.window_s,
+        )
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, UnauthorisedError
+from syncd.reconcile.convergence import IN_TROUBLE
 from syncd.reconcile.person import Topology
-from syncd.store import journal, lookups, outbox, people, plans
+from syncd.store import journal, lookups, outbox, people, plans, protection
 from syncd.store.session import reading, writing
 from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
@@ -170,10 +171,9 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
         except ProviderError as error:
             outcome.worsen("failed", error.message, error.hint or f"syncd account check {lane.name}")
             outcome.readable = False
-            _note_failure(lane, context, error)
-            context.log.warning(
-                "account.failed", account=lane.name, error=type(error).__name__, call=error.call, reason=error.message
-            )
+            # Said when it begins; a night of the same is one line, and each run keeps its reason in the mirror.
+            tell = context.log.warning if _note_failure(lane, context, error) else context.log.debug
+            tell("account.failed", account=lane.name, error=type(error).__name__, call=error.call, reason=error.message)
         except SyncdError:
             raise  # the mirror or the configuration: nothing of ours can go on
         except Exception as error:  # noqa: BLE001 (a fault of ours at one account must not stop the others)
@@ -212,6 +212,7 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
     for reason in outcome.pulled.doubts:
         outcome.worsen("partial", reason, "syncd plan")
     with writing(context.engine) as connection:
+        before = journal.load_account(connection, lane.name)
         journal.note_standing(
             connection,
             lane.name,
@@ -222,6 +223,8 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
             failures=0,
             held_until=None,
         )
+    if before.state in IN_TROUBLE:
+        context.log.info("account.recovered", account=lane.name, was=before.state, failures=before.failures)
 
 
 async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
@@ -237,7 +240,8 @@ def _held(row: Any, context: Context) -> bool:
     return row.held_until is not None and row.held_until > context.now()
 
 
-def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
+def _note_failure(lane: Lane, context: Context, error: ProviderError) -> bool:
+    """Write down how an account stands. True if that is another state than before."""
     state = "quarantined" if isinstance(error, UnauthorisedError) else "failing"
     with writing(context.engine) as connection:
         row = journal.load_account(connection, lane.name)
@@ -253,6 +257,7 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> None:
             failures=row.failures + 1,
             held_until=held_until,
         )
+    return bool(row.state != state)
 
 
 # First contact -------------------------------------------------------------------------------------------------------
@@ -270,16 +275,18 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
         if not new:
             return
         topology = context.topology(connection)
+        unread = protection.accounts_to_reread(connection)
         held_back = plans.accounts_in_first_contact(connection) | lookups.accounts_wanting(connection)
     met = {
         name
         for name, lane in context.lanes.items()
-        if (rows[name].last_good_read and _read_whole(lane, topology)) or rows[name].state == "paused"
+        if (rows[name].last_good_read and name not in unread and _read_whole(lane, topology))
+        or rows[name].state == "paused"
     }
     ready = [name for name in new if name not in held_back and _partners(name, topology) <= met]
     with writing(context.engine) as connection:
         for name in ready:
-            journal.update_account(connection, name, joined=True)
+            journal.update_account(connection, name, joined=True, protected="")
             context.log.info("account.joined", account=name)
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from syncd.domain.consent import ConsentEvent, ConsentState
 from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.decide import Decision, decide
-from syncd.reconcile.learn import learn
+from syncd.reconcile.exempt import lifted
+from syncd.reconcile.learn import learn, taught
 from syncd.reconcile.person import OPEN, Person, Topology
 from syncd.reconcile.suppress import suppressing
-from syncd.store import inspect, journal, people
+from syncd.store import erasure, inspect, journal, ledger, people
 from syncd.store.inspect import History, Shown
 from syncd.store.session import reading
 from syncd.sync.context import Context
 
 _OPEN_WORDS = frozenset(state.value for state in OPEN)
+_LINES_MAX = 1000
 _BEFORE_ANYTHING_ELSE = 2**62
 """Stands for the sequence number of a reading that is only thought of."""
 
@@ -31,6 +32,7 @@ class _Case:
     topology: Topology
     decision: Decision
     history: History
+    ledger: list[Shown]
     states: dict[str, str]
     policy_holds_first: bool
 
@@ -43,31 +45,55 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
         history = inspect.history(connection, key)
         consent = inspect.consent_of(connection, key)
+        arrivals = ledger.rows_of(connection, context.now(), limit=_LINES_MAX, key=key)
         states = {row.name: row.state for row in journal.load_accounts(connection)}
     if not history.cells and not history.events and not history.operations:
         return None
-    person = _taught(person, learn(person, topology, context.now(), _BEFORE_ANYTHING_ELSE))
+    person = taught(person, learn(person, topology, context.now(), _BEFORE_ANYTHING_ELSE))
     decision = decide(person, topology, context.now())
-    case = _Case(person, topology, decision, history, states, context.policy.hold_first_contact)
+    case = _Case(person, topology, decision, history, arrivals, states, context.policy.hold_first_contact)
     return {
         "email": str(identity),
         "person": str(key),
         "consent": consent,
         "events": history.events,
         "claims": history.claims,
+        "exemptions": history.exemptions,
+        "renames": history.renames,
         "accounts": [_account(case, name) for name in topology.accounts],
         "by_hand": list(decision.by_hand),
         "sentences": _about_consent(case),
     }
 
 
-def _taught(person: Person, events: Sequence[ConsentEvent]) -> Person:
-    """The person with what the next plan will learn first."""
-    consent = dict(person.consent)
-    for event in events:
-        state = consent.get(event.scope, ConsentState())
-        consent[event.scope] = state.join(ConsentState(event.epoch, event.level, state.seq))
-    return replace(person, consent=consent)
+def erased(context: Context, identity: Identity) -> dict[str, Any] | None:
+    """Of somebody who was erased: when, and where their records stand, as far as a keyed hash tells. None of others."""
+    with reading(context.engine) as connection:
+        found = erasure.find(connection, suppression_key(identity))
+        if found is None:
+            return None
+        seen = inspect.history(connection, found.person).cells
+        waiting = inspect.open_operations(connection, found.person)
+        consent = inspect.consent_of(connection, found.person)
+    return {
+        "email": str(identity),
+        "known": False,
+        "erased_at": inspect.shown_time(found.erased_at),
+        "asked": dict(found.asked),
+        "waiting": waiting,
+        "memberships": [
+            {
+                "account": row["account"],
+                "remote_list": row["container"],
+                "status": row["status"],
+                "grade": row["grade"],
+                "observed_at": row["observed_at"],
+            }
+            for row in seen
+            if row["status"] != Status.ABSENT
+        ],
+        "consent": [{name: row[name] for name in ("scope", "level", "since", "source")} for row in consent],
+    }
 
 
 def _about_consent(case: _Case) -> list[str]:
@@ -100,7 +126,10 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
     seen, sent, held, asked = (
         of(rows) for rows in (case.history.cells, case.history.operations, case.history.held, case.history.look_ups)
     )
-    rules = _rules(case, name)
+    arrivals = of(case.ledger)
+    rules = _rules(case, name) + [_exempted(row) for row in of(case.history.exemptions)]
+    rules += [_claimed(row) for row in of(case.history.claims) if row["state"] == "open"]
+    rules += [_renamed(row) for row in of(case.history.renames)]
     upcoming = _next(case, name, sent, held, asked)
     return {
         "account": name,
@@ -109,6 +138,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
         "seen": seen,
         "rules": rules,
         "sent": sent,
+        "propagation": arrivals,
         "held": held,
         "look_ups": asked,
         "next": upcoming,
@@ -117,6 +147,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
             *([] if seen else ["Nothing was ever seen of this person here."]),
             *rules,
             *(_sent(row) for row in sent),
+            *(_arrived(row) for row in arrivals if row["state"] != "withdrawn"),
             *upcoming,
         ],
     }
@@ -149,7 +180,9 @@ def _rules(case: _Case, name: str) -> list[str]:
         scopes = " and ".join(_scope(scope) for scope in said_no)
         lists = ", ".join(entry.name for entry in case.topology.lists_of(name, container))
         place = f"{_where(container)}{f' ({lists})' if lists else ''}"
-        if said_no and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
+        if any(lifted(case.person, case.topology, cell.place) for cell in here):
+            said.append(f'A "no" for {scopes or "nothing"} reaches {place}, which is exempt.')
+        elif said_no and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
             said.append(f'A "no" for {scopes} reaches {place}, which does not show it yet.')
         elif said_no:
             said.append(f'A "no" for {scopes} reaches {place}, and nobody can be mailed through it.')
@@ -164,6 +197,29 @@ def _rules(case: _Case, name: str) -> list[str]:
         f"{wish.change.kind.value.capitalize()} in {_where(wish.change.container)}, because {wish.why.value}."
         for wish in wishes
     ]
+
+
+def _renamed(row: Shown) -> str:
+    became = "no other address has confirmed so far"
+    if row["successor"]:
+        became = f'it gave way to {row["successor"]}, so that its being unsubscribed there is no "no"'
+    return f"{row['opened_at']}: {row['identity']} was changed in {_where(row['container'])}: {became}."
+
+
+def _claimed(row: Shown) -> str:
+    where = f"{_where(row['container'])} for {row['identity']}"
+    times = "" if row["times"] == 1 else f", {row['times']} times by now"
+    what = "said no, and reads subscribed again"
+    if row["fight"]:
+        what = "said no, and somebody else subscribes them again as often as it is undone"
+    decide = f"`syncd resubscribe` with their own word, or `syncd reject {row['id']}`"
+    return f"{row['seen_at']}: {where}: {what}{times}. A person decides: {decide}."
+
+
+def _exempted(row: Shown) -> str:
+    where = f"{_where(row['container'])} exempt for {row['identity']}"
+    ended = f"; ended at {row['ended_at']} by a no to {_scope(row['ended_by'])}" if row["ended_at"] else ""
+    return f"{row['granted_at']}: {where}: {row['evidence']}{ended}."
 
 
 _GONE = frozenset({Status.REMOVED, Status.ABSENT})
@@ -188,6 +244,21 @@ def _sent(row: Shown) -> str:
     reason = f": {row['reason']}" if row["reason"] and row["state"] != "verified" else ""
     what = f"{row['kind']} in {_where(row['container'])}, because {row['why']}"
     return f"{when}: {what}; {_ANSWERS[row['state']]}{reason}{receipt}."
+
+
+def _arrived(row: Shown) -> str:
+    """How long a "no" took to a place, or how long it may still take."""
+    what = f'The "no" of {row["learnt_at"]} for {_scope(row["scope"])} at {_where(row["remote_list"])}'
+    left = row["time_left_s"]
+    if row["state"] == "already":
+        return f"{what} needed nothing: it read so already."
+    if row["read_back_at"] or row["accepted_at"]:
+        accepted = "" if row["accepted_after_s"] is None else f"accepted {row['accepted_after_s']:.0f} s later"
+        read = "" if row["read_back_after_s"] is None else f"read back {row['read_back_after_s']:.0f} s later"
+        margin = f"{left:.0f} s before" if left >= 0 else f"{-left:.0f} s after"
+        return f"{what}: {', '.join(word for word in (accepted, read) if word)}, {margin} its deadline."
+    late = f"overdue for {-left:.0f} s" if left < 0 else f"{left:.0f} s are left"
+    return f"{what}: not accepted yet; {late} (deadline {row['deadline']})."
 
 
 def _next(case: _Case, name: str, sent: list[Shown], held: list[Shown], asked: list[Shown]) -> list[str]:

@@ -8,22 +8,41 @@ people at once is known as such before the first change follows from it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent
-from syncd.domain.identity import SuppressionKey
+from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
+from syncd.reconcile.exempt import ended_by, grants
+from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
-from syncd.reconcile.learn import claims, learn
-from syncd.reconcile.person import OpState, Person, Topology
-from syncd.store import containers, lookups, mirror, outbox, people, plans
+from syncd.reconcile.learn import claims, learn, taught
+from syncd.reconcile.person import Cell, OpState, Person, Topology
+from syncd.reconcile.rename import inherited, rename_of, successor
+from syncd.store import (
+    caution,
+    containers,
+    erasure,
+    exemptions,
+    hashed,
+    lookups,
+    mirror,
+    outbox,
+    people,
+    plans,
+    renames,
+    traces,
+)
+from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
+from syncd.sync.ledger import keep_ledger
 
 CHUNK = 400
 
@@ -52,7 +71,11 @@ def plan(context: Context) -> Planned:
             return Planned()
     seq = context.sequence.take()
     with writing(context.engine) as connection:
-        return _plan(connection, context, seq)
+        planned = _plan(connection, context, seq)
+        arrived = erasure.arrive(connection)
+    if arrived:
+        traces.wipe_transit(context.engine)
+    return planned
 
 
 def rehearse(context: Context, *, everybody: bool = True) -> Planned:
@@ -64,20 +87,43 @@ def rehearse(context: Context, *, everybody: bool = True) -> Planned:
         return _plan(connection, context, seq)
 
 
-def _plan(connection: Connection, context: Context, seq: int) -> Planned:
+def plan_within(connection: Connection, context: Context, seq: int) -> Planned:
+    """Plan everybody who is due in a transaction of the caller's, who takes it back."""
+    return _plan(connection, context, seq)
+
+
+@contextmanager
+def foreseen(connection: Connection, context: Context, seq: int, among: Sequence[SuppressionKey]) -> Iterator[Planned]:
+    """Inside: the mirror as it will be once these people are planned. Afterwards it is as it was."""
+    point = connection.begin_nested()
+    try:
+        yield _plan(connection, context, seq, among)
+    finally:
+        point.rollback()
+
+
+def _plan(connection: Connection, context: Context, seq: int, among: Sequence[SuppressionKey] | None = None) -> Planned:
+    """Plan everybody who is due, or, if given, exactly those `among` us."""
     planned = Planned()
-    _release_due_plans(connection, context)
+    if among is None:
+        _release_due_plans(connection, context)
     topology = context.topology(connection)
     for name in outbox.accounts_unsettled(connection) & topology.accounts.keys():
         before = context.now() - timedelta(seconds=topology.accounts[name].settle_s)
         outbox.note_settled(connection, name, before, seq)
-    _learn(connection, context, topology, seq, planned)
-    for chunk in _due(connection, context):
+    _join_digests(connection, context)
+    _learn(connection, context, topology, seq, planned, among)
+    for chunk in _due(connection, context, among):
         _decide(connection, context, topology, chunk, seq, planned)
     return planned
 
 
-def _due(connection: Connection, context: Context) -> Iterator[list[SuppressionKey]]:
+def _due(
+    connection: Connection, context: Context, among: Sequence[SuppressionKey] | None
+) -> Iterator[list[SuppressionKey]]:
+    if among is not None:
+        yield from (list(part) for part in chunks(among, CHUNK))
+        return
     now, after = context.now(), ""
     while chunk := people.due_people(connection, now, CHUNK, after):
         yield chunk
@@ -90,22 +136,75 @@ def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey
     return [person.at_accounts(topology.accounts) for person in people.load_people(connection, chunk)]
 
 
+def _join_digests(connection: Connection, context: Context) -> None:
+    """Of whom only a digest was known becomes somebody as soon as a provider shows their address."""
+    waiting = hashed.unjoined(connection)
+    for chunk in _due(connection, context, None) if waiting else ():
+        for identity, address in list(hashed.addresses(connection, chunk)):
+            hashed.join(connection, waiting, identity, address)
+
+
 # Learn ---------------------------------------------------------------------------------------------------------------
 
 
-def _learn(connection: Connection, context: Context, topology: Topology, seq: int, planned: Planned) -> None:
+def _learn(
+    connection: Connection,
+    context: Context,
+    topology: Topology,
+    seq: int,
+    planned: Planned,
+    among: Sequence[SuppressionKey] | None,
+) -> None:
     written: list[ConsentEvent] = []
-    for chunk in _due(connection, context):
+    for chunk in _due(connection, context, among):
         for person in _load(connection, topology, chunk):
+            written += _retire(connection, context, topology, person, seq)
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
-            for claim in claims(person, topology, context.now()):
-                planned.claims += plans.record_claim(
-                    connection, account=claim.cell.account, container=claim.cell.container, key=claim.cell.key,
-                    identity=claim.cell.identity, scope=claim.scope, status_seq=claim.cell.status_seq, at=context.now(),
-                )  # fmt: skip
+            planned.claims += _judge_claims(connection, context, topology, taught(person, events), seq)
     planned.learnt = len(written)
     _flag_mass(connection, context, written)
+
+
+def _retire(
+    connection: Connection, context: Context, topology: Topology, person: Person, seq: int
+) -> list[ConsentEvent]:
+    """Note which addresses gave way to others; what the person ever said no to goes with them."""
+    written: list[ConsentEvent] = []
+    for cell in person.cells:
+        rename = rename_of(person, topology, cell)
+        found = None if rename is None or rename.retired_at is not None else successor(cell, rename, topology)
+        if rename is None or found is None:
+            continue
+        renames.retire(connection, rename, found.identity, cell.unsubscribed_at)
+        known = people.load_consent(connection, suppression_key(found.identity))
+        events = inherited(person, found.identity, known, rename, context.now(), seq)
+        written += people.record_consent(connection, events)
+        people.put_on_agenda(connection, [suppression_key(found.identity)], context.now())
+    return written
+
+
+def _judge_claims(connection: Connection, context: Context, topology: Topology, person: Person, seq: int) -> int:
+    """End the exemptions that a later "no" ends; grant the claims that need nobody; write down those that wait."""
+    now = context.now()
+    for exemption in person.exemptions:
+        if (scope := ended_by(person, topology, exemption)) is not None:
+            exemptions.end(connection, exemption, scope, seq=seq, at=now)
+    granted = grants(person, topology, now)
+    for grant in granted:
+        cell = grant.cell
+        exemptions.grant(connection, person.key, cell.place, grant.evidence, seq=seq, at=now)
+        plans.grant_claims_of(connection, cell.account, cell.container, cell.identity)
+    places = {grant.cell.place for grant in granted}
+    waiting = [(claim, False) for claim in claims(person, topology, now) if claim.cell.place not in places]
+    waiting += [(fight.claim, True) for fight in fights(person, topology, now)]
+    return sum(
+        plans.record_claim(
+            connection, account=claim.cell.account, container=claim.cell.container, key=claim.cell.key, at=now,
+            identity=claim.cell.identity, scope=claim.scope, status_seq=claim.cell.status_seq, fight=fight,
+        )
+        for claim, fight in waiting
+    )  # fmt: skip
 
 
 def _flag_mass(connection: Connection, context: Context, written: list[ConsentEvent]) -> None:
@@ -135,34 +234,51 @@ def _decide(
     now = context.now()
     decided = [(person, decide(person, topology, now)) for person in _load(connection, topology, chunk)]
     closings = [closing for _, decision in decided for closing in decision.closings]
-    outbox.close_operations(connection, closings, now)
+    outbox.close_operations(connection, closings, now, seq=seq)
     for closing in closings:
         _note_verified(connection, context, closing, seq)
     wishes = [wish for _, decision in decided for wish in decision.desired]
-    go, held = _sift(connection, context, chunk, wishes)
+    look_ups = [look for _, decision in decided for look in decision.look_ups]
+    nobody = erasure.unknown_among(connection, [*(wish.change for wish in wishes), *look_ups])
+    wishes = [wish for wish in wishes if wish.change.identity not in nobody]
+    cells = {identity: person.cells for person, _ in decided for identity in person.identities}
+    go, held = _sift(connection, context, chunk, wishes, cells)
     release_at = now + timedelta(seconds=context.policy.mass_release_s)
-    plans.replace_items(connection, chunk, held, wishes, now, release_at)
+    plans.replace_items(connection, chunk, held, wishes, now, release_at, seq=seq, cells=cells)
     planned.put += outbox.put(connection, go, now)
     for wish, _ in go:
         if wish.change.kind is ChangeKind.UNSUBSCRIBE:
             context.lanes[wish.account].urgent = True
-    planned.look_ups += lookups.want(connection, [look for _, d in decided for look in d.look_ups], now)
+    planned.look_ups += lookups.want(connection, [look for look in look_ups if look.identity not in nobody], now)
+    keep_ledger(connection, context, topology, [person for person, _ in decided])
     people.save_merged(connection, [(person, decision.fields) for person, decision in decided], now)
+    _end_caution(connection, decided)
     people.take_off_agenda(connection, chunk, {p.key: d.again_at for p, d in decided if d.again_at is not None})
     _count(planned, decided, closings, go, held)
 
 
 def _sift(
-    connection: Connection, context: Context, chunk: list[SuppressionKey], wishes: list[Desired]
+    connection: Connection,
+    context: Context,
+    chunk: list[SuppressionKey],
+    wishes: list[Desired],
+    cells: Mapping[Identity, Sequence[Cell]],
 ) -> tuple[list[tuple[Desired, bool]], list[Held]]:
-    """Part what may go, with a flag for what counts against the guard, from what waits."""
+    """Part what may go, with a flag for what counts against the guard, from what waits.
+
+    An approval covers a change on the records that it was shown with, and no other.
+    """
     if not wishes:
         return [], []
-    approved = plans.decided_items(connection, chunk, "approved")
+    approved = plans.approved_items(connection, chunk)
     rejected = plans.decided_items(connection, chunk, "rejected")
-    marked = [(wish, plans.mark_of(wish)) for wish in wishes]
-    passed = [wish for wish, mark in marked if mark in approved]
-    undecided = [wish for wish, mark in marked if mark not in approved and (mark not in rejected or _own_word(wish))]
+    passed, undecided = [], []
+    for wish in wishes:
+        mark = plans.mark_of(wish)
+        if approved and (mark, plans.basis_of(wish, cells.get(wish.change.identity, ()))) in approved:
+            passed.append(wish)
+        elif mark not in rejected or _own_word(wish):
+            undecided.append(wish)
     policy = context.policy
     counted = Counter(outbox.count_guarded(connection, context.now() - timedelta(seconds=policy.limits.window_s)))
     counted.update(plans.count_held(connection, besides=chunk))
@@ -172,9 +288,24 @@ def _sift(
         hold_first_contact=policy.hold_first_contact,
         counted=counted,
         sizes=containers.sizes(connection),
+        cautious=caution.among(connection, chunk),
     )
     flagged = [(wish, guarded(wish)) for wish in go]
     return [(wish, False) for wish in passed] + flagged, held
+
+
+def _end_caution(connection: Connection, decided: list[tuple[Person, Decision]]) -> None:
+    """Nothing follows for them and nobody is asked about them any more: whatever comes from here on is news."""
+    quiet = [
+        person
+        for person, decision in decided
+        if not (decision.desired or decision.look_ups or decision.closings or decision.again_at or person.operations)
+    ]
+    careful = caution.among(connection, [person.key for person in quiet])
+    if careful:
+        identities = [identity for person in quiet if person.key in careful for identity in person.identities]
+        asked = {suppression_key(identity) for identity in lookups.wanted_among(connection, identities)}
+        caution.end(connection, careful - asked)
 
 
 def _own_word(wish: Desired) -> bool:
@@ -186,13 +317,13 @@ def _note_verified(connection: Connection, context: Context, closing: Closing, s
     op = closing.operation
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
-        mirror.note_said_no(connection, op.account, op.container, op.identity, seq)
+        mirror.note_said_no(connection, op.account, op.container, op.identity)
 
 
 def _release_due_plans(connection: Connection, context: Context) -> None:
     now = context.now()
-    for plan_id in plans.due_releases(connection, now):
-        _, released = plans.decide_plan(connection, plan_id, "approved")
+    for row in plans.due_releases(connection, now):
+        released = plans.decide_plan(connection, row, "approved", now)
         people.release_mass(connection, released)
         people.put_on_agenda(connection, released, now)
 

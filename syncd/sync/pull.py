@@ -7,21 +7,22 @@ is missing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
 from syncd.domain.errors import RefusedError
 from syncd.domain.identity import suppression_key
-from syncd.domain.records import ContainerId, Observation, Page, Record, Status, digest_of
+from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Page, Record, Status, digest_of
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
-from syncd.reconcile.whole import Evidence, doubt
-from syncd.store import campaigns, containers, journal, lookups, mirror, outbox, people, plans
+from syncd.reconcile.whole import SHIFTED, Evidence, doubt
+from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
-from syncd.sync.context import Context, Lane
+from syncd.sync.context import Context, Lane, resolve
+from syncd.sync.veil import spoken, veiled, veiled_identity
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ def _containers_of(lane: Lane, context: Context) -> list[Any]:
 
 
 def _feed_is_enough(row: Any, lane: Lane, context: Context) -> bool:
-    if not lane.capabilities.feed or not row.watermark or row.whole_at is None or row.doubt:
+    if not lane.capabilities.feed or not row.watermark or row.whole_at is None or row.doubt or row.reread:
         return False
     age: timedelta = context.now() - row.whole_at
     return age < timedelta(seconds=lane.full_every_s)
@@ -100,8 +101,9 @@ a commit waits for the disk, and the loop for both.
 class Listing:
     """A whole listing under way.
 
-    `fresh`: pages other than last time; `pending`: pages read and not written down yet. `untouched`: nothing was known
-    there when it began, and no delivery (counted in `news`) told of anybody since.
+    `afresh`: every record is read, whatever it was before. `fresh`: pages other than last time; `pending`: pages read
+    and not written down yet. `untouched`: nothing was known there when it began, and no delivery (counted in `news`)
+    told of anybody since.
     """
 
     container: ContainerId
@@ -109,6 +111,7 @@ class Listing:
     known: dict[int, PageDigest]
     untouched: bool
     news: int
+    afresh: bool = False
     fresh: dict[int, PageDigest] = field(default_factory=dict)
     pending: list[tuple[int, int, Page, bytes]] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
@@ -117,6 +120,10 @@ class Listing:
     total: int | None = None
     watermark: str | None = None
     repeated: bool = False
+    first: Page | None = None
+    first_count: int = 0
+    last_count: int = 0
+    first_same: bool | None = None
 
     @property
     def pending_rows(self) -> int:
@@ -136,6 +143,7 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             known=containers.load_pages(connection, lane.name, container),
             untouched=not mirror.holds_any(connection, lane.name, container),
             news=lane.news,
+            afresh=row.reread,
         )
     at: str | None = None
     before = b""
@@ -157,7 +165,12 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             await between()  # a record taken away in the middle would shift the pages still to come
     _write_down(lane, context, listing, pulled)
     pulled.rows += listing.rows
-    _conclude(lane, context, listing, row, pulled)
+    gone = _not_listed(lane, context, listing)
+    if gone is not None and listing.first is not None:
+        again = await lane.carrier.carry(provider.snapshot(container, None))
+        pulled.pages += 1
+        listing.first_same = _keys(again) == _keys(listing.first)
+    _conclude(lane, context, listing, row, pulled, gone or set())
 
 
 def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled) -> None:
@@ -165,12 +178,14 @@ def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled)
     listing.number += 1
     listing.rows += page.count
     listing.total = page.total if page.total is not None else listing.total
+    listing.last_count = page.count
     if listing.number == 1:
+        listing.first, listing.first_count = page, page.count
         # Whatever changes while the listing goes on is newer than its first page.
         listing.watermark = page.watermark
     pulled.pages += 1
     before = listing.known.get(listing.number)
-    if before is not None and before.digest == digest:
+    if before is not None and before.digest == digest and not listing.afresh:
         pulled.pages_same += 1
     else:
         listing.pending.append((listing.number, seq, page, digest))
@@ -187,13 +202,29 @@ def _write_down(lane: Lane, context: Context, listing: Listing, pulled: Pulled) 
             unknown = listing.untouched and listing.listed.isdisjoint(keys)
             listing.listed.update(keys if listing.untouched else ())
             clean = _observe(
-                connection, lane, context, listing.container, page, seq, "listing", pulled, unknown=unknown
-            )
+                connection, lane, context, listing.container, page, seq, "listing", pulled,
+                unknown=unknown, afresh=listing.afresh,
+            )  # fmt: skip
             listing.fresh[number] = PageDigest(digest if clean else b"", keys)
     listing.pending.clear()
 
 
-def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: Pulled) -> None:
+def _keys(page: Page) -> tuple[str, ...]:
+    """Which records a page holds, in their order: what they say may change while a listing goes on."""
+    return tuple(record.key for record in page.records)
+
+
+def _not_listed(lane: Lane, context: Context, listing: Listing) -> set[str] | None:
+    """The records that were listed before and are not now. None if nobody is missing, now or since earlier."""
+    with reading(context.engine) as connection:
+        past_end = [number for number in listing.known if number > listing.number]
+        old = containers.load_page_keys(connection, lane.name, listing.container, [*listing.fresh, *past_end])
+        listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
+        gone = {key for keys in old.values() for key in keys} - listed
+        return gone if gone or mirror.any_missing(connection, lane.name, listing.container) else None
+
+
+def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: Pulled, gone: set[str]) -> None:
     """Take a listing as whole, or say why not and infer nothing from it."""
     now, container = context.now(), listing.container
     with writing(context.engine) as connection:
@@ -203,25 +234,32 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             total=listing.total,
             repeated=listing.repeated,
             allowed=row.rows_allowed,
+            short_last_page=listing.number <= 1 or listing.last_count < listing.first_count,
+            missing=len(gone),
+            first_page_same=listing.first_same,
         )
+        containers.update_container(connection, lane.name, container, evidence=asdict(evidence))
         reason = doubt(evidence, context.policy.limits)
         if reason is not None:
             pulled.doubts.append(f"{container}: {reason}")
+            if not row.doubt:  # said once, and not again by each listing until it is over
+                context.log.warning("listing.doubted", account=lane.name, container=container, reason=reason)
             containers.update_container(connection, lane.name, container, doubt=reason, read_at=now)
-            plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
+            if reason != SHIFTED:
+                plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
             return
-        past_end = [number for number in listing.known if number > listing.number]
-        old = containers.load_page_keys(connection, lane.name, container, [*listing.fresh, *past_end])
-        listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
-        gone = {key for keys in old.values() for key in keys} - listed
         containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
         missing = mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
         people.put_on_agenda(connection, missing, now)
+        if listing.afresh:  # and not because of what was asked for while it went on
+            containers.update_container(connection, lane.name, container, reread=False)
         containers.update_container(
             connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=listing.began,
             rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
         )  # fmt: skip
-        plans.drop_absence(connection, lane.name, container)
+        plans.drop_absence(connection, lane.name, container, now)
+        if row.doubt:
+            context.log.info("listing.whole_again", account=lane.name, container=container)
         if not row.whole_seq and len(context.lanes) > 1:
             # From now on it is known who is not here: whoever was decided about before that is looked at again.
             people.everybody_on_agenda(connection, now)
@@ -245,19 +283,21 @@ def _observe(
     pulled: Pulled,
     *,
     unknown: bool = False,
+    afresh: bool = False,
 ) -> bool:
     """Write the changed records of a page down. False if one of them had to be left for the next time.
 
-    `unknown`: it is certain that nothing is known of any of them.
+    `unknown`: it is certain that nothing is known of any of them. `afresh`: those that did not change are read as well,
+    since a person asked for it.
     """
     digests = {record.key: digest_of(record.raw) for record in page.records}
     before = {} if unknown else mirror.known_digests(connection, lane.name, container, list(digests))
-    same = {key for key, (digest, _) in before.items() if digest == digests[key]}
+    same = {key for key, (digest, _) in before.items() if digest == digests[key] and not afresh}
     changed = [record for record in page.records if record.key not in same]
     mirror.reappeared(connection, lane.name, container, [key for key in sorted(same) if before[key][1]])
     if route == "feed":
         mirror.touch(connection, lane.name, container, sorted(same), seq, context.now())
-    readings = _read(lane, container, changed, digests)
+    readings = veiled(connection, context, lane.name, _read(lane, container, changed, digests))
     fence = outbox.fenced(connection, lane.name, container, seq) if readings else set()
     admissible = [r for r in readings if r.observation.identity not in fence] if fence else readings
     if admissible:
@@ -266,6 +306,12 @@ def _observe(
         pulled.new += seen.new
         pulled.changed += seen.changed
         _put_on_agenda(connection, context, seen)
+        if afresh:
+            caution.begin(connection, seen.people | seen.newcomers, context.now())
+    if len(admissible) < len(readings):
+        # Read before one of our writes ended: of these it shows nothing that may be believed, and is read again.
+        left_out = len(readings) - len(admissible)
+        context.log.info("page.inadmissible", account=lane.name, container=container, route=route, cells=left_out)
     return len(admissible) == len(readings)
 
 
@@ -345,7 +391,7 @@ async def look_up(
         with writing(context.engine) as connection:
             for row in containers.load_containers(connection, lane.name):
                 if row.moved_at is not None and not lookups.moved_left(connection, lane.name, row.container):
-                    _explain_movement(connection, lane, row)
+                    _explain_movement(connection, lane, row, context.now())
 
 
 async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> bool:
@@ -353,8 +399,14 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
     provider = lane.provider
     assert isinstance(provider, CanLookup)
     seq = context.sequence.take()
+    with reading(context.engine) as connection:
+        (asked,) = spoken(connection, lane.name, [target])
+    if asked is None:
+        with writing(context.engine) as connection:
+            lookups.done(connection, lane.name, target.container, target.identity)
+        return True  # erased, and nobody knows the address any more: no answer could be about them
     try:
-        found = await lane.carrier.carry(provider.lookup(target))
+        found = await lane.carrier.carry(provider.lookup(asked))
     except RefusedError as error:
         if target.keys:
             # Nothing is inferred about somebody who is known there: they stay as they were last seen.
@@ -366,6 +418,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
     pulled.looked_up += 1
     now = context.now()
     with writing(context.engine) as connection:
+        target = _as_known_now(connection, target)
         if target.identity in outbox.fenced(connection, lane.name, target.container, seq):
             return True  # a write came between: asked again when it has ended
         lookups.done(connection, lane.name, target.container, target.identity)
@@ -376,16 +429,24 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
                 connection, lane.name, target.container, target.identity, target.address, seq=seq, at=now
             )
         else:
-            readings = [mirror.Reading(entry, digest_of(entry.raw)) for entry in found]
+            fresh = [mirror.Reading(entry, digest_of(entry.raw)) for entry in found]
+            readings = veiled(connection, context, lane.name, fresh)
+            found = [entry.observation for entry in readings]
             keys = [entry.key for entry in found]
             known = mirror.known_cells(connection, lane.name, target.container, keys)
             seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=now, route="lookup")
             pulled.new += seen.new
-            _note_discovered(connection, lane, target.container, found, known)
+            _note_discovered(connection, lane, target.container, found, known, now)
             lost = sorted(set(target.keys) - set(keys))
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
     return found is not None
+
+
+def _as_known_now(connection: Connection, target: Target) -> Target:
+    """Whom we asked about may have been erased meanwhile."""
+    identity = veiled_identity(connection, target.identity)
+    return target if identity == target.identity else replace(target, identity=identity, address=identity)
 
 
 def _note_discovered(
@@ -394,8 +455,15 @@ def _note_discovered(
     container: ContainerId,
     found: Sequence[Observation],
     known: Mapping[str, mirror.Known],
+    at: datetime,
 ) -> None:
-    """Somebody who stood there all along and whom we did not know moves no count but ours."""
+    """Somebody who stood there all along and whom we did not know moves no count but ours.
+
+    One who had left before anybody knew them explains an opt-out that was dark.
+    """
+    left = sum(entry.key not in known and entry.status in SUPPRESSED for entry in found)
+    if lane.asks_only and left:
+        dark.explain_list(connection, lane.name, container, left, at)
     strangers = sum(entry.key not in known and entry.status is Status.SUBSCRIBED for entry in found)
     if lane.asks_only and strangers:
         # Somebody may be asked about before the lists were ever read: then there is no count yet to explain.
@@ -421,8 +489,12 @@ def _note_movements(connection: Connection, lane: Lane, context: Context) -> Non
             )
 
 
-def _explain_movement(connection: Connection, lane: Lane, row: Any) -> None:
+def _explain_movement(connection: Connection, lane: Lane, row: Any, at: datetime) -> None:
+    """Everybody known there was asked since the count moved: what that does not explain was somebody unknown."""
     known = containers.subscribed(connection, lane.name, row.container)
+    if row.active is not None and row.active_explained is not None:
+        fell, explained = row.active_explained - row.active, (row.known_explained or 0) - known
+        dark.reckon_list(connection, lane.name, row.container, row.name, fell=fell, explained=explained, at=at)
     containers.update_container(
         connection, lane.name, row.container, moved_at=None, active_explained=row.active, known_explained=known
     )
@@ -443,4 +515,9 @@ async def _report(lane: Lane, context: Context, pulled: Pulled, *, full: bool) -
     now = context.now()
     with writing(context.engine) as connection:
         pulled.samples += campaigns.save_campaigns(connection, lane.name, stats, now)
+        known = containers.load_containers(connection, lane.name)
+        for entry in stats:
+            if entry.lists:
+                covered = [resolve(lane.name, written, known) for written in entry.lists]
+                dark.reckon_campaign(connection, lane.name, entry, covered, now)
         journal.update_account(connection, lane.name, last_report=now)

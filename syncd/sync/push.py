@@ -11,17 +11,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
-from syncd.domain.changes import ChangeKind
+from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.errors import ProviderError, RefusedError
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
-from syncd.reconcile.person import OpState
+from syncd.reconcile.person import OpState, Person, Topology
+from syncd.reconcile.rename import waiting
+from syncd.reconcile.stop import CERTAIN, goes_on
 from syncd.reconcile.suppress import suppressing
-from syncd.store import outbox, people
+from syncd.store import journal, outbox, people
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
 from syncd.sync.context import Context, Lane
+from syncd.sync.veil import spoken
 
 
 async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
@@ -37,6 +40,8 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
     while True:
         with reading(context.engine) as connection:
             now, most = context.now(), context.policy.push_batch
+            if journal.broken(connection):
+                urgent, most = True, most + len(tried)  # what may not go keeps its place before what may
             due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
         due = [op for op in due if op.id not in tried]
         tried |= {op.id for op in due}
@@ -61,13 +66,15 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     assert isinstance(provider, CanApply)
     began = context.sequence.take()
     with writing(context.engine) as connection:
-        batch = _still_allowed(connection, lane, context, batch)
+        batch = _let_through(connection, lane, context, _still_allowed(connection, lane, context, batch))
+        batch, changes = _said(connection, lane, context, batch)
         begun = outbox.begin(connection, [op.id for op in batch], began, context.now())
+    changes = [change for op, change in zip(batch, changes, strict=True) if op.id in begun]
     batch = [op for op in batch if op.id in begun]
     if not batch:
         return
     try:
-        acks = await lane.carrier.carry(provider.apply([op.change for op in batch]))
+        acks = await lane.carrier.carry(provider.apply(changes))
     except RefusedError as error:
         await _refused(lane, context, batch, error, pushed, began)
     except ProviderError as error:
@@ -85,6 +92,22 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
         with _ended(lane, context, pushed, began) as ended:
             for op, ack in zip(batch, acks, strict=True):
                 ended.answered(op, ack)
+
+
+def _said(
+    connection: Connection, lane: Lane, context: Context, batch: list[Sendable]
+) -> tuple[list[Sendable], list[Change]]:
+    """Changes as the provider is to hear them. One about somebody erased whom nobody can name any more is given up."""
+    kept: list[Sendable] = []
+    changes: list[Change] = []
+    for op, change in zip(batch, spoken(connection, lane.name, [op.change for op in batch]), strict=True):
+        if change is None:
+            reason = "erased, and the address is not known any more"
+            outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
+        else:
+            kept.append(op)
+            changes.append(change)
+    return kept, changes
 
 
 async def _refused(
@@ -107,6 +130,10 @@ def _ended(lane: Lane, context: Context, pushed: Pushed, began: int) -> Iterator
     seq = context.sequence.take()
     with writing(context.engine) as connection:
         yield Ended(connection, lane, context, pushed, began, seq)
+
+
+def _undecided(person: Person, topology: Topology, context: Context) -> bool:
+    return any(waiting(person, topology, context.now()))
 
 
 # The last look at consent --------------------------------------------------------------------------------------------
@@ -132,6 +159,23 @@ def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: 
             reason = "the person has said no since"
             outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
             people.put_on_agenda(connection, [op.key], context.now())
-        elif not learn(known[op.key], topology, context.now(), 0):
+        elif not learn(known[op.key], topology, context.now(), 0) and not _undecided(known[op.key], topology, context):
             allowed.append(op)  # nothing that was seen says no: otherwise it waits until that is taken note of
     return allowed
+
+
+def _let_through(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
+    """All of them; while an invariant is broken only what people said themselves. The rest stays in the outbox."""
+    if not batch or not journal.broken(connection):
+        return batch
+    if journal.load_account(connection, lane.name).state != CERTAIN:
+        return []
+    topology = context.topology(connection)
+    known = {person.key: person for person in people.load_people(connection, sorted({op.key for op in batch}))}
+    return [
+        op
+        for op in batch
+        if goes_on(
+            known[op.key].at_accounts(topology.accounts), topology, lane.name, op.change.container, op.change.kind
+        )
+    ]

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from syncd.reconcile.convergence import OVERDUE_S, AccountStanding, Standing, Verdict, judge
-from syncd.store import inspect, journal
+from syncd.reconcile.convergence import AccountStanding, Standing, Verdict, judge
+from syncd.store import dark, inspect, journal, ledger
 from syncd.store.session import known_head, reading
+from syncd.sync.check import broken_as_shown
 from syncd.sync.context import Context
+
+LEAVE = "syncd plan, then syncd approve PLAN; it ends by itself where nothing waits"
+"""How an account leaves protected mode."""
+
+
+def _protection(row: Any, context: Context) -> dict[str, Any]:
+    """Whether nothing but unsubscribes goes out to an account, why, and how that ends."""
+    why = row.protected or ("first contact" if not row.joined and context.policy.hold_first_contact else "")
+    return {"protected": bool(why), "protected_why": why, "leave": LEAVE if why else ""}
 
 
 def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict, dict[str, Any]]:
@@ -18,8 +28,11 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
     names = list(context.lanes)
     with reading(context.engine) as connection:
         rows = {row.name: row for row in journal.load_accounts(connection)}
-        counted = inspect.counts(connection, names, now, now - timedelta(seconds=OVERDUE_S))
+        counted = inspect.counts(connection, names, now)
+        unsubscribes = ledger.underway(connection, names, now, timedelta(seconds=context.policy.unsubscribe_within_s))
         daemon = journal.holding(connection, now)
+        broken = journal.broken(connection)
+        unseen = dark.load_dark(connection, names)
     accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
     held = sum(counted.open.held.values())
     parts = Standing(
@@ -31,7 +44,9 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         held=held,
         claims=counted.open.claims,
         reachable=counted.reachable,
-        overdue=counted.overdue,
+        ambiguous=counted.ambiguous,
+        overdue=unsubscribes.overdue,
+        broken=len(broken),
     )
     verdict = judge(parts, now)
     reads = [account.last_good_read for account in accounts]
@@ -49,6 +64,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
                 "last_good_read": inspect.shown_time(rows[name].last_good_read),
                 "stale": name in verdict.stale,
                 "first_contact": not rows[name].joined,
+                **_protection(rows[name], context),
                 "outbox": counted.open.operations.get(name, 0),
                 "parked": counted.parked.get(name, 0),
                 "held": counted.open.held.get(name, 0),
@@ -62,7 +78,27 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         "due": counted.open.due,
         "deliveries": counted.open.deliveries,
         "reachable": counted.reachable,
-        "overdue": counted.overdue,
+        "overdue": unsubscribes.overdue,
+        "unsubscribes": {
+            "within_s": context.policy.unsubscribe_within_s,
+            "open": unsubscribes.open,
+            "overdue": unsubscribes.overdue,
+            "worst": unsubscribes.worst,
+            "targets": unsubscribes.targets,
+        },
+        "breach": broken_as_shown(broken),
+        "ambiguous": counted.ambiguous,
+        "dark": [
+            {
+                "account": row.account,
+                "what": row.what,
+                "id": row.id,
+                "name": row.name,
+                "dark": row.dark,
+                "since": inspect.shown_time(row.since),
+            }
+            for row in unseen
+        ],
         "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),
         "schema": known_head(),
         "daemon": daemon,

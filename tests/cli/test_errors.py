@@ -145,6 +145,15 @@ def test_a_reader_that_goes_away_is_no_crash(small: Desk, monkeypatch: pytest.Mo
     assert main(["status", "--json", "--config", str(small.config)], small.outside) == Exit.FAILED
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that a shell began in the background ignores SIGINT, and so would the tests in it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_round_leaves_the_mirror_and_is_made_up_for(
     small: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

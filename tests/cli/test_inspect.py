@@ -187,3 +187,46 @@ def park_delivery(desk: Desk) -> str:
         inbox.settle_delivery(connection, found, "parked", "could not be read")
     engine.dispose()
     return found
+
+
+def test_proof_of_one_unsubscribe_and_of_all(desk: Desk) -> None:
+    desk.customer("ann@example.org")
+    desk.customer("bob@example.org")
+    desk.run("sync")
+    assert desk.data("inspect", "propagation") == []
+    desk.run("unsubscribe", "ann@example.org", "--evidence", "a letter")
+    desk.run("unsubscribe", "bob@example.org", "--no-push")
+    rows = desk.data("inspect", "propagation", " Ann@Example.ORG")
+    assert {(row["account"], row["remote_list"], row["grade"]) for row in rows} == {
+        ("crm", "*", "verified"), ("crm", "L-1", "verified"), ("sales", desk.sales_list, "verified"),
+        ("mail", "154", "verified"), ("leads", "*", "accepted"),
+    }  # fmt: skip
+    [told] = [row for row in rows if row["account"] == "leads"]
+    assert told["receipt"] in desk.rokt.receipts
+    assert (told["learnt_at"], told["accepted_at"], told["read_back_at"]) == (NOON, NOON, None)
+    assert (told["accepted_after_s"], told["time_left_s"], told["overdue"]) == (0, 48 * 3600, False)
+    assert {row["email"] for row in desk.data("inspect", "propagation")} == {"ann@example.org", "bob@example.org"}
+    assert len(desk.data("inspect", "propagation", "--account", "leads")) == 2
+    assert len(desk.data("inspect", "propagation", "--limit", "3")) == 3
+    assert desk.data("inspect", "propagation", "--overdue") == []
+    assert desk.data("inspect", "propagation", "nobody@example.org") == []
+    desk.wait(49 * 3600)
+    late = desk.data("inspect", "propagation", "--overdue")
+    assert {(row["email"], row["time_left_s"], row["overdue"]) for row in late} == {("bob@example.org", -3600, True)}
+    printed = desk.run("inspect", "propagation", "ann@example.org")
+    assert told["receipt"] in printed.out
+    assert desk.run("inspect", "propagation", "--account", "cmr").code == 2
+
+
+def test_how_long_a_no_took_is_said_of_everybody_and_of_one(small: Desk) -> None:
+    small.customer("ann@example.org")
+    small.run("sync")
+    small.mail.private_key = "another"
+    small.run("unsubscribe", "ann@example.org")
+    shown = small.run("status")
+    assert "unsubscribes of the last 48 h" in shown.out
+    assert "1 not accepted yet; the first is due at mail, 154: 48 h left of 48 h" in shown.out
+    assert "accepted 0 s later, 172800 s before its deadline" in small.run("explain", "ann@example.org").out
+    small.wait(48 * 3600 + 61)
+    assert "overdue for 1 min 1 s of 48 h" in small.run("status").out
+    assert "not accepted yet; overdue for 61 s" in small.run("explain", "ann@example.org").out

@@ -323,7 +323,7 @@ def test_a_plan_that_moved_is_not_approved(small: Desk) -> None:
     done = small.run("approve", old, "--json")
     assert done.code == 4
     error = done.data("error")["error"]
-    assert (error["kind"], error["hint"]) == ("ApprovalError", "syncd plan")
+    assert (error["kind"], error["hint"]) == ("ApprovalError", f"syncd plan {plans_of(small)['sales']}")
     assert not small.sales.contacts_of(small.sales_list)
 
 
@@ -427,3 +427,54 @@ def test_a_claim_is_granted_by_the_persons_own_word(claimed: Desk) -> None:
     assert claimed.run("plan", "--json").data("plan")["claims"] == []
     with_evidence = [e["evidence"] for e in claimed.data("explain", "ann@example.org")["events"]]
     assert with_evidence[-1] == "letter of 20 November"
+
+
+# A plan by its id ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_waits_shows_everybody_in_it_and_why(desk: Desk) -> None:
+    desk.configure(first_sync="hold")
+    desk.customer("ann@example.org")
+    desk.run("sync")
+    plan_id = next(row["id"] for row in desk.data("plan")["plans"] if row["account"] == "sales")
+    done = desk.run("inspect", "plan", plan_id, "--json")
+    assert done.code == 4
+    shown = done.data("inspect-plan")
+    assert [(row["email"], row["fields"]["first_name"]) for row in shown["people"]] == [("ann@example.org", "Ann")]
+    assert "joined the list elsewhere" in shown["people"][0]["why"]
+    assert desk.run("plan", plan_id, "--json").data("inspect-plan") == shown
+    told = desk.run("plan", plan_id)
+    assert "ann@example.org" in told.out
+    assert f"next: syncd approve {plan_id}" in told.err
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_plan_that_moved_is_refused_and_what_moved_is_named_on_stdout_alone(small: Desk, verb: str) -> None:
+    small.configure(first_sync="hold")
+    small.customer("ann@example.org")
+    small.run("sync")
+    seen = next(row["id"] for row in small.data("plan")["plans"] if row["account"] == "sales")
+    small.customer("bob@example.org")
+    small.wait(300)
+    small.run("sync")
+    now = next(row["id"] for row in small.data("plan")["plans"] if row["account"] == "sales")
+    done = small.run(verb, seen, "--json")
+    assert done.code == 4
+    error = done.data("error")["error"]
+    assert error["plan"] == now != seen
+    assert error["moved"] == [
+        {
+            "email": "bob@example.org",
+            "account": "sales",
+            "remote_list": small.sales_list,
+            "kind": "subscribe",
+            "what": "added",
+        }
+    ]
+    told = small.run(verb, seen)
+    assert told.code == 4
+    assert "bob@example.org" in told.out
+    assert "@" not in told.err
+    assert f"next: syncd plan {now}" in told.err
+    assert small.run("plan", seen).code == 4
+    assert small.run(verb, now).code == 0

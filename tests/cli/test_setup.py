@@ -319,8 +319,16 @@ def test_a_postgres_mirror_is_saved_and_put_back_by_its_own_programs(
     assert saved["bytes"] > 1000
     desk.customer("bob@example.org")
     desk.run("sync")
-    assert desk.data("db", "restore", saved["file"])["kept"] is None
+    desk.run("unsubscribe", "ann@example.org", "--no-push")
+    restored = desk.data("db", "restore", saved["file"])
+    assert (restored["kept"], restored["merged"]) == (None, 1)
     assert [row["email"] for row in desk.data("inspect", "contacts")] == ["ann@example.org"]
+    assert [row["level"] for row in desk.data("inspect", "consent")] == ["unsubscribed"]
+    status = desk.run("status", "--json").data("status")
+    assert {row["name"]: row["protected"] for row in status["accounts"]} == dict.fromkeys(
+        ("crm", "sales", "mail", "leads"), True
+    )
+    assert "protected (put back from saved.dump)" in desk.run("status").out
     done = desk.run("db", "restore", str(desk.config))
     assert done.code == 78
     assert "pg_restore could not do it" in done.err

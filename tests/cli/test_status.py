@@ -94,7 +94,7 @@ def test_an_unsubscribe_that_no_provider_took_for_two_days_is_overdue(desk: Desk
     shown = done.data("status")
     assert shown["overdue"] == 1
     assert shown["reachable"] == 1
-    assert "next: syncd inspect outbox" in desk.run("status").err
+    assert "next: syncd inspect propagation --overdue" in desk.run("status").err
 
 
 def test_a_no_that_nobody_worked_on_for_two_days_is_overdue(desk: Desk) -> None:
@@ -105,8 +105,8 @@ def test_a_no_that_nobody_worked_on_for_two_days_is_overdue(desk: Desk) -> None:
     desk.wait(49 * HOURS)
     done = desk.run("status", "--json")
     assert done.code == 5
-    # One person forgotten, and a record at each of the three that could still be mailed (ROCS has two).
-    assert done.data("status")["overdue"] == 1 + 4
+    # Two records at ROCS, one at each of the other two, and Rokt, which is told.
+    assert done.data("status")["overdue"] == 4 + 1
 
 
 def test_an_old_no_of_somebody_who_was_imported_today_is_not_overdue(small: Desk) -> None:
@@ -142,3 +142,19 @@ def test_what_is_left_of_an_account_that_is_not_configured_any_more_counts_nowhe
     assert shown["look_ups"] == 0
     assert small.run("sync").code == 0
     assert small.data("status")["converged"]
+
+
+def test_dark_opt_outs_are_told(small: Desk) -> None:
+    campaign = small.sales.add_campaign("Spring", [small.sales_list], opted_out=0)
+    small.customer("ann@example.org")
+    for opted_out in (0, 2):
+        small.sales.campaigns[campaign].stats["opted_out"] = opted_out
+        for _ in range(2):
+            small.run("sync")
+            small.wait(3700)
+    small.run("sync")
+    (entry,) = small.run("status", "--json").data("status")["dark"]
+    assert (entry["account"], entry["what"], entry["name"], entry["dark"]) == ("sales", "campaign", "Spring", 2)
+    assert "sales, campaign Spring: 2 dark opt-outs" in small.run("status").out
+    assert [row["kind"] for row in small.data("inspect", "drift")] == ["dark"]
+    assert campaign in small.run("inspect", "drift").out

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from syncd.domain.identity import ADDRESS_MAX, LOCAL_MAX, Identity, _normalised, identity_of, suppression_key
+from syncd.domain.identity import (
+    ADDRESS_MAX,
+    LOCAL_MAX,
+    Identity,
+    _normalised,
+    digests_of,
+    identity_of,
+    suppression_key,
+)
 
 ATOM = st.text(alphabet=string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=8)
 LABEL = st.from_regex(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,8}[a-zA-Z0-9])?", fullmatch=True)
@@ -174,3 +182,12 @@ def test_a_suppression_key_is_never_narrower_than_the_identity(raw: str):
     assert suppression_key(Identity(key)) == key
     assert key.rpartition("@")[2] == str(identity).rpartition("@")[2], "another domain is another mailbox"
     assert key.rpartition("@")[0], "two people must not meet in an empty key"
+
+
+def test_an_address_is_known_again_by_its_digests():
+    found = digests_of(" ann@example.org ")
+    assert found == (
+        "sha256:438c4c7afe600cdf1e455c369bec76dc970fc8ca463447c7b387a347f3c79331",
+        "md5:8b5a6a28fc840441be692d74a81ccd1a",
+    )
+    assert digests_of("Ann@example.org") != found, "as it is spelt"

@@ -18,7 +18,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.identity import Identity
 from syncd.domain.records import SUPPRESSED, ContainerId, Status
-from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology
+from syncd.reconcile.person import Cell, Exemption, No, Operation, OpState, Person, Topology
 from tests.reconcile.factories import (
     ANN,
     ANN_TAGGED,
@@ -66,6 +66,9 @@ MARKS = st.lists(
     st.tuples(st.integers(0, 99), st.sampled_from(list(ChangeKind)), st.integers(1, 4), FIELDS), max_size=2
 )
 SOME_SCOPES = st.frozensets(st.sampled_from(SCOPES), max_size=1)
+SEQS = st.sampled_from([5, 15, 25, 35])
+NOES = st.lists(st.builds(No, st.sampled_from(SCOPES), SEQS), max_size=2)
+OWN_TIMES = st.sampled_from([(None, None), (None, "100"), ("200", "100"), ("200", "300"), ("200", None)])
 CONSENT: st.SearchStrategy[dict[Scope, ConsentState]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({}, optional=dict.fromkeys(SCOPES, STATES)),
@@ -181,6 +184,8 @@ def people(draw: st.DrawFn, *, work: bool = True) -> Person:
         for number, kind, tries, values in draw(MARKS):
             cell = seen[number % len(seen)]
             marks.append((((cell.account, cell.container, cell.identity), kind), tries, values))
+    seen = [_timed(draw, cell) if cell.account == "rocketresponder" else cell for cell in seen]
+    places = draw(st.lists(st.sampled_from([cell.place for cell in seen]), max_size=2, unique=True)) if seen else []
     return Person(
         key=KEY,
         cells=seen,
@@ -191,6 +196,32 @@ def people(draw: st.DrawFn, *, work: bool = True) -> Person:
         parked={mark: values for mark, tries, values in marks if tries > 2},
         mass_scopes=draw(SOME_SCOPES),
         inferred_scopes=draw(SOME_SCOPES),
+        noes=draw(NOES),
+        exemptions=[Exemption(*place, seq=draw(SEQS)) for place in places],
+        carried_out=[_carried_out(draw, number, cell) for number, cell in enumerate(seen, 900) if draw(RARELY)],
+    )
+
+
+def _timed(draw: st.DrawFn, cell: Cell) -> Cell:
+    """With the times that the provider keeps on its own clock."""
+    left, confirmed = draw(OWN_TIMES)
+    moved = draw(st.sampled_from([AGREED_SEQ, cell.status_seq])) if confirmed else 0
+    if cell.said_no_seq and draw(RARELY):
+        cell = replace(cell, said_no_seq=cell.status_seq)
+    return replace(cell, unsubscribed_at=left, confirmed_at=confirmed, confirmed_seq=moved)
+
+
+def _carried_out(draw: st.DrawFn, number: int, cell: Cell) -> Operation:
+    state, closed_seq = draw(st.sampled_from([(OpState.ACCEPTED, 0), (OpState.VERIFIED, 25), (OpState.VERIFIED, 36)]))
+    ended_seq = draw(st.sampled_from([5, 15, 24]))
+    return Operation(
+        number,
+        *cell.place,
+        ChangeKind.UNSUBSCRIBE,
+        state,
+        ended_seq=ended_seq,
+        ended_at=LONG_AGO,
+        closed_seq=closed_seq,
     )
 
 
@@ -213,7 +244,8 @@ class Case:
             *(
                 f"cell {c.account}/{c.container} {c.key} of {c.identity}: {c.status}, read {c.seq}, turned"
                 f" {c.status_seq} at {c.status_at:%d %H:%M}, said no {c.said_no_seq}, missing {c.missing_count}"
-                f" at {c.missing_seq}, {dict(c.fields)}, base {c.base}"
+                f" at {c.missing_seq}, {dict(c.fields)}, base {c.base}, left {c.unsubscribed_at}, confirmed"
+                f" {c.confirmed_at} read {c.confirmed_seq}"
                 for c in who.cells
             ),
             *(
@@ -221,6 +253,7 @@ class Case:
                 f" at {op.ended_at}, {dict(op.fields)}"
                 for op in who.operations
             ),
+            f"exemptions {who.exemptions}, noes {who.noes}, carried out {who.carried_out}",
             f"fields {who.fields}, refuted {who.refuted}, parked {who.parked}",
         ]
         return "\n  ".join(["Case", *lines])

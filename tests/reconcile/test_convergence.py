@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from syncd.reconcile.convergence import AccountStanding, Condition, Standing, judge
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-PARTS = ("operations", "due", "look_ups", "deliveries", "held", "claims", "reachable")
+PARTS = ("operations", "due", "look_ups", "deliveries", "held", "claims", "reachable", "ambiguous")
 
 
 def account(state: str = "ok", *, age_s: float | None = 60, interval_s: float = 300) -> AccountStanding:
@@ -35,6 +35,7 @@ def verdict(state: str = "ok", *, age_s: float | None = 60, **parts: Any) -> Any
         ({"reachable": 4}, Condition.PENDING, 4),
         ({"held": 5}, Condition.WAITS, 5),
         ({"claims": 1}, Condition.WAITS, 1),
+        ({"ambiguous": 1}, Condition.WAITS, 1),
         ({"held": 1, "operations": 1}, Condition.WAITS, 2),
         ({"age_s": None}, Condition.PENDING, 1),
         ({"age_s": 901}, Condition.PENDING, 1),
@@ -44,6 +45,8 @@ def verdict(state: str = "ok", *, age_s: float | None = 60, **parts: Any) -> Any
         ({"state": "failing"}, Condition.UNREACHABLE, 0),
         ({"state": "quarantined", "held": 1}, Condition.UNREACHABLE, 1),
         ({"overdue": 1, "operations": 1}, Condition.OVERDUE, 1),
+        ({"broken": 1}, Condition.BROKEN, 0),
+        ({"broken": 1, "overdue": 1, "state": "failing", "held": 1}, Condition.BROKEN, 1),
         ({"overdue": 1, "state": "quarantined", "held": 1, "operations": 1}, Condition.OVERDUE, 2),
     ],
 )

@@ -232,3 +232,29 @@ def test_after_writing_what_differs_nothing_differs(held, shown, where: str):
 )
 def test_a_full_name_has_single_blanks(fields, name: str):
     assert full_name(fields) == name
+
+
+VALUES = st.sampled_from(["", "Ann", "Anna", "Mary Ann"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(ORDER[:3]), VALUES, VALUES, st.sampled_from(["", "1", "2"])), max_size=4))
+def test_where_records_were_compared_and_nothing_is_agreed_on_none_is_overwritten(drawn):
+    cells = []
+    for where, given_name, family_name, phone in drawn:
+        shown = {"first_name": given_name, "last_name": family_name, "phone": phone}
+        fields = {name: value for name, value in shown.items() if value}
+        cells.append(cell(where, fields=fields, base=dict(fields)))
+    merged = merge({}, cells, ORDER, ACCOUNTS)
+    for entry in cells:
+        for name, value in differing(merged, entry, ACCOUNTS[entry.account]).items():
+            before = entry.fields.get(name)
+            if before is not None and before != value:  # a name in one field is written as a whole
+                assert name in NAME_FIELDS
+                assert full_name(merged).startswith(full_name(entry.fields))
+
+
+def test_a_field_that_records_dispute_is_agreed_on_once_one_of_them_moves():
+    cells = [first("Ann", "Ann"), first("Anna", "Anna", "salesrocks")]
+    assert merge({}, cells, ORDER, ACCOUNTS) == {}
+    moved = [first("Ann", "Ann"), first("Annette", "Anna", "salesrocks")]
+    assert merge({}, moved, ORDER, ACCOUNTS) == {"first_name": "Annette"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.identity import Identity
+from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.reconcile.desired import Desired
 from syncd.reconcile.guard import Hold, Limits, group_of, guarded, sift
@@ -145,3 +145,31 @@ def test_an_unsubscribe_that_somebody_said_never_waits_for_a_limit(desired, firs
         if w.change.kind is kind and guarded(w):
             number = sum(group_of(x) == group_of(w) and guarded(x) for x in desired) + counted.get(group_of(w), 0)
             assert not LIMITS.exceeded(number, size)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([SUBSCRIBE, UNSUBSCRIBE, UPDATE]),
+            st.sampled_from([f"p{n}@example.org" for n in range(6)]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=12,
+    ),
+    st.sets(st.sampled_from([f"p{n}@example.org" for n in range(6)])),
+    st.booleans(),
+)
+def test_with_whom_care_is_taken_is_never_added_and_their_no_never_waits_for_it(drawn, careful, hold_first):
+    desired = [
+        wish(kind, identity=Identity(email), explicit=explicit, first_contact=first)
+        for kind, email, explicit, first in drawn
+    ]
+    cautious = {suppression_key(Identity(email)) for email in careful}
+    rules = {"limits": LIMITS, "hold_first_contact": hold_first, "counted": {}, "sizes": {}}
+    go, held = sift(desired, **rules, cautious=cautious)
+    without, _ = sift(desired, **rules)
+    assert not [item for item in go if item.change.kind is SUBSCRIBE and item.change.identity in careful]
+    changed = [item for item in without if item not in go]
+    assert all(item.change.kind is SUBSCRIBE and item.change.identity in careful for item in changed)
+    assert {entry.hold for entry in held if entry.desired in changed} <= {Hold.RESYNC}

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.records import ContainerId, Status
-from syncd.reconcile.learn import OWN_ANSWER, claims, learn
+from syncd.reconcile.learn import OWN_ANSWER, claims, learn, taught
+from syncd.reconcile.person import No, OpState
 from tests.reconcile.factories import (
     ANN,
     ANN_TAGGED,
@@ -22,6 +24,7 @@ from tests.reconcile.factories import (
     SETTLE_S,
     account,
     cell,
+    operation,
     person,
     topology,
 )
@@ -191,7 +194,8 @@ def reverted(**more):
     [
         pytest.param(reverted(), True, id="said no, and reads subscribed twice"),
         pytest.param(reverted(said_no_seq=0), False, id="never stood unsubscribed: merely stale"),
-        pytest.param(reverted(said_no_seq=10), False, id="its no is as new as its status"),
+        pytest.param(reverted(said_no_seq=10), True, id="left and came back between two readings"),
+        pytest.param(reverted(said_no_seq=11), False, id="its no is newer than its status"),
         pytest.param(reverted(seq=10), False, id="seen once: may be a replica that lags"),
         pytest.param(reverted(status_at=NOW - timedelta(seconds=SETTLE_S - 1)), False, id="turned a moment ago"),
         pytest.param(reverted(status_at=NOW - timedelta(seconds=SETTLE_S)), True, id="turned as long ago as it takes"),
@@ -202,6 +206,60 @@ def reverted(**more):
 def test_a_claim_is_a_no_that_reads_yes_again_and_was_seen_twice(seen, claimed: bool):
     found = claims(person(seen, said={NEWS: Level.UNSUBSCRIBED}), topology(), NOW)
     assert [(claim.cell, claim.scope) for claim in found] == ([(seen, NEWS)] if claimed else [])
+
+
+LEAD = cell("rokt", status_seq=30, seq=30, route="delivery")
+
+
+@pytest.mark.parametrize(
+    ("noes", "said", "claimed"),
+    [
+        pytest.param([No(GLOBAL, 20)], {GLOBAL: Level.UNSUBSCRIBED}, [GLOBAL], id="named after the no was known"),
+        pytest.param([No(NEWS, 20)], {NEWS: Level.UNSUBSCRIBED}, [NEWS], id="a no to a list that lives there"),
+        pytest.param([No(GLOBAL, 40)], {GLOBAL: Level.UNSUBSCRIBED}, [], id="named before"),
+        pytest.param([No(OFFERS, 20)], {OFFERS: Level.UNSUBSCRIBED}, [], id="a no to another list"),
+        pytest.param(
+            [No(NEWS, 5), No(NEWS, 40, 1)],
+            {NEWS: ConsentState(1, Level.UNSUBSCRIBED, 30)},
+            [],
+            id="before they left anew",
+        ),
+        pytest.param([No(NEWS, 5)], {NEWS: ConsentState(1, Level.SUBSCRIBED, 20)}, [], id="said yes since"),
+    ],
+)
+def test_a_lead_of_somebody_of_whose_no_we_knew_is_a_claim_at_once(noes, said, claimed):
+    found = claims(person(LEAD, said=said, noes=noes), topology(), NOW)
+    assert [claim.scope for claim in found] == claimed
+
+
+# Our own unsubscribe, read back late
+
+
+@pytest.mark.parametrize(
+    ("op", "seen", "learnt"),
+    [
+        pytest.param({}, {}, False, id="ours, read back after they said yes"),
+        pytest.param({"closed_seq": 51, "state": OpState.VERIFIED}, {}, False, id="still, once it was read back"),
+        pytest.param({"closed_seq": 45, "state": OpState.VERIFIED}, {}, True, id="theirs: ours was read back before"),
+        pytest.param({"state": OpState.UNKNOWN}, {}, True, id="nobody knows whether ours arrived"),
+        pytest.param({"ended_seq": 50}, {}, True, id="read before ours had ended"),
+        pytest.param({"container": "R2"}, {}, True, id="ours was for another list"),
+        pytest.param({}, {"confirmed_seq": 50}, True, id="they confirmed meanwhile, and then left"),
+        pytest.param({}, {"status": Status.COMPLAINED}, True, id="more than we wrote"),
+    ],
+)
+def test_what_we_wrote_before_a_yes_is_no_new_no_after_it(op, seen, learnt: bool):
+    written = operation(ChangeKind.UNSUBSCRIBE, **({"state": OpState.ACCEPTED, "ended_seq": 30} | op))
+    read = cell(**({"status": NO, "status_seq": 50, "seq": 50} | seen))
+    who = person(read, said={NEWS: ConsentState(1, Level.SUBSCRIBED, 40)}, carried_out=[written])
+    assert bool(learn(who, topology(), NOW, 77)) is learnt
+
+
+def test_what_is_learnt_is_known_at_once():
+    who = person(cell(status=NO))
+    after = taught(who, learn(who, topology(), NOW, 77))
+    assert after.said_no(NEWS)
+    assert after.noes == [No(NEWS, 77, 0, "rocs", "R1", ANN)]
 
 
 def test_without_a_no_nothing_is_claimed():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,10 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.identity import Identity
-from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.decide import Decision, decide
-from syncd.reconcile.learn import ABSENCES_NEEDED, OWN_ANSWER, learn
-from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place, Topology, stands
+from syncd.reconcile.exempt import ended_by, grants
+from syncd.reconcile.learn import ABSENCES_NEEDED, OWN_ANSWER, learn, taught
+from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Topology, stands
 from syncd.reconcile.suppress import suppressing
 from tests.reconcile.factories import ANN, ANN_TAGGED, KEY, NEWS, NOW, OFFERS, SETTLE_S, said_no_somewhere, topology
 
@@ -37,9 +38,24 @@ READABLE = [
     ("rocketresponder", "L1"),
     ("rocketresponder", "L2"),
 ]
+CONFIRMING = [("rocketresponder", "L1"), ("rocketresponder", "L2")]
+CARRIED_OUT = {OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE}
 WHO = (ANN, ANN_TAGGED)
-Contents = dict[Identity, tuple[Status, str]]
-"""Who stands how in one container, with their first name."""
+
+
+class Entry(NamedTuple):
+    """How somebody stands in one container. `left` and `confirmed` are moments on one clock that
+    RocketResponder shows. `own`: a "no" is the person's and not what we wrote.
+    """
+
+    status: Status
+    name: str
+    left: int = 0
+    confirmed: int = 0
+    own: bool = False
+
+
+Contents = dict[Identity, Entry]
 
 
 @dataclass
@@ -49,12 +65,13 @@ class Toy:
     now: Contents = field(default_factory=dict)
     before: list[Contents] = field(default_factory=list)
 
-    def put(self, who: Identity, status: Status | None, name: str | None = None) -> None:
+    def put(self, who: Identity, status: Status | None, name: str | None = None, **more: Any) -> None:
         self.before.append(dict(self.now))
         if status is None:
             self.now.pop(who, None)
         else:
-            self.now[who] = (status, name if name is not None else self.now.get(who, (status, "Ann"))[1])
+            known = self.now.get(who, Entry(status, "Ann"))
+            self.now[who] = known._replace(status=status, name=known.name if name is None else name, **more)
 
 
 @dataclass(frozen=True)
@@ -93,18 +110,27 @@ class Core(RuleBasedStateMachine):
         self.fresh: list[tuple[Scope, int]] = []
         self.noes: set[Scope] = set()
         self.word_since: dict[Scope, int] = {}
+        # The exemptions that stand, and every "no" of the person's own that reached us, with its true moment.
+        self.exemptions: list[Exemption] = []
+        self.own_noes: list[tuple[Scope, int]] = []
+        self.known_noes: list[No] = []
 
     # What people and others do at the providers
 
     @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO), name=st.sampled_from(["Ann", "Eva"]))
     def somebody_joins(self, place: tuple[str, str], who: Identity, name: str) -> None:
         if who not in self.toys[place].now:
-            self.toys[place].put(who, Status.SUBSCRIBED, name)
+            self.toys[place].put(who, Status.SUBSCRIBED, name, confirmed=self._take())
+
+    @rule(place=st.sampled_from(CONFIRMING), who=st.sampled_from(WHO))
+    def somebody_comes_back_and_confirms(self, place: tuple[str, str], who: Identity) -> None:
+        if who in self.toys[place].now:
+            self.toys[place].put(who, Status.SUBSCRIBED, confirmed=self._take())
 
     @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO), no=st.sampled_from(sorted(SUPPRESSED)))
     def somebody_says_no(self, place: tuple[str, str], who: Identity, no: Status) -> None:
-        if who in self.toys[place].now:
-            self.toys[place].put(who, no)
+        if who in self.toys[place].now and self.toys[place].now[who].status is not no:
+            self.toys[place].put(who, no, left=self._take(), own=True)
 
     @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO))
     def an_operator_takes_somebody_out(self, place: tuple[str, str], who: Identity) -> None:
@@ -112,12 +138,15 @@ class Core(RuleBasedStateMachine):
 
     @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO))
     def a_foreign_program_imports_everybody_as_subscribed(self, place: tuple[str, str], who: Identity) -> None:
+        known = self.toys[place].now.get(who)
+        if place in CONFIRMING and known is not None and known.status in SUPPRESSED:
+            return  # whatever the word says then, its times say no
         self.toys[place].put(who, Status.SUBSCRIBED)
 
     @rule(place=st.sampled_from(READABLE), who=st.sampled_from(WHO), name=st.sampled_from(["Ann", "Eva", "Ida"]))
     def somebody_edits_a_name(self, place: tuple[str, str], who: Identity, name: str) -> None:
         if who in self.toys[place].now:
-            self.toys[place].put(who, self.toys[place].now[who][0], name)
+            self.toys[place].put(who, self.toys[place].now[who].status, name)
 
     # What reaches us directly
 
@@ -126,6 +155,8 @@ class Core(RuleBasedStateMachine):
         state = self.consent.get(scope, ConsentState())
         self.consent[scope] = state.join(ConsentState(state.epoch, Level.UNSUBSCRIBED, state.seq))
         self.noes.add(scope)
+        self.own_noes.append((scope, self._take()))
+        self.known_noes.append(No(scope, self._take(), state.epoch))
 
     @rule(scope=st.sampled_from([GLOBAL, NEWS, OFFERS]))
     def a_person_s_own_word_opens_a_scope_again(self, scope: Scope) -> None:
@@ -213,11 +244,19 @@ class Core(RuleBasedStateMachine):
             raise AssertionError("it does not come to rest")
         for (where, container), toy in self.toys.items():
             if said_no_somewhere(self._person(), self._topology(), where, container):
-                assert all(status in SUPPRESSED for status, _ in toy.now.values()), (where, container)
+                for who, entry in toy.now.items():
+                    place = (where, ContainerId(container), who)
+                    assert entry.status in SUPPRESSED or self._came_back_last(place, entry), place
         if self.cells and said_no_somewhere(self._person(), self._topology(), "rokt", WHOLE_ACCOUNT):
             assert {cell.identity for cell in self.cells.values()} <= self.told
 
     # Inside
+
+    def _came_back_last(self, place: Place, entry: Entry) -> bool:
+        """Whether what stands is exempt, and truly the last that the person did, as far as anybody was told."""
+        reaching = TOPOLOGY.reaching(*place[:2])
+        later = [moment for scope, moment in self.own_noes if scope in reaching and moment > entry.confirmed]
+        return place in {exemption.place for exemption in self.exemptions} and not later
 
     def _quiet_round(self) -> bool:
         while self.calls:
@@ -234,12 +273,16 @@ class Core(RuleBasedStateMachine):
 
     def _decide(self) -> Decision:
         person = self._person()
-        for event in learn(person, self._topology(), self.now, self._take()):
-            before = self.consent.get(event.scope, ConsentState())
-            self.consent[event.scope] = before.join(ConsentState(event.epoch, event.level, before.seq))
+        seq = self._take()
+        person = taught(person, learn(person, self._topology(), self.now, seq))
+        self.consent, self.known_noes = dict(person.consent), list(person.noes)
+        self.exemptions = [one for one in self.exemptions if ended_by(person, self._topology(), one) is None]
+        for grant in grants(replace(person, exemptions=self.exemptions), self._topology(), self.now):
+            self.exemptions.append(Exemption(*grant.cell.place, seq=seq))
+        person = replace(person, exemptions=self.exemptions)
         self.noes |= {scope for scope, at in self.fresh if at > self.word_since.get(scope, 0)}
         self.fresh.clear()
-        decision = decide(replace(person, consent=dict(self.consent)), self._topology(), self.now)
+        decision = decide(person, self._topology(), self.now)
         self._follow(decision)
         for op in self.ops.values():
             if op.state is OpState.READY and op.kind is not UNSUBSCRIBE:
@@ -261,6 +304,9 @@ class Core(RuleBasedStateMachine):
             operations=[op for op in self.ops.values() if op.state in OPEN],
             fields=dict(self.fields),
             refuted=dict(self.refuted),
+            noes=list(self.known_noes),
+            exemptions=list(self.exemptions),
+            carried_out=[op for op in self.ops.values() if op.kind is UNSUBSCRIBE and op.state in CARRIED_OUT],
         )
 
     def _observe(self, answer: Answer) -> None:
@@ -286,10 +332,21 @@ class Core(RuleBasedStateMachine):
         return any(op.state is OpState.INFLIGHT or op.ended_seq > seq for op in mine)
 
     def _seen(self, known: Cell | None, key: tuple[str, str, str], who: Identity, answer: Answer) -> Cell:
-        status, name = answer.shown[who]
-        turned = known is None or known.status is not status
-        if turned and status in SUPPRESSED:
-            self._note(key[0], ContainerId(key[1]), status, answer.seq)
+        status, name, *_ = shown = answer.shown[who]
+        times = answer.place in CONFIRMING
+        left, confirmed = (shown.left, shown.confirmed) if times else (0, 0)
+        before = (0, 0) if known is None else (int(known.unsubscribed_at or 0), int(known.confirmed_at or 0))
+        there = known is not None and known.status in PRESENT
+        again = times and there and left > before[0]
+        turned = known is None or known.status is not status or again
+        if turned and (status in SUPPRESSED or again):
+            self._note(key[0], ContainerId(key[1]), who, Status.UNSUBSCRIBED if again else status, answer, shown)
+        said_no_seq = 0 if known is None else known.said_no_seq
+        if status in SUPPRESSED or again:
+            said_no_seq = answer.seq
+        elif known is not None and known.status in SUPPRESSED:
+            said_no_seq = max(said_no_seq, known.seq)
+        latest = max(left, before[0]), max(confirmed, before[1])
         return Cell(
             account=key[0],
             container=ContainerId(key[1]),
@@ -303,12 +360,25 @@ class Core(RuleBasedStateMachine):
             route="listing",
             fields={"first_name": name},
             base=None if known is None else known.base,
-            said_no_seq=answer.seq if status in SUPPRESSED else 0 if known is None else known.said_no_seq,
+            said_no_seq=said_no_seq,
+            unsubscribed_at=str(latest[0]) if latest[0] else None,
+            confirmed_at=str(latest[1]) if latest[1] else None,
+            confirmed_seq=answer.seq if confirmed > before[1] else 0 if known is None else known.confirmed_seq,
         )
 
-    def _note(self, where: str, container: ContainerId, status: Status, seq: int) -> None:
-        """Somebody's "no" was shown to us. One to a list adds nothing while one to everything stands."""
+    def _note(
+        self, where: str, container: ContainerId, who: Identity, status: Status, answer: Answer, shown: Entry
+    ) -> None:
+        """Somebody's "no" was shown to us. One to a list adds nothing while one to everything stands; nor does what we
+        wrote ourselves, or may have written, for all that anybody can tell.
+        """
+        seq, place = answer.seq, (where, container, who)
+        ours = any(op.place == place and op.state is OpState.ACCEPTED for op in self._person().carried_out)
         scopes = (GLOBAL,) if status is Status.COMPLAINED else TOPOLOGY.scopes_of(where, container)
+        if shown.own and not ours:
+            self.own_noes += [(scope, shown.left) for scope in scopes]
+        if not shown.own or ours:
+            return
         if GLOBAL in scopes or not (GLOBAL in self.noes or any(scope == GLOBAL for scope, _ in self.fresh)):
             self.fresh += [(scope, seq) for scope in scopes]
 
@@ -337,7 +407,7 @@ class Core(RuleBasedStateMachine):
     def _follow(self, decision: Decision) -> None:
         for closing in decision.closings:
             op = closing.operation
-            self.ops[op.id] = replace(op, state=closing.state)
+            self.ops[op.id] = replace(op, state=closing.state, closed_seq=self._take())
             mark = (_place(op), op.kind)
             if closing.state is OpState.REFUTED:
                 self.refuted[mark] = self.refuted.get(mark, 0) + 1
@@ -362,10 +432,9 @@ class Core(RuleBasedStateMachine):
     def _note_verified(self, op: Operation) -> None:
         if op.kind is not UNSUBSCRIBE:
             return
-        seq = self._take()
         for key, cell in self._at(_place(op)):
-            left = self._gone(cell, seq) if cell.missing_count else cell
-            self.cells[key] = replace(left, said_no_seq=max(left.said_no_seq, seq))
+            left = self._gone(cell, self._take()) if cell.missing_count else cell
+            self.cells[key] = replace(left, said_no_seq=max(left.said_no_seq, left.seq))
 
     def _at(self, place: Place) -> Iterator[tuple[tuple[str, str, str], Cell]]:
         for key, cell in list(self.cells.items()):
@@ -394,11 +463,14 @@ class Core(RuleBasedStateMachine):
         there = toy.now.get(op.identity)
         match op.kind:
             case ChangeKind.UNSUBSCRIBE if there is not None:
-                toy.put(op.identity, None if op.account == "salesrocks" else Status.UNSUBSCRIBED)
+                if op.account == "salesrocks":
+                    toy.put(op.identity, None)
+                elif there.status not in SUPPRESSED:
+                    toy.put(op.identity, Status.UNSUBSCRIBED, left=self._take(), own=False)
             case ChangeKind.SUBSCRIBE if there is None:
                 toy.put(op.identity, Status.SUBSCRIBED, op.fields.get("first_name", "Ann"))
             case ChangeKind.UPDATE if there is not None:
-                toy.put(op.identity, there[0], op.fields["first_name"])
+                toy.put(op.identity, there.status, op.fields["first_name"])
             case _:
                 pass  # it finds things as they should be
 
@@ -452,7 +524,28 @@ def test_a_person_who_says_no_at_one_place_is_out_of_reach_at_all():
     assert core._quiet_round(), "everybody agrees from the beginning"
     core.somebody_says_no(("rocketresponder", "L1"), ANN, Status.UNSUBSCRIBED)
     core.teardown()
-    standing = {place for place, toy in core.toys.items() if any(s not in SUPPRESSED for s, _ in toy.now.values())}
+    standing = {place for place, toy in core.toys.items() if any(e.status not in SUPPRESSED for e in toy.now.values())}
     assert standing == {("rocs", "*"), ("rocs", "R2"), ("rocketresponder", "L2")}, "and stays where nobody said no"
     assert ANN in core.told
     assert not any(stands(cell) for cell in core.cells.values() if cell.container in {"R1", "S1", "L1"})
+
+
+def test_who_comes_back_where_they_confirm_is_left_there_and_nowhere_else():
+    core = Core()
+    for place in READABLE:
+        core.somebody_joins(place, ANN, "Ann")
+    core._quiet_round()
+    core.somebody_says_no(("rocs", "*"), ANN, Status.UNSUBSCRIBED)
+    for _ in range(4):
+        core._quiet_round()
+    core.somebody_comes_back_and_confirms(("rocketresponder", "L1"), ANN)
+    for _ in range(3):
+        core._quiet_round()
+    assert [exemption.place for exemption in core.exemptions] == [("rocketresponder", "L1", ANN)]
+    core.teardown()
+    standing = {place for place, toy in core.toys.items() if any(e.status not in SUPPRESSED for e in toy.now.values())}
+    assert standing == {("rocketresponder", "L1")}
+    core.a_no_reaches_us_directly(NEWS)
+    core.teardown()
+    assert core.exemptions == []
+    assert core.toys["rocketresponder", "L1"].now[ANN].status in SUPPRESSED

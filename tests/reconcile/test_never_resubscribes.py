@@ -17,7 +17,8 @@ from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Scope
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, Status
 from syncd.reconcile.decide import Decision, decide
-from syncd.reconcile.learn import OWN_ANSWER, learn
+from syncd.reconcile.exempt import ended_by, lifted
+from syncd.reconcile.learn import OWN_ANSWER, learn, own_echo, taught
 from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place, Topology, stands
 from tests.reconcile.factories import NOW, SETTLE_S, said_no_somewhere
 from tests.reconcile.states import CASES, IDLE, SEEN_SEQ, Case, shown
@@ -37,6 +38,8 @@ def fold(known: dict[Scope, ConsentState], events: Sequence[ConsentEvent]) -> di
 def informed(who: Person, topo: Topology, seq: int = SEEN_SEQ + 9) -> Person:
     """The same person once everything that was read is known as consent: the state in which decisions are made."""
     events = learn(who, topo, NOW, seq)
+    who = replace(who, noes=taught(who, events).noes)
+    who = replace(who, exemptions=[entry for entry in who.exemptions if ended_by(who, topo, entry) is None])
     said = {event.scope for event in events if not event.inferred}
     return replace(
         who,
@@ -104,7 +107,7 @@ def test_every_reachable_record_of_somebody_who_said_no_is_unsubscribed(case: Ca
                 reachable = _untold(who, where, identity)
             else:
                 reachable = [cell for cell in who.at(where, container, identity) if stands(cell)]
-            if reachable:
+            if reachable and not lifted(who, topo, (where, container, identity)):
                 assert _seen_to(decision, who, (where, container, identity), reachable), (where, container, identity)
 
 
@@ -120,6 +123,9 @@ def _seen_to(decision: Decision, who: Person, place: Place, reachable: list[Cell
     for wish in decision.desired:
         if wish.change.kind is UNSUBSCRIBE and place_of(wish.account, wish.change) == place:
             return keys <= set(wish.change.keys)
+    asked = {(look.account, look.container, look.identity) for look in decision.look_ups}
+    if place in asked and decision.again_at is not None and all(cell.reverted for cell in reachable):
+        return True
     closed = {closing.operation.id: closing.state for closing in decision.closings}
     for op in who.operations:
         if (op.account, op.container, op.identity) != place:
@@ -128,7 +134,7 @@ def _seen_to(decision: Decision, who: Person, place: Place, reachable: list[Cell
             return True
         if closed.get(op.id) is OpState.VERIFIED:
             return decision.again_at == NOW
-    waits = all(0 < cell.said_no_seq < cell.status_seq for cell in reachable)
+    waits = all(cell.reverted for cell in reachable)
     settled = max(cell.status_at for cell in reachable) + timedelta(seconds=SETTLE_S)
     return waits and decision.again_at is not None and settled > NOW and decision.again_at <= settled
 
@@ -150,6 +156,17 @@ def test_whoever_said_no_is_told_to_the_provider_that_can_only_be_told(case: Cas
             assert not wished
 
 
+@given(CASES)
+def test_an_exemption_opens_one_cell_and_changes_nothing_else(case: Case):
+    topo, who = case
+    who = informed(who, topo)
+    opened = {entry.place for entry in who.exemptions if lifted(who, topo, entry.place)}
+    with_them, without = decide(who, topo, NOW), decide(replace(who, exemptions=[]), topo, NOW)
+    wished = {(place_of(w.account, w.change), w.change.kind) for w in with_them.desired}
+    before = {(place_of(w.account, w.change), w.change.kind) for w in without.desired}
+    assert wished == before - {(place, UNSUBSCRIBE) for place in opened if place[0] != "rokt"}
+
+
 # A "no" that was read is known
 
 
@@ -163,7 +180,7 @@ def test_after_any_reading_that_says_no_its_scope_is_suppressed(case: Case):
         scopes = [GLOBAL] if cell.status is Status.COMPLAINED else topo.scopes_of(cell.account, cell.container)
         for scope in scopes:
             before = who.consent.get(scope, ConsentState())
-            if before.epoch == 0 or cell.status_seq > before.seq:
+            if before.epoch == 0 or (cell.status_seq > before.seq and not own_echo(who, cell)):
                 assert after.suppressed(scope)
 
 
@@ -232,9 +249,10 @@ class World:
         self.now, self.seq, self.number = NOW, 100, 1000
 
     def step(self) -> Decision:
-        self.who = replace(
-            self.who, consent=fold(dict(self.who.consent), learn(self.who, self.topo, self.now, self.seq))
-        )
+        events = learn(self.who, self.topo, self.now, self.seq)
+        self.who = replace(taught(self.who, events), consent=fold(dict(self.who.consent), events))
+        over = {entry for entry in self.who.exemptions if ended_by(self.who, self.topo, entry) is not None}
+        self.who = replace(self.who, exemptions=[entry for entry in self.who.exemptions if entry not in over])
         decision = decide(self.who, self.topo, self.now)
         self._close(decision)
         self._keep(decision)
@@ -388,5 +406,5 @@ def test_with_work_under_way_it_ends_as_well_and_everybody_who_said_no_is_out_of
     after = world.step()
     assert (after.desired, after.closings) == ((), ())
     for cell in world.who.cells:
-        if cell.account != "rokt" and stands(cell):
+        if cell.account != "rokt" and stands(cell) and not lifted(world.who, world.topo, cell.place):
             assert not said_no_somewhere(world.who, world.topo, cell.account, cell.container)

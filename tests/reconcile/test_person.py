@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.records import Status
 from syncd.reconcile.person import OPEN, OpState, stands
-from tests.reconcile.factories import ANN, ANN_TAGGED, NEWS, OFFERS, cell, mailing_list, person, topology
+from tests.reconcile.factories import ANN, ANN_TAGGED, NEWS, OFFERS, cell, mailing_list, operation, person, topology
 
 
 def test_everybody_with_a_record_or_merged_fields_is_one_of_the_identities():
@@ -108,3 +109,12 @@ def test_through_which_records_mail_could_still_reach_somebody(status: Status, r
 def test_an_operation_holds_its_cell_until_its_outcome_is_known(state: OpState):
     ended = {"verified", "done", "refuted", "superseded", "parked", "blocked"}
     assert (state in OPEN) is (state.value not in ended)
+
+
+def test_of_an_account_that_is_not_configured_any_more_nothing_is_left_to_decide():
+    here, gone = cell("rocs"), cell("salesrocks")
+    ops = [operation(ChangeKind.UNSUBSCRIBE, OpState.READY, where) for where in ("rocs", "salesrocks")]
+    who = person(here, gone, said={NEWS: Level.UNSUBSCRIBED}, operations=ops).at_accounts({"rocs", "rokt"})
+    assert who.cells == (here,)
+    assert who.operations == (ops[0],)
+    assert who.said_no(NEWS), "what they said stands, wherever they said it"

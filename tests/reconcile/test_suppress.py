@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
-from syncd.domain.records import Status
-from syncd.reconcile.desired import Desired, Why
-from syncd.reconcile.suppress import suppress, suppressing
+from syncd.domain.records import ContainerId, Status
+from syncd.reconcile.desired import Desired, LookUp, Why
+from syncd.reconcile.person import Cell, Exemption, No
+from syncd.reconcile.suppress import PATIENCE, suppress, suppressing
 from tests.reconcile.factories import (
     ANN,
     ANN_TAGGED,
@@ -20,6 +22,7 @@ from tests.reconcile.factories import (
     OFFERS,
     SETTLE_S,
     account,
+    capabilities,
     cell,
     mailing_list,
     person,
@@ -120,13 +123,48 @@ def test_another_spelling_of_the_mailbox_is_unsubscribed_as_well():
 )
 def test_a_no_that_reads_yes_again_is_asserted_again_once_it_cannot_be_a_lagging_replica(age_s: float, waits: bool):
     turned = NOW - timedelta(seconds=age_s)
-    seen = cell(said_no_seq=5, status_seq=10, status_at=turned)
+    seen = cell(said_no_seq=5, status_seq=10, seq=12, status_at=turned)
     (found,) = suppress(person(seen, said=SAID_NO), WITHOUT_ROKT, ANN, NOW)
     if waits:
         assert found == turned + timedelta(seconds=SETTLE_S)
     else:
         assert isinstance(found, Desired)
         assert found.why is Why.REASSERTED
+
+
+def reverted(minutes_ago: float, **more: Any) -> Cell:
+    """Said no at 5, reads subscribed since 10, and was not read again."""
+    since = NOW - timedelta(minutes=minutes_ago)
+    known: dict[str, Any] = {"said_no_seq": 5, "status_seq": 10, "status_at": since}
+    return cell(**(known | more))
+
+
+def test_what_was_seen_once_is_looked_at_once_more_before_it_is_undone():
+    found = list(suppress(person(reverted(2), said=SAID_NO), WITHOUT_ROKT, ANN, NOW))
+    assert [(item.account, item.container) for item in found if isinstance(item, LookUp)] == [("rocs", "R1")]
+    assert found[1:] == [NOW + timedelta(seconds=SETTLE_S)]
+
+
+def test_it_is_not_looked_at_where_nobody_can_be_asked_nor_for_ever():
+    blind = replace(capabilities("rocs"), lookup=False)
+    topo = topology("rocs", accounts=[replace(account("rocs"), capabilities=blind)])
+    assert sent(person(reverted(2), said=SAID_NO), topo) == [("rocs", "R1")]
+    assert sent(person(reverted(PATIENCE * SETTLE_S / 60), said=SAID_NO)) == [("rocs", "R1")]
+
+
+def test_who_may_have_come_back_is_looked_at_for_as_long_as_it_takes():
+    back = reverted(600, confirmed_at="30", confirmed_seq=10, unsubscribed_at="20")
+    (look, _) = suppress(person(back, said=SAID_NO), WITHOUT_ROKT, ANN, NOW)
+    assert isinstance(look, LookUp)
+
+
+def test_an_exempt_cell_is_left_as_it_is_and_no_other():
+    here = Exemption("rocs", ContainerId("R1"), ANN, seq=20)
+    who = person(cell(), cell("salesrocks"), cell(identity=ANN_TAGGED), said=SAID_NO, exemptions=[here])
+    assert sent(who) == [("salesrocks", "S1")]
+    assert sent(who, identity=ANN_TAGGED) == [("rocs", "R1")]
+    assert sent(replace(who, noes=[No(NEWS, 21)])) == [("rocs", "R1"), ("salesrocks", "S1")]
+    assert sent(replace(who, noes=[No(NEWS, 20), No(OFFERS, 21)])) == [("salesrocks", "S1")]
 
 
 def test_a_record_that_never_said_no_makes_the_others_wait_for_nothing():

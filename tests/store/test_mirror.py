@@ -82,7 +82,9 @@ def test_the_last_no_is_remembered_when_the_record_reads_subscribed_again(engine
     [
         pytest.param(("2026-01-01", NO), ("2026-02-02", NO), True, id="the time of the no moved: a new no"),
         pytest.param(("2026-01-01", NO), ("2026-01-01", NO), False, id="the same no"),
-        pytest.param((None, Status.SUBSCRIBED), ("2026-01-01", Status.SUBSCRIBED), False, id="a time without a no"),
+        pytest.param((None, Status.SUBSCRIBED), ("2026-01-01", Status.SUBSCRIBED), True, id="whatever the word says"),
+        pytest.param(("20", NO), ("10", NO), False, id="an earlier time: a replica that lags"),
+        pytest.param(("20", NO), (None, NO), False, id="no time at all"),
     ],
 )
 def test_an_unsubscribe_time_that_moved_is_a_new_no(engine: Engine, before, after, turned: bool):
@@ -90,7 +92,7 @@ def test_an_unsubscribe_time_that_moved_is_a_new_no(engine: Engine, before, afte
     observe(engine, seen("1", after[1], unsubscribed_at=after[0]), seq=9)
     row = cells(engine)["1"]
     assert (row.status_seq == 9) is turned
-    assert row.unsubscribed_at == after[0]
+    assert row.unsubscribed_at == (after[0] if turned else before[0])
 
 
 @pytest.mark.parametrize(("seq", "kept"), [(4, "subscribed"), (5, "unsubscribed"), (6, "unsubscribed")])
@@ -261,8 +263,9 @@ def test_who_was_absent_and_is_there_now_is_no_longer_absent(engine: Engine):
 def test_an_unsubscribe_of_ours_that_was_read_back_is_noted(engine: Engine):
     observe(engine, seen("1"), seen("2", identity=BOB), seq=5)
     with writing(engine) as connection:
-        mirror.note_said_no(connection, "rocs", "R1", ANN, 9)
-        mirror.note_said_no(connection, "rocs", "R1", ANN, 7)
+        mirror.touch(connection, "rocs", "R1", ["1"], 9, NOW)
+        mirror.note_said_no(connection, "rocs", "R1", ANN)
+        mirror.note_said_no(connection, "rocs", "R1", ANN)
     assert (cells(engine)["1"].said_no_seq, cells(engine)["2"].said_no_seq) == (9, 0)
 
 

@@ -286,7 +286,7 @@ def test_operations_are_closed_with_their_reason(engine: Engine):
     with writing(engine) as connection:
         (who,) = people.load_people(connection, [KEY])
         (op,) = who.operations
-        outbox.close_operations(connection, [Closing(op, OpState.VERIFIED, "read back as asked")], later(1))
+        outbox.close_operations(connection, [Closing(op, OpState.VERIFIED, "read back as asked")], later(1), seq=9)
     (row,) = operations(engine)
     assert (row.state, row.reason, row.closed_at) == ("verified", "read back as asked", later(1))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.errors import ApprovalError
+from syncd.domain.records import Status
 from syncd.reconcile.guard import Held, Hold
-from syncd.store import plans
+from syncd.reconcile.person import Cell
+from syncd.store import plans, superseded
 from syncd.store.session import Engine, reading, writing
 from tests.store.factories import ANN, HOUR, KEY, NOW, R1, key_of, later, person, rows, wish
 
@@ -37,7 +38,13 @@ def items(engine: Engine) -> list[str]:
 
 def decide(engine: Engine, plan_id: str, state: str = "approved"):
     with writing(engine) as connection:
-        return plans.decide_plan(connection, plan_id, state)
+        row = plans.find_plan(connection, plan_id)
+        return row, plans.decide_plan(connection, row, state, NOW)
+
+
+def found(engine: Engine, plan_id: str):
+    with reading(engine) as connection:
+        return plans.find_plan(connection, plan_id)
 
 
 def test_what_waits_is_grouped_by_account_container_kind_and_reason(engine: Engine):
@@ -117,21 +124,20 @@ def test_an_approved_plan_lets_its_changes_pass_and_is_gone(engine: Engine):
         approved = plans.decided_items(connection, concerned, "approved")
         assert approved == {plans.mark_of(held(1).desired), plans.mark_of(held(2).desired)}
         assert plans.decided_items(connection, concerned, "rejected") == set()
+        assert {mark for mark, _ in plans.approved_items(connection, concerned)} == approved
 
 
 @pytest.mark.parametrize("plan_id", ["nonsense", ""])
 def test_what_does_not_wait_cannot_be_decided(engine: Engine, plan_id: str):
     replace(engine, held(1))
-    with pytest.raises(ApprovalError):
-        decide(engine, plan_id)
+    assert found(engine, plan_id) is None
 
 
 def test_a_plan_that_moved_since_it_was_seen_cannot_be_approved(engine: Engine):
     replace(engine, held(1))
     (before,) = waiting(engine)
     replace(engine, held(1), held(2))
-    with pytest.raises(ApprovalError):
-        decide(engine, before.id)
+    assert found(engine, before.id) is None
     assert {row.state for row in rows(engine, plans.item)} == {"held"}
 
 
@@ -139,8 +145,9 @@ def test_a_plan_is_decided_once(engine: Engine):
     replace(engine, held(1))
     (plan,) = waiting(engine)
     decide(engine, plan.id)
-    with pytest.raises(ApprovalError):
-        decide(engine, plan.id)
+    assert found(engine, plan.id) is None
+    with reading(engine) as connection:
+        assert superseded.find(connection, plan.id).ended == "approved"
 
 
 def test_an_approval_covers_exactly_what_was_in_it(engine: Engine):
@@ -176,6 +183,66 @@ def test_a_rejected_change_with_another_value_waits_again(engine: Engine):
     assert waiting(engine)[0].count == 1
 
 
+# What moved
+
+
+def plan_again(engine: Engine, seq: int, *entries: Held, cells=None) -> None:
+    """A whole planning, of people 1 to 4."""
+    who = [key_of(person(number)) for number in range(1, 5)]
+    wishes = [entry.desired for entry in entries]
+    with writing(engine) as connection:
+        for part in (entries[:1], entries[1:]) if len(entries) > 1 else (entries,):
+            concerned = [entry.desired.change.identity for entry in part]
+            keys = [key_of(identity) for identity in concerned]
+            plans.replace_items(connection, keys, part, wishes, NOW, RELEASE_AT, seq=seq, cells=cells)
+        rest = [key for key in who if key not in {key_of(entry.desired.change.identity) for entry in entries}]
+        plans.replace_items(connection, rest, [], wishes, NOW, RELEASE_AT, seq=seq, cells=cells)
+
+
+def moved(engine: Engine, plan_id: str) -> dict[str, str]:
+    with reading(engine) as connection:
+        was = superseded.find(connection, plan_id)
+        assert was.ended == "moved"
+        return {one.identity: one.what for one in superseded.moved_since(connection, plans.group_of(was), was.seq)}
+
+
+def test_an_id_that_was_shown_is_remembered_with_what_moved_since(engine: Engine):
+    plan_again(engine, 10, held(1), held(2), held(3, fields={"a": "1"}))
+    (first,) = waiting(engine)
+    plan_again(engine, 20, held(1), held(3, fields={"a": "2"}), held(4))
+    assert moved(engine, first.id) == {person(2): "gone", person(3): "changed", person(4): "added"}
+    (second,) = waiting(engine)
+    plan_again(engine, 30, held(1), held(2), held(3, fields={"a": "2"}))
+    assert moved(engine, first.id) == {person(2): "changed", person(3): "changed"}, "four came and went"
+    assert moved(engine, second.id) == {person(2): "added", person(4): "gone"}
+    plan_again(engine, 40)
+    assert moved(engine, second.id) == {person(1): "gone", person(3): "gone", person(4): "gone"}
+    assert len(rows(engine, superseded.past)) == 3, "not those that no planning ended with"
+
+
+def test_a_change_on_other_records_than_were_shown_is_another_plan(engine: Engine):
+    def record(seq: int) -> list[Cell]:
+        return [Cell("rocs", R1, "1", person(1), "p", Status.ABSENT, seq=9, status_seq=seq, status_at=NOW, route="x")]
+
+    plan_again(engine, 10, held(1), cells={person(1): record(5)})
+    (first,) = waiting(engine)
+    plan_again(engine, 20, held(1), cells={person(1): record(5)})
+    assert waiting(engine)[0].id == first.id
+    plan_again(engine, 30, held(1), cells={person(1): record(6)})
+    assert waiting(engine)[0].id != first.id
+    assert moved(engine, first.id) == {person(1): "changed"}
+
+
+def test_what_ended_long_ago_is_forgotten(engine: Engine):
+    plan_again(engine, 10, held(1))
+    plan_again(engine, 20, held(1), held(2))
+    with writing(engine) as connection:
+        plans.hold_absence(connection, "rocs", "R1", "gone", 50, NOW)
+        plans.drop_absence(connection, "rocs", "R1", NOW + superseded.KEPT + HOUR)
+    assert [row.kind for row in rows(engine, superseded.past)] == ["absence"]
+    assert rows(engine, superseded.move) == []
+
+
 # Counting, releasing
 
 
@@ -192,7 +259,7 @@ def test_a_mass_goes_by_itself_when_its_time_has_come(engine: Engine):
     (mass,) = (row for row in waiting(engine) if row.hold == "mass")
     with reading(engine) as connection:
         assert plans.due_releases(connection, RELEASE_AT - HOUR) == []
-        assert plans.due_releases(connection, RELEASE_AT) == [mass.id]
+        assert [row.id for row in plans.due_releases(connection, RELEASE_AT)] == [mass.id]
 
 
 # Absences
@@ -221,20 +288,23 @@ def test_a_listing_that_is_whole_again_takes_its_doubt_away(engine: Engine):
     replace(engine, held(1))
     with writing(engine) as connection:
         plans.hold_absence(connection, "rocs", "R1", "gone", 50, NOW)
-        plans.drop_absence(connection, "rocs", "R1")
+        plans.drop_absence(connection, "rocs", "R1", NOW)
     assert [row.kind for row in waiting(engine)] == ["subscribe"]
 
 
 # Claims
 
 
-def claim(engine: Engine, *, status_seq: int = 9, scope: str = "news", key: str = "1") -> bool:
+def claim(
+    engine: Engine, *, status_seq: int = 9, scope: str = "news", container: str = "R1", fight: bool = False
+) -> bool:
     with writing(engine) as connection:
         return plans.record_claim(
             connection,
             account="rocs",
-            container="R1",
-            key=key,
+            container=container,
+            key="1",
+            fight=fight,
             identity=ANN,
             scope=scope,
             status_seq=status_seq,
@@ -247,9 +317,12 @@ def claims(engine: Engine) -> list[str]:
         return [row.id for row in plans.open_claims(connection)]
 
 
-def test_a_claim_is_noted_once_for_each_time_it_occurs(engine: Engine):
-    assert [claim(engine), claim(engine), claim(engine, status_seq=12)] == [True, False, True]
-    assert len(claims(engine)) == 2
+def test_one_claim_of_a_cell_is_open_and_counts_how_often_it_occurred(engine: Engine):
+    assert [claim(engine), claim(engine), claim(engine, status_seq=12)] == [True, False, False]
+    assert len(claims(engine)) == 1
+    assert [claim(engine, status_seq=13, fight=True), claim(engine, status_seq=13, fight=True)] == [True, False]
+    (row,) = rows(engine, plans.claim)
+    assert (row.times, row.fight, row.status_seq) == (3, True, 13)
 
 
 def test_a_dismissed_claim_is_not_raised_again(engine: Engine):
@@ -265,7 +338,7 @@ def test_a_dismissed_claim_is_not_raised_again(engine: Engine):
 
 def test_a_person_s_word_grants_all_claims_of_that_scope(engine: Engine):
     claim(engine)
-    claim(engine, key="2")
+    claim(engine, container="R2")
     claim(engine, scope="offers")
     with writing(engine) as connection:
         assert plans.grant_claims(connection, KEY, "news") == 2

@@ -14,6 +14,7 @@ from tests.scenes import (
     QUERY_API,
     TWO_LISTS,
     calls,
+    command,
     configured,
     consent,
     contacts,
@@ -306,3 +307,20 @@ def test_no_plan_waits_and_nothing_is_parked_once_all_agree(open_small_world):
     assert plans(world) == []
     assert world.rows("SELECT * FROM v_parked") == []
     assert world.rows("SELECT * FROM v_drift") == []
+
+
+def test_a_no_that_is_read_after_a_yes_by_command_counts_although_the_command_ran_beside_the_daemon(open_world):
+    world = open_world()
+    email, _ = everybody_joined(world)
+    world.rocs.unsubscribe_member("L-1", email)
+    world.settle(2)
+    # Another process has numbers of its own, above those that the daemon still has to give.
+    assert command(world, "resubscribe", email, "--list", "newsletter", "--evidence", "signed form").code == 0
+    world.settle(2)
+    assert suppressed(world, "newsletter") == set(), "what was seen before the yes is past"
+    world.mail.confirm("154", email)
+    world.wait(DAY)
+    world.settle(2)
+    world.mail.person_unsubscribes("154", email)
+    world.settle(2)
+    assert suppressed(world, "newsletter") == {email}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from syncd.sync.ingest import unsubscribe
+from syncd.sync.standing import standing as how_it_stands
 from tests.scenes import (
     JOINED,
     calls,
@@ -111,6 +114,8 @@ def test_two_customers_with_one_address_are_both_unsubscribed_and_neither_is_wri
     assert [call for call in calls(world, before)["rocs"] if call.write] == []
     assert [world.rocs.customers[key].first_name for key in (one, two)] == ["Tim", "Tom"]
     assert {row["kind"] for row in world.rows("SELECT kind FROM v_drift")} == {"two records"}
+    verdict, shown = how_it_stands(world.app.context, dict.fromkeys(world.app.context.lanes, 1e6))
+    assert (verdict.condition.value, shown["ambiguous"]) == ("waits", 1)
     world.rokt.person_unsubscribes(email)
     world.settle(2)
     assert [world.rocs.customers[key].consent for key in (one, two)] == [False, False]
@@ -137,3 +142,40 @@ def test_a_record_that_goes_by_another_address_now_is_not_made_again_under_the_f
     assert subscriber(world, "old@example.org") == "Unsubscribed"
     assert standing(world, "new@example.org") == JOINED, "another mailbox: its own no"
     assert not [body for name, _, body in written(world) if name == "rocs" and "Consent" in body]
+
+
+@pytest.mark.parametrize("digest", ["sha256", "md5"])
+def test_a_lead_known_by_digest_alone_is_kept_and_becomes_somebody_when_their_address_turns_up(open_world, digest):
+    world = open_world()
+    email = "hidden@example.org"
+    world.rokt.send_lead(email, "Hilda", "Hid", hashed=digest)
+    world.settle(2)
+    (row,) = world.rows("SELECT identity, address FROM cell WHERE account = 'leads'")
+    assert row["identity"] is None
+    assert row["address"].startswith(f"{digest}:")
+    assert written(world) == []
+    assert world.rows("SELECT * FROM v_parked") == [], "nothing is wrong with it"
+    person(world, "Hidden@Example.org", "Hilda", "Hid")
+    world.settle(3)
+    assert memberships(world, email)["leads", "*"] == "subscribed"
+    world.rokt.send_lead(email, "Hilda", "Hid", hashed=digest, zipcode="1")
+    world.settle(2)
+    assert [row["identity"] for row in world.rows("SELECT identity FROM cell WHERE account = 'leads'")] == [email]
+    world.rocs.withdraw_consent("Hidden@Example.org")
+    world.settle(2)
+    assert email in world.rokt.unsubscribed
+    assert not [body for _, _, body in written(world) if f"{digest}:" in body]
+
+
+def test_a_lead_by_digest_of_somebody_who_said_no_is_a_claim(open_small_world):
+    world = open_small_world()
+    email = "hidden@example.org"
+    person(world, email, "Hilda", "Hid")
+    world.settle(2)
+    world.rocs.withdraw_consent(email)
+    world.settle(2)
+    world.rokt.send_lead(email, "Hilda", "Hid", hashed="sha256")
+    world.settle(3)
+    assert [row["identity"] for row in world.rows("SELECT identity FROM claim WHERE state = 'open'")] == [email]
+    assert standing(world, email)["leads"] == "told"
+    assert contacts(world, email) == []

@@ -34,6 +34,8 @@ class RocketResponderOptions(AccountOptions):
     `signing_url` is what the service believes its own address to be; it differs from `base_url` behind a proxy.
     `max_age` and `lookups_per_round` bound how stale a known subscriber may become and how many are asked about in one
     round, since nobody can be listed. `status_words` adds to the words that `translate.STATUS_WORDS` knows.
+    `rename_open`: how long a change of address may wait for its confirmation. `rename_wait`: how long an unsubscribe
+    within it waits for the new address to be seen. `rename_tolerance`: how far apart their two times may be.
     `confirm_url` is where new subscribers land after confirming (a parameter of the provider's SDK, not of its page).
     """
 
@@ -47,6 +49,9 @@ class RocketResponderOptions(AccountOptions):
     lookups_per_round: Annotated[int, Field(ge=1)] = 500
     status_words: Annotated[dict[str, Status], AfterValidator(_folded)] = Field(default_factory=dict)
     confirm_url: Url | None = None
+    rename_open: Duration = 30 * 86_400.0
+    rename_wait: Duration = 900.0
+    rename_tolerance: Duration = 5.0
     # A request is good for ten minutes after it was signed (RocketResponder devzone, AUTHENTICATION): no longer wait.
     retry_after_max: Annotated[Duration, Field(le=300)] = 300.0
 

@@ -15,7 +15,7 @@ import msgspec
 
 from syncd.domain.changes import Target
 from syncd.domain.errors import MalformedError
-from syncd.domain.records import SUPPRESSED, Container, ContainerId, Observation, Status
+from syncd.domain.records import SUPPRESSED, Container, ContainerId, Observation, Status, later, seconds_of
 from syncd.providers.contact_points import join_name, read_address, read_phone, split_name
 
 STATUS_WORDS: Mapping[str, Status] = {
@@ -147,6 +147,7 @@ def read_subscriber(
         raw=raw,
         remote_id=subscriber_id(subscriber),
         unsubscribed_at=_time_text(subscriber.get("UnsubTime")) or None,
+        confirmed_at=_time_text(subscriber.get("ConfirmTime")) or None,
         counters={
             name: count for name, member in _COUNTERS.items() if (count := _count(subscriber.get(member))) is not None
         },
@@ -160,10 +161,10 @@ def read_status(subscriber: Mapping[str, Any], words: Mapping[str, Status] = STA
     left = _time_text(subscriber.get("UnsubTime"))
     if not left or status in SUPPRESSED:  # a complaint is a stronger no than an unsubscribe, so it stays one
         return status
-    left_at, confirmed_at = _unix(left), _unix(_time_text(subscriber.get("ConfirmTime")))
-    if left_at is None:
+    confirmed = _time_text(subscriber.get("ConfirmTime"))
+    if seconds_of(left) is None:
         return Status.UNKNOWN  # a time of unsubscribe that cannot be compared must not read as consent
-    return Status.UNSUBSCRIBED if confirmed_at is None or left_at > confirmed_at else status
+    return Status.UNSUBSCRIBED if seconds_of(confirmed) is None or later(left, confirmed) else status
 
 
 def read_fields(subscriber: Mapping[str, Any], fields: Mapping[str, str] = FIELDS) -> dict[str, str]:
@@ -289,11 +290,6 @@ def _time_text(value: Any) -> str:
         value = str(value)
     text = _id_text(value)
     return text if text.strip("0-:. T") else ""
-
-
-def _unix(text: str) -> int | None:
-    seconds, _, fraction = text.partition(".")
-    return int(seconds) if (seconds + fraction).isascii() and (seconds + fraction).isdigit() and seconds else None
 
 
 def _member(subscriber: Mapping[str, Any], source: str) -> str:

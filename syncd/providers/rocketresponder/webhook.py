@@ -61,7 +61,7 @@ def read_delivery(delivery: Delivery) -> Sequence[Hint]:
         raise DeliveryError(400, "webhook without the field Email")
     if read_address(address) is None:
         return ()
-    return (Hint(ContainerId(delivery.route[0]), address),)
+    return (Hint(ContainerId(delivery.route[0]), address, modified=delivery.route[1] == "modify"),)
 
 
 def _form(delivery: Delivery) -> list[tuple[str, str]]:

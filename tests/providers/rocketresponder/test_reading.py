@@ -257,6 +257,7 @@ def test_words_can_be_taught_and_the_taught_one_wins(make_adapter, replying, tar
         ("Confirmed", "yesterday", 100, Status.UNSUBSCRIBED),
         ("Confirmed", 100, "2014-10-08 14:00:47", Status.UNKNOWN),  # cannot be compared, so it is no consent
         ("Confirmed", 100, 200.0, Status.UNSUBSCRIBED),
+        ("Confirmed", "100.2", "100.5", Status.UNSUBSCRIBED),
         ("Unconfirmed", 100, 200, Status.UNSUBSCRIBED),
         ("Whatever", 100, 200, Status.UNSUBSCRIBED),
         ("Bounced", None, 200, Status.UNSUBSCRIBED),

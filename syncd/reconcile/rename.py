@@ -1,0 +1,95 @@
+"""An address that gave way to another is no "no": where the provider itself unsubscribes it as the new one confirms.
+
+A notice says that something was changed for an address. Nobody says what; so the unsubscribe that follows is taken for
+the change only if exactly one newcomer of the same name confirmed at that very moment, on the provider's own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from syncd.domain.consent import ConsentEvent, ConsentState, Scope
+from syncd.domain.identity import Identity, suppression_key
+from syncd.domain.records import Status, seconds_of
+from syncd.reconcile.fields import full_name
+from syncd.reconcile.person import Candidate, Cell, Person, Rename, Topology
+
+
+class Reading(StrEnum):
+    """What an unsubscribed reading is."""
+
+    NO = "no"  # the person's own word
+    RETIRED = "retired"  # the address gave way to another
+    WAITS = "waits"  # the other address may yet be seen
+
+
+def reading_of(person: Person, topology: Topology, cell: Cell, now: datetime) -> Reading:
+    """What to take an unsubscribed cell for."""
+    rename = rename_of(person, topology, cell)
+    if rename is None:
+        return Reading.NO
+    if rename.retired_at is not None:
+        return Reading.RETIRED if rename.retired_at == cell.unsubscribed_at else Reading.NO
+    if successor(cell, rename, topology) is not None:
+        return Reading.RETIRED
+    return Reading.WAITS if now < _until(cell, topology) else Reading.NO
+
+
+def waiting(person: Person, topology: Topology, now: datetime) -> Iterator[datetime]:
+    """Until when to wait for the other address. As long as one does, nobody is added anywhere."""
+    for cell in person.cells:
+        if cell.status is Status.UNSUBSCRIBED and reading_of(person, topology, cell, now) is Reading.WAITS:
+            yield _until(cell, topology)
+
+
+def rename_of(person: Person, topology: Topology, cell: Cell) -> Rename | None:
+    """The change of address that may explain why this cell reads unsubscribed."""
+    if cell.status is not Status.UNSUBSCRIBED:
+        return None
+    limit = timedelta(seconds=topology.accounts[cell.account].rename_open_s)
+    for rename in person.renames:
+        fresh = rename.seq < cell.status_seq and cell.status_at - rename.at <= limit
+        if rename.place == cell.place and (rename.retired_at is not None or fresh):
+            return rename
+    return None
+
+
+def successor(cell: Cell, rename: Rename, topology: Topology) -> Candidate | None:
+    """The one newcomer who confirmed as this address was unsubscribed; None also where there are several."""
+    tolerance_s = topology.accounts[cell.account].rename_tolerance_s
+    left, name = seconds_of(cell.unsubscribed_at), full_name(cell.fields)
+    found = []
+    for candidate in rename.candidates:
+        confirmed = seconds_of(candidate.confirmed_at)
+        if left is not None and confirmed is not None and abs(left - confirmed) <= tolerance_s:
+            found.append(candidate)
+    return found[0] if len(found) == 1 and found[0].name.casefold() == name.casefold() else None
+
+
+def inherited(
+    person: Person, identity: Identity, known: Mapping[Scope, ConsentState], rename: Rename, now: datetime, seq: int
+) -> list[ConsentEvent]:
+    """Each "no" of a person as one of the address that they go by from now on."""
+    return [
+        ConsentEvent(
+            key=suppression_key(identity),
+            identity=identity,
+            scope=scope,
+            epoch=known.get(scope, ConsentState()).epoch,
+            level=state.level,
+            at=now,
+            seq=seq,
+            source=rename.account,
+            route="rename",
+            evidence="said under the address that this one took the place of",
+            container=rename.container,
+        )
+        for scope, state in sorted(person.consent.items())
+        if state.level.suppresses
+    ]
+
+
+def _until(cell: Cell, topology: Topology) -> datetime:
+    return cell.status_at + timedelta(seconds=topology.accounts[cell.account].rename_wait_s)

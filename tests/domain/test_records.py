@@ -1,0 +1,41 @@
+"""What is seen: digests, pages that are told apart once and only when asked, counters."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.domain.records import PRESENT, SUPPRESSED, CampaignStats, Page, Record, Status, digest_of
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_a_digest_is_short_and_tells_two_records_apart(one: bytes, other: bytes):
+    assert len(digest_of(one)) == 16
+    assert (digest_of(one) == digest_of(other)) == (one == other)
+
+
+@pytest.mark.parametrize("records", [(), (Record("1", b"{}"),)], ids=["of nobody", "of somebody"])
+def test_the_records_of_a_page_are_told_apart_once_and_only_when_somebody_asks(records):
+    asked = []
+
+    def decode() -> tuple[Record, ...]:
+        asked.append("decoded")
+        return cast("tuple[Record, ...]", records)
+
+    page = Page(b"[]", len(records), decode, None)
+    assert asked == []
+    assert page.records == page.records == records
+    assert asked == ["decoded"]
+
+
+def test_counters_that_a_provider_does_not_give_are_none_and_not_nought():
+    stats = CampaignStats("K-1", "Spring", sent=10, opened=0)
+    assert stats.counters == {"sent": 10, "opened": 0, "clicked": None, "bounced": None, "unsubscribed": None}
+
+
+def test_nobody_who_is_removed_or_was_never_there_is_present():
+    assert set(Status) - PRESENT == {Status.REMOVED, Status.ABSENT}
+    assert SUPPRESSED <= PRESENT
