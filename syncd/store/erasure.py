@@ -239,8 +239,13 @@ def unknown_among(connection: Connection, things: Iterable[Change | LookUp]) -> 
     return hidden - addresses(connection, ANYWHERE, hidden).keys() if hidden else set()
 
 
+_ANY_IN_TRANSIT = sa.select(transit.c.identity).limit(1)
+
+
 def arrive(connection: Connection) -> int:
     """Drop addresses that nothing open needs any more. Returns how many."""
+    if connection.scalar(_ANY_IN_TRANSIT) is None:
+        return 0
     open_words = [state.value for state in OPEN]
     busy = sa.or_(
         sa.exists().where(op.c.identity == transit.c.identity, op.c.state.in_(open_words)),
@@ -248,8 +253,6 @@ def arrive(connection: Connection) -> int:
         # The person is looked at once more: `erased+TAG@HASH` stands on the agenda as `erased@HASH`.
         sa.exists().where(agenda.c.person_key == sa.literal("erased") + sa.func.substr(transit.c.identity, 24)),
     )
-    if connection.scalar(sa.select(transit.c.identity).limit(1)) is None:
-        return 0
     return connection.execute(transit.delete().where(~busy)).rowcount
 
 

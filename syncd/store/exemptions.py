@@ -24,11 +24,17 @@ def load_open(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[Su
     """The exemptions of these people that nothing has ended yet."""
     found: defaultdict[SuppressionKey, list[Exemption]] = defaultdict(list)
     for part in chunks(keys, IN_MAX):
-        query = sa.select(exemption).where(exemption.c.person_key.in_(part), exemption.c.ended_seq.is_(None))
-        for row in connection.execute(query.order_by(exemption.c.id)):
+        for row in connection.execute(_OPEN, {"people": part}):
             place = row.account, ContainerId(row.container), Identity(row.identity)
             found[SuppressionKey(row.person_key)].append(Exemption(*place, seq=row.granted_seq, evidence=row.evidence))
     return dict(found)
+
+
+_OPEN = (
+    sa.select(exemption)
+    .where(exemption.c.person_key.in_(sa.bindparam("people", expanding=True)), exemption.c.ended_seq.is_(None))
+    .order_by(exemption.c.id)
+)
 
 
 def grant(connection: Connection, key: SuppressionKey, place: Place, evidence: str, *, seq: int, at: datetime) -> None:

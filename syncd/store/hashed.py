@@ -27,12 +27,15 @@ class Unjoined(NamedTuple):
 
 def unjoined(connection: Connection) -> dict[str, list[Unjoined]]:
     """Records known by digest alone, by their digest."""
-    digest = sa.or_(cell.c.key.like("sha256:%"), cell.c.key.like("md5:%"))
-    query = sa.select(cell.c.account, cell.c.container, cell.c.key).where(cell.c.identity.is_(None), digest)
     found: dict[str, list[Unjoined]] = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_UNJOINED):
         found.setdefault(row.key, []).append(Unjoined(*row))
     return found
+
+
+_UNJOINED = sa.select(cell.c.account, cell.c.container, cell.c.key).where(
+    cell.c.identity.is_(None), sa.or_(cell.c.key.like("sha256:%"), cell.c.key.like("md5:%"))
+)
 
 
 def join(connection: Connection, waiting: Mapping[str, list[Unjoined]], identity: Identity, address: str) -> int:

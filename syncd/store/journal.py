@@ -164,8 +164,11 @@ def holding(connection: Connection, now: datetime) -> str | None:
 
 
 def get_value(connection: Connection, key: str) -> str | None:
-    value: str | None = connection.scalar(sa.select(meta.c.value).where(meta.c.key == key))
+    value: str | None = connection.scalar(_VALUE, {"of_key": key})
     return value
+
+
+_VALUE = sa.select(meta.c.value).where(meta.c.key == sa.bindparam("of_key"))
 
 
 def set_value(connection: Connection, key: str, value: str) -> None:

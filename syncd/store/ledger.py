@@ -48,26 +48,29 @@ def load_pages(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[S
     """The ledger of these people."""
     found: defaultdict[SuppressionKey, Page] = defaultdict(Page)
     for part in chunks(keys, IN_MAX):
-        for row in connection.execute(_SAID.where(consent_event.c.person_key.in_(part))):
+        these = {"people": part}
+        for row in connection.execute(_SAID, these):
             said = Said(row.id, Scope(row.scope), row.epoch, row.at, row.source, row.container)
             found[SuppressionKey(row.person_key)].said.append(said)
-        for row in connection.execute(sa.select(propagation).where(propagation.c.person_key.in_(part))):
+        for row in connection.execute(_KEPT, these):
             found[SuppressionKey(row.person_key)].entries.append(_entry(row))
-        for row in connection.execute(_SENT.where(op.c.person_key.in_(part))):
+        for row in connection.execute(_SENT, these):
             place = row.account, ContainerId(row.container), Identity(row.identity)
             sent = Sent(row.id, place, OpState(row.state), row.created_at)
             found[SuppressionKey(row.person_key)].sent.append(sent)
     return found
 
 
+_PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
+_KEPT = sa.select(propagation).where(propagation.c.person_key.in_(_PEOPLE))
 _SAID = (
     sa.select(*(consent_event.c[name] for name in ("person_key", "id", "scope", "epoch", "at", "source", "container")))
-    .where(consent_event.c.level >= int(Level.UNSUBSCRIBED))
+    .where(consent_event.c.person_key.in_(_PEOPLE), consent_event.c.level >= int(Level.UNSUBSCRIBED))
     .order_by(consent_event.c.id)
 )
 _SENT = sa.select(
     *(op.c[name] for name in ("person_key", "id", "account", "container", "identity", "state", "created_at"))
-).where(op.c.kind == ChangeKind.UNSUBSCRIBE.value)
+).where(op.c.person_key.in_(_PEOPLE), op.c.kind == ChangeKind.UNSUBSCRIBE.value)
 
 
 def _entry(row: Any) -> Entry:

@@ -49,10 +49,16 @@ def begin(connection: Connection, account: str, container: str, identity: Identi
 def load(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[SuppressionKey, list[Rename]]:
     found: defaultdict[SuppressionKey, list[Rename]] = defaultdict(list)
     for part in chunks(keys, IN_MAX):
-        query = sa.select(rename).where(rename.c.person_key.in_(part)).order_by(rename.c.account, rename.c.container)
-        for row in connection.execute(query).all():
+        for row in connection.execute(_OF_PEOPLE, {"people": part}).all():
             found[SuppressionKey(row.person_key)].append(_rename(connection, row))
     return dict(found)
+
+
+_OF_PEOPLE = (
+    sa.select(rename)
+    .where(rename.c.person_key.in_(sa.bindparam("people", expanding=True)))
+    .order_by(rename.c.account, rename.c.container)
+)
 
 
 def retire(connection: Connection, of: Rename, successor: Identity, retired_at: str | None) -> None:
@@ -79,14 +85,21 @@ def _rename(connection: Connection, row: Any) -> Rename:
 
 def _candidates(connection: Connection, row: Any) -> tuple[Candidate, ...]:
     """Who was seen confirmed there since, and was not before."""
-    query = sa.select(cell.c.identity, cell.c.confirmed_at, cell.c.fields).where(
-        cell.c.account == row.account,
-        cell.c.container == row.container,
-        cell.c.identity != row.identity,
-        cell.c.status == Status.SUBSCRIBED.value,
-        cell.c.confirmed_seq > row.opened_seq,
-    )
+    beside = {"of_account": row.account, "of_container": row.container, "besides": row.identity}
     return tuple(
         Candidate(Identity(identity), confirmed_at, full_name(_fields(fields)))
-        for identity, confirmed_at, fields in connection.execute(query.order_by(cell.c.key))
+        for identity, confirmed_at, fields in connection.execute(_CONFIRMED, {**beside, "since": row.opened_seq})
     )
+
+
+_CONFIRMED = (
+    sa.select(cell.c.identity, cell.c.confirmed_at, cell.c.fields)
+    .where(
+        cell.c.account == sa.bindparam("of_account"),
+        cell.c.container == sa.bindparam("of_container"),
+        cell.c.identity != sa.bindparam("besides"),
+        cell.c.status == Status.SUBSCRIBED.value,
+        cell.c.confirmed_seq > sa.bindparam("since"),
+    )
+    .order_by(cell.c.key)
+)

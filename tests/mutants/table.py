@@ -151,8 +151,8 @@ MUTANTS = (
     Mutant(
         "no last look at consent",
         "syncd/sync/push.py",
-        "        batch = _still_allowed(connection, lane, context, batch)\n",
-        "",
+        "_let_through(connection, lane, context, _still_allowed(connection, lane, context, batch))",
+        "_let_through(connection, lane, context, batch)",
         (f"{FENCE}a_no_that_comes_between_the_decision_and_the_call_is_heeded",),
     ),
     Mutant(
@@ -180,8 +180,8 @@ MUTANTS = (
     Mutant(
         "a no said twice on a day is taken for a repetition",
         "syncd/sync/ingest.py",
-        "            read_again=delivery.route == UNSUBSCRIBES,",
-        "            read_again=False,",
+        "    again = delivery.route == UNSUBSCRIBES\n",
+        "    again = False\n",
         (f"{DOOR}an_unsubscribe_said_again_on_the_same_day_counts_again",),
     ),
     Mutant(
@@ -197,6 +197,41 @@ MUTANTS = (
         '    base = local.partition("+")[0].replace(".", "")',
         "    base = local",
         ("tests/domain/test_identity.py::test_a_tag_or_a_dot_never_leads_around_a_no",),
+    ),
+    Mutant(
+        "the mirror lets a no be written over",
+        "alembic/versions/0003_suppression.py",
+        '    "guard_consent_insert": ("INSERT", "consent", FALLS_BY_INSERT, STAYS),\n',
+        '    "guard_consent_insert": ("INSERT", "consent", f"1 = 0 AND ({FALLS_BY_INSERT})", STAYS),\n',
+        ("tests/store/test_suppression.py::test_nor_by_putting_a_row_in_the_place_of_another",),
+    ),
+    Mutant(
+        "what was said no to since the backup is forgotten",
+        "syncd/store/carry.py",
+        "    return _carry_consent(connection, kept, now) + _carry_deliveries(connection, kept)",
+        "    return _carry_deliveries(connection, kept)",
+        ("tests/system/test_restore.py::test_after_a_restore_nothing_but_a_no_goes_out_and_no_no_is_lost",),
+    ),
+    Mutant(
+        "who was erased comes back with a backup",
+        "syncd/store/carry.py",
+        "    _carry_erasures(connection, kept)\n    scrub",
+        "    scrub",
+        ("tests/system/test_erasure.py::test_an_older_backup_brings_neither_the_erased_back_nor_a_no_away",),
+    ),
+    Mutant(
+        "who comes back is let in whatever they said elsewhere",
+        "syncd/reconcile/exempt.py",
+        "    return cell.reverted and confirmed and all(seq < last_no for seq in _noes(person, cell))",
+        "    return cell.reverted and confirmed",
+        ("tests/reconcile/test_exempt.py::test_a_no_of_which_nobody_can_say_whether_it_came_first_makes_it_wait",),
+    ),
+    Mutant(
+        "a next no does not end an exemption",
+        "syncd/reconcile/exempt.py",
+        "no.scope in reaching and no.seq > exemption.seq),",
+        "no.scope in reaching and no.seq < exemption.seq),",
+        ("tests/reconcile/test_exempt.py::test_a_later_no_that_reaches_the_cell_ends_it",),
     ),
     # The guard.
     Mutant(
@@ -223,17 +258,16 @@ MUTANTS = (
     Mutant(
         "first contact adds at once",
         "syncd/reconcile/guard.py",
-        "    if wish.first_contact and hold_first_contact:",
-        "    if wish.first_contact and not hold_first_contact:",
+        "    if wish.protected or (wish.first_contact and hold_first_contact):",
+        "    if wish.protected or (wish.first_contact and not hold_first_contact):",
         ("tests/system/test_first_contact.py::test_a_no_goes_out_at_once_and_additions_wait_in_plans_with_ids",),
     ),
     # One sick account, one process.
     Mutant(
         "an account that fails keeps the others from their work",
         "syncd/sync/cycle.py",
-        "            outcome.readable = False\n            _note_failure(lane, context, error)\n            context",
-        "            for other in done.accounts.values():\n                other.readable = False\n"
-        "            _note_failure(lane, context, error)\n            context",
+        "            outcome.readable = False\n            # Said",
+        "            for other in done.accounts.values():\n                other.readable = False\n            # Said",
         (
             f"{BAD}an_answer_that_cannot_be_read_says_so_stays_at_its_account_and_teaches_nothing",
             f"{BAD}for_a_long_wait_the_account_is_left_alone_and_the_others_go_on",

@@ -257,7 +257,7 @@ class History:
                 self._step("delivery", name, request.url, request.body)
                 if request.label == "rokt unsubscribes":
                     said = str(json.loads(request.body)["email"]), "global"
-                    self.stage.noes.add(said)
+                    self.stage.no(*said)
                     self.oracle.heard[said] = daemon.app.context.sequence.take()
                 daemon.press()
 

@@ -91,7 +91,8 @@ class Oracle:
                 raise BrokenError("lost", f"{email} said no to {scope} and is subscribed to {name} at crm")
             if any(row.get("status") != "unsubscribed" for row in stage.rows(email, name)):
                 raise BrokenError("lost", f"{email} said no to {scope} and is on {name} at sales")
-            if stage.subscriber(email, name) not in {None, "Unsubscribed", "Complained"}:
+            reachable = stage.subscriber(email, name) not in {None, "Unsubscribed", "Complained"}
+            if reachable and (email, name) not in stage.back:
                 raise BrokenError("lost", f"{email} said no to {scope} and is on {name} at mail")
         customer = stage.customer(email)
         if scope == GLOBAL and customer is not None and customer.consent:

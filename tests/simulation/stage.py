@@ -2,6 +2,7 @@
 
 `noes` is the truth: who said no to what, and never took it back by their own word. It holds what anybody can know: a
 word that was lost before it could reach us, or that another program wrote over before we read it, is in nobody's power.
+`back` holds the lists at RocketResponder where somebody confirmed anew since: there, and only there, they may stay.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Stage:
         self.noes: set[No] = set()
         self.waived: set[str] = set()
         self.doubled: set[str] = set()
+        self.back: set[No] = set()
         self._furnish(rng)
 
     def settings(self, folder: Path) -> Any:
@@ -122,6 +124,10 @@ class Stage:
         for key, one in self.crm.customers.items():
             self.oids.setdefault(one.email.lower(), key)
 
+    def no(self, email: str, scope: str) -> None:
+        self.noes.add((email, scope))
+        self.back -= {(email, name) for name in PLACES if scope in {name, GLOBAL}}
+
     def said_no(self, email: str, name: str) -> bool:
         return (email, name) in self.noes or (email, GLOBAL) in self.noes
 
@@ -169,7 +175,7 @@ class Stage:
         if self.member(email, name) != "subscribed":
             return False
         self.crm.mark_member(PLACES[name]["crm"], email, "unsubscribed")
-        self.noes.add((email, name))
+        self.no(email, name)
         return True
 
     def _withdraw(self, email: str) -> bool:
@@ -181,7 +187,7 @@ class Stage:
         if self.mirror.rows(query, email=email, no="unsubscribed"):
             return False
         self.crm.withdraw_consent(email)
-        self.noes.add((email, GLOBAL))
+        self.no(email, GLOBAL)
         return True
 
     def _leave_mail(self, email: str, name: str) -> bool:
@@ -189,21 +195,21 @@ class Stage:
         if self.subscriber(email, name) != "Confirmed" or not self.known(email):
             return False
         self.mail.person_unsubscribes(PLACES[name]["mail"], email)
-        self.noes.add((email, name))
+        self.no(email, name)
         return True
 
     def _complain(self, email: str, name: str) -> bool:
         if self.subscriber(email, name) != "Confirmed" or not self.known(email):
             return False
         self.mail.complain(PLACES[name]["mail"], email)
-        self.noes.add((email, GLOBAL))
+        self.no(email, GLOBAL)
         return True
 
     def _leave_sales(self, email: str, name: str) -> bool:
         standing = [row for row in self.rows(email, name) if row.get("status") != "unsubscribed"]
         if not standing or not self.sales.set_field(PLACES[name]["sales"], email, "status", "unsubscribed"):
             return False
-        self.noes.add((email, name))
+        self.no(email, name)
         return True
 
     def _leave_leads(self, email: str) -> None:
@@ -235,7 +241,9 @@ class Stage:
             self.sales.add_contact(PLACES[name]["sales"], email, "Re Import")
             self.doubled.add(email)
         elif account == "mail" and self.subscriber(email, name) is not None:
+            # That is more than a word set by a program: the person follows the link of a confirmation mail.
             self.mail.confirm(PLACES[name]["mail"], email)
+            self.back.add((email, name))
         elif account == "leads" and name == "newsletter":
             self.leads.send_lead(email, "Re", "Import")
         else:
@@ -341,7 +349,7 @@ class Operators:
 
     def _unsubscribe(self, app: App, email: str, scope: str) -> None:
         # Said before it is written down: a command that is cut off is given again, by somebody who was told no.
-        self._stage.noes.add((email, scope))
+        self._stage.no(email, scope)
         ingest.unsubscribe(app.context, email, Scope(scope), source="operator", evidence="by phone")
 
     def _resubscribe(self, app: App, email: str, scope: str) -> None:

@@ -354,7 +354,14 @@ def test_a_replica_that_lagged_while_we_read_back_adds_nobody_twice(open_small_w
     assert op["state"] == "verified"
 
 
-def test_a_no_that_comes_between_the_decision_and_the_call_is_heeded(open_small_world):
+@pytest.mark.parametrize(
+    ("by_command", "becomes"),
+    [
+        pytest.param(True, "superseded", id="told to us"),
+        pytest.param(False, "ready", id="taken in and not thought about yet"),
+    ],
+)
+def test_a_no_that_comes_between_the_decision_and_the_call_is_heeded(open_small_world, by_command, becomes):
     world = open_small_world()
     email = "ann@example.org"
     person(world, email)
@@ -362,12 +369,17 @@ def test_a_no_that_comes_between_the_decision_and_the_call_is_heeded(open_small_
     world.round()
     (op,) = operations(world, account="sales", kind="subscribe")
     assert op["state"] == "ready"
-    unsubscribe(world.app.context, email, source="operator", evidence="by phone")
+    if by_command:
+        unsubscribe(world.app.context, email, source="operator", evidence="by phone")
+    else:
+        world.rokt.person_unsubscribes(email)
+        world.deliver()
+        ingest(world.app.context)
     before = marks(world)
     run(world.loop, push(world.app.context.lanes["sales"], world.app.context))
     assert written(world, before) == []
     (op,) = operations(world, account="sales", kind="subscribe")
-    assert op["state"] == "superseded"
+    assert op["state"] == becomes
 
 
 def test_where_an_account_as_a_whole_reads_no_nobody_is_added_again_and_again(open_small_world):
