@@ -159,6 +159,29 @@ JOINED = {"crm": "subscribed", "sales": ["listed"], "mail": "Confirmed", "leads"
 LEFT = {"crm": "unsubscribed", "sales": [], "mail": "Unsubscribed", "leads": "told"}
 
 
+# Who comes back, and who changes their address ----------------------------------------------------------------------
+
+CID = "cid@example.org"
+
+
+def gone(world: World, email: str = CID) -> None:
+    """Somebody who was everywhere, said no to everything at Rokt, and is verified unsubscribed everywhere."""
+    notices(world)
+    person(world, email, "Cid", "Cee")
+    world.settle(2)
+    assert standing(world, email) == JOINED
+    world.rokt.person_unsubscribes(email)
+    world.settle(2)
+    assert standing(world, email) == LEFT
+    world.wait(600)
+
+
+def comes_back(world: World, email: str = CID) -> None:
+    """They enter their address in the form of the list, and confirm it in a mail."""
+    world.mail.person_joins_again("154", email)
+    world.mail.confirm("154", email)
+
+
 # What was called and written -----------------------------------------------------------------------------------------
 
 
