@@ -182,6 +182,18 @@ def comes_back(world: World, email: str = CID) -> None:
     world.mail.confirm("154", email)
 
 
+def changes_address(world: World, old: str, new: str, **more: Any) -> None:
+    """Somebody who is everywhere enters another address at RocketResponder, and has yet to confirm it."""
+    notices(world)
+    person(world, old, "Olga", "Old", **more)
+    world.settle(2)
+    assert standing(world, old) == JOINED
+    world.wait(600)
+    world.mail.person_changes_address("154", old, new)
+    world.settle(2)
+    world.wait(3600)
+
+
 # What was called and written -----------------------------------------------------------------------------------------
 
 
