@@ -194,6 +194,37 @@ def changes_address(world: World, old: str, new: str, **more: Any) -> None:
     world.wait(3600)
 
 
+# Who is erased -------------------------------------------------------------------------------------------------------
+
+DORA = "dora@example.org"
+SPELT = "Dora@Example.org"
+TAGGED = "dora+news@example.org"
+PHONE = "+46701234567"
+
+
+def known_everywhere(world: World) -> None:
+    """Dora as each provider spells her, on every list and with a history, and Bob, who must not be touched."""
+    notices(world)
+    person(world, SPELT, "Dora", "Deer", mobile=PHONE)
+    person(world, "bob@example.org", "Bob", "Deer")
+    world.sales.add_contact(world.sales_list, DORA, "Dora Deer", phone=PHONE)
+    world.mail.add_subscriber("154", TAGGED, "Dora Deer")
+    world.settle()
+    world.mail.webhook_urls["154", "open"] = f"{IN}/mail/154/open/mail-hook"
+    world.mail.open_mail("154", TAGGED)
+    world.rokt.send_lead(DORA, "Dora", "Deer", mobile=PHONE)
+    world.rokt.send_lead("bob@example.org", "Bob", "Deer", encoding="form")
+    world.settle()
+
+
+def stands_nowhere(world: World) -> bool:
+    """Whether Dora can be mailed by nobody, under any spelling."""
+    rows = [row for row in world.sales.contacts_of(world.sales_list) if str(row["email"]).lower().startswith("dora")]
+    words = [one.status for one in world.rocs.lists["L-1"].members.values() if one.email.lower() == DORA]
+    told = DORA in world.rokt.unsubscribed
+    return not rows and set(words) == {"unsubscribed"} and subscriber(world, TAGGED) == "Unsubscribed" and told
+
+
 # What was called and written -----------------------------------------------------------------------------------------
 
 
