@@ -15,6 +15,7 @@ import structlog
 
 from syncd.app import Outside
 from syncd.cli import main
+from syncd.domain.identity import Identity
 from syncd.emulators.emulator import Call
 from tests.world import CONFIG, World, quiet
 
@@ -161,7 +162,7 @@ LEFT = {"crm": "unsubscribed", "sales": [], "mail": "Unsubscribed", "leads": "to
 
 # Who comes back, and who changes their address ----------------------------------------------------------------------
 
-CID = "cid@example.org"
+CID = Identity("cid@example.org")
 
 
 def gone(world: World, email: str = CID) -> None:

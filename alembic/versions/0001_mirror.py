@@ -170,6 +170,7 @@ def upgrade() -> None:
     sa.Column('watermark', sa.String(), nullable=True),
     sa.Column('reread', sa.Boolean(), nullable=False),
     sa.Column('doubt', sa.String(), nullable=False),
+    sa.Column('evidence', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', name=op.f('pk_container'))
     )
     op.create_table('counter_sample',
@@ -184,12 +185,26 @@ def upgrade() -> None:
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.create_index('ix_counter_sample_cell', ['account', 'container', 'key', 'id'], unique=False)
 
+    op.create_table('dark',
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('what', sa.String(), nullable=False),
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('name', sa.String(), nullable=False),
+    sa.Column('total', sa.BigInteger(), nullable=False),
+    sa.Column('known', sa.BigInteger(), nullable=False),
+    sa.Column('dark', sa.BigInteger(), nullable=False),
+    sa.Column('latest', sa.BigInteger(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('account', 'what', 'id', name=op.f('pk_dark'))
+    )
+
     op.create_table('erasure',
     sa.Column('hash', sa.String(), nullable=False),
     sa.Column('erased_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('asked', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.PrimaryKeyConstraint('hash', name=op.f('pk_erasure'))
     )
+
     op.create_table('exemption',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -491,6 +506,7 @@ def downgrade() -> None:
 
     op.drop_table('exemption')
     op.drop_table('erasure')
+    op.drop_table('dark')
     with op.batch_alter_table('counter_sample', schema=None) as batch_op:
         batch_op.drop_index('ix_counter_sample_cell')
 

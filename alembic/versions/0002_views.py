@@ -49,7 +49,8 @@ VIEWS = {
         WHERE c.status <> 'absent'""",
     "v_lists": """
         SELECT l.list AS list, n.account AS account, a.provider AS provider, n.container AS remote_list, n.name AS name, l.scope AS scope,
-               n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt
+               n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt,
+               CAST(n.evidence AS TEXT) AS rests_on
         FROM container n JOIN account a ON a.name = n.account
         LEFT JOIN link l ON l.account = n.account AND l.container = n.container""",
     "v_campaigns": """
@@ -118,7 +119,11 @@ VIEWS = {
         UNION ALL
         SELECT 'two records', c.identity, c.account, c.container, 'several records claim one address; no field is written to them', MIN(c.observed_at)
         FROM cell c WHERE c.container = '*' AND c.identity IS NOT NULL AND c.status NOT IN ('removed', 'absent')
-        GROUP BY c.identity, c.account, c.container HAVING COUNT(*) > 1""",
+        GROUP BY c.identity, c.account, c.container HAVING COUNT(*) > 1
+        UNION ALL
+        SELECT 'dark', CAST(NULL AS TEXT), d.account, CASE WHEN d.what = 'list' THEN d.id END,
+               CAST(d.dark AS TEXT) || ' opted out of ' || d.what || ' ' || d.id || ' whom nobody knows', d.since
+        FROM dark d WHERE d.dark > 0""",
 }
 
 

@@ -22,7 +22,7 @@ TABLES = {
     "contacts": ("Everybody known, with the merged fields.", ("email", "accounts", "records", "fields", "observed_at")),
     "lists": (
         "Lists at the accounts, and which of ours they belong to.",
-        ("list", "account", "remote_list", "name", "scope", "listed", "active", "whole_at", "doubt"),
+        ("list", "account", "remote_list", "name", "scope", "listed", "active", "whole_at", "doubt", "rests_on"),
     ),
     "campaigns": (
         "Campaigns with their latest numbers.",

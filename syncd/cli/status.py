@@ -61,6 +61,11 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
         if account["protected"]:
             said = "nothing but unsubscribes goes out"
             call.write(f"{account['name']}: protected ({account['protected_why']}): {said} ({account['leave']})")
+    for entry in shown["dark"]:
+        where = f"{entry['account']}, {entry['what']} {entry['name'] or entry['id']}"
+        call.write(
+            f"{where}: {entry['dark']} dark opt-outs, counted there and known to nobody (since {entry['since']})"
+        )
     grades = ", ".join(f"{number} {grade}" for grade, number in shown["grades"].items())
     call.write(f"records: {grades}")
     open_work = ", ".join(f"{shown[name]} {name.replace('_', '-')}" for name in OPEN if shown[name])

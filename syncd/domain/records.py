@@ -160,6 +160,7 @@ class CampaignStats:
     status: str | None = None
     remote_at: str | None = None
     extra: Mapping[str, int | float | str] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()  # the provider's ids of the lists it goes to, where they are known
     day: str | None = None  # set where the provider reports by day and restates days
 
     @property

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from syncd.reconcile.guard import Limits
 
+SHIFTED = "its first page changed while the rest was read: rows may have shifted past it"
+"""A doubt that passes by itself: the next listing is compared anew, and no person is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -13,7 +16,9 @@ class Evidence:
 
     `total` is the provider's own count where it gives one. `repeated`: a page came twice in a row, so the listing
     goes in circles.
-    `allowed`: a smaller size that a person has accepted.
+    `allowed`: a smaller size that a person has accepted. `short_last_page`: the last page held fewer than the first, or
+    was the only one. `missing`: how many were listed before and are not now; `first_page_same`: whether the first page,
+    read once more at the end, held the same records. It is read only if somebody is missing: None if nobody is.
     """
 
     expected: int
@@ -21,6 +26,9 @@ class Evidence:
     total: int | None = None
     repeated: bool = False
     allowed: int | None = None
+    short_last_page: bool = True
+    missing: int = 0
+    first_page_same: bool | None = None
 
 
 def doubt(evidence: Evidence, limits: Limits) -> str | None:
@@ -29,6 +37,8 @@ def doubt(evidence: Evidence, limits: Limits) -> str | None:
         return "the same page came twice in a row"
     if evidence.total is not None and evidence.rows < evidence.total:
         return f"the provider counts {evidence.total} and listed {evidence.rows}"
+    if evidence.first_page_same is False:
+        return SHIFTED
     if evidence.allowed is not None and evidence.rows >= evidence.allowed:
         return None
     lost = evidence.expected - evidence.rows

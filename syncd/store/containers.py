@@ -42,7 +42,14 @@ def save_containers(connection: Connection, account: str, found: Sequence[Contai
         if before is None:
             connection.execute(
                 container.insert().values(
-                    account=account, container=entry.id, rows=0, whole_seq=0, reread=False, doubt="", **values
+                    account=account,
+                    container=entry.id,
+                    rows=0,
+                    whole_seq=0,
+                    reread=False,
+                    doubt="",
+                    evidence={},
+                    **values,
                 )
             )
         elif any(getattr(before, name) != value for name, value in values.items()):
@@ -72,6 +79,7 @@ def ensure_container(connection: Connection, account: str, container_id: str, na
                 whole_seq=0,
                 reread=False,
                 doubt="",
+                evidence={},
             )
         )
 

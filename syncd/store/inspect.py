@@ -35,6 +35,7 @@ from syncd.store.tables import (
     PersonRow,
     PlanItemRow,
     PlanRow,
+    RenameRow,
 )
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
@@ -49,12 +50,13 @@ op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 plan = PlanRow.__table__  # type: ignore[attr-defined]
 exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
+rename = RenameRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 
 Shown = dict[str, Any]
 
 _TIMES = frozenset({"at", "since", "not_before", "deadline"})
-_JSON = frozenset({"fields", "counts", "extra"})
+_JSON = frozenset({"fields", "counts", "extra", "rests_on"})
 _GONE = (Status.REMOVED.value, Status.ABSENT.value)
 
 
@@ -211,6 +213,7 @@ class History:
     look_ups: list[Shown]
     claims: list[Shown]
     exemptions: list[Shown]
+    renames: list[Shown]
 
 
 def open_operations(connection: Connection, key: SuppressionKey) -> int:
@@ -253,6 +256,7 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         look_ups=shown_rows(connection, asked),
         claims=rows(claim, "id account container identity scope seen_at state times fight", order="seen_at id"),
         exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
+        renames=rows(rename, "account container identity opened_at successor", order="account container identity"),
     )
 
 

@@ -292,6 +292,17 @@ def record_absence(
     return key
 
 
+def any_missing(connection: Connection, account: str, container: str) -> bool:
+    """Whether somebody was not in the listing before this one."""
+    query = sa.select(cell.c.key).where(
+        cell.c.account == account,
+        cell.c.container == container,
+        cell.c.missing_count > 0,
+        cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value]),
+    )
+    return connection.scalar(query.limit(1)) is not None
+
+
 def mark_missing(
     connection: Connection, account: str, container: str, gone: Iterable[str], *, seq: int
 ) -> list[SuppressionKey]:

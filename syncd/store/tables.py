@@ -59,7 +59,8 @@ class ContainerRow(SQLModel, table=True):
     """One list at one account.
 
     `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not. `reread`: the next whole
-    listing reads every record, also those on pages that are the same.
+    listing reads every record, also those on pages that are the same. `evidence`: what the verdict on the latest
+    whole listing rests on.
     """
 
     __tablename__ = "container"
@@ -80,6 +81,7 @@ class ContainerRow(SQLModel, table=True):
     watermark: str | None = None
     reread: bool = False
     doubt: str = ""
+    evidence: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
 
 
 class LinkRow(SQLModel, table=True):
@@ -481,6 +483,24 @@ class CampaignSampleRow(SQLModel, table=True):
     bounced: int | None = Field(default=None, sa_type=sa.BigInteger)
     unsubscribed: int | None = Field(default=None, sa_type=sa.BigInteger)
     extra: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+
+
+class DarkRow(SQLModel, table=True):
+    """Opt-outs that a provider counts and nobody known explains. `what`: campaign, list.
+
+    `total`, `known`: what was counted last; `latest`: how many the last reckoning added.
+    """
+
+    __tablename__ = "dark"
+    account: str = Field(primary_key=True)
+    what: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    name: str
+    total: int = Field(sa_type=sa.BigInteger)
+    known: int = Field(sa_type=sa.BigInteger)
+    dark: int = Field(sa_type=sa.BigInteger)
+    latest: int = Field(sa_type=sa.BigInteger)
+    since: datetime
 
 
 class CounterSampleRow(SQLModel, table=True):

@@ -47,6 +47,7 @@ class Lane:
     rename_wait_s: float = 0.0
     rename_tolerance_s: float = 0.0
     urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
+    news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

@@ -59,6 +59,7 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         "events": history.events,
         "claims": history.claims,
         "exemptions": history.exemptions,
+        "renames": history.renames,
         "accounts": [_account(case, name) for name in topology.accounts],
         "by_hand": list(decision.by_hand),
         "sentences": _about_consent(case),
@@ -128,6 +129,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
     arrivals = of(case.ledger)
     rules = _rules(case, name) + [_exempted(row) for row in of(case.history.exemptions)]
     rules += [_claimed(row) for row in of(case.history.claims) if row["state"] == "open"]
+    rules += [_renamed(row) for row in of(case.history.renames)]
     upcoming = _next(case, name, sent, held, asked)
     return {
         "account": name,
@@ -195,6 +197,13 @@ def _rules(case: _Case, name: str) -> list[str]:
         f"{wish.change.kind.value.capitalize()} in {_where(wish.change.container)}, because {wish.why.value}."
         for wish in wishes
     ]
+
+
+def _renamed(row: Shown) -> str:
+    became = "no other address has confirmed so far"
+    if row["successor"]:
+        became = f'it gave way to {row["successor"]}, so that its being unsubscribed there is no "no"'
+    return f"{row['opened_at']}: {row['identity']} was changed in {_where(row['container'])}: {became}."
 
 
 def _claimed(row: Shown) -> str:

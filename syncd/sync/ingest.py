@@ -180,6 +180,7 @@ def _observe(connection: Connection, lane: Lane, context: Context, entry: Observ
     readings = veiled(connection, context, lane.name, [mirror.Reading(entry, digest_of(entry.raw))])
     keys = [reading.observation.key for reading in readings]
     known = mirror.known_cells(connection, lane.name, entry.container, keys)
+    lane.news += 1
     seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route="delivery")
     people.put_on_agenda(connection, seen.people | seen.newcomers, context.now())
 

@@ -7,21 +7,21 @@ is missing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
 from syncd.domain.errors import RefusedError
 from syncd.domain.identity import suppression_key
-from syncd.domain.records import ContainerId, Observation, Page, Record, Status, digest_of
+from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Page, Record, Status, digest_of
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
-from syncd.reconcile.whole import Evidence, doubt
-from syncd.store import campaigns, caution, containers, journal, lookups, mirror, outbox, people, plans
+from syncd.reconcile.whole import SHIFTED, Evidence, doubt
+from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
-from syncd.sync.context import Context, Lane
+from syncd.sync.context import Context, Lane, resolve
 from syncd.sync.veil import spoken, veiled, veiled_identity
 
 
@@ -101,14 +101,16 @@ a commit waits for the disk, and the loop for both.
 class Listing:
     """A whole listing under way.
 
-    `afresh`: every record is read, whatever it was before. `fresh`: pages other than last time;
-    `pending`: pages read and not written down yet.
+    `afresh`: every record is read, whatever it was before. `fresh`: pages other than last time; `pending`: pages read
+    and not written down yet. `untouched`: nothing was known there when it began, and no delivery (counted in `news`)
+    told of anybody since.
     """
 
     container: ContainerId
     began: int
     known: dict[int, PageDigest]
     untouched: bool
+    news: int
     afresh: bool = False
     fresh: dict[int, PageDigest] = field(default_factory=dict)
     pending: list[tuple[int, int, Page, bytes]] = field(default_factory=list)
@@ -118,6 +120,10 @@ class Listing:
     total: int | None = None
     watermark: str | None = None
     repeated: bool = False
+    first: Page | None = None
+    first_count: int = 0
+    last_count: int = 0
+    first_same: bool | None = None
 
     @property
     def pending_rows(self) -> int:
@@ -136,6 +142,7 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             began,
             known=containers.load_pages(connection, lane.name, container),
             untouched=not mirror.holds_any(connection, lane.name, container),
+            news=lane.news,
             afresh=row.reread,
         )
     at: str | None = None
@@ -158,7 +165,12 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             await between()  # a record taken away in the middle would shift the pages still to come
     _write_down(lane, context, listing, pulled)
     pulled.rows += listing.rows
-    _conclude(lane, context, listing, row, pulled)
+    gone = _not_listed(lane, context, listing)
+    if gone is not None and listing.first is not None:
+        again = await lane.carrier.carry(provider.snapshot(container, None))
+        pulled.pages += 1
+        listing.first_same = _keys(again) == _keys(listing.first)
+    _conclude(lane, context, listing, row, pulled, gone or set())
 
 
 def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled) -> None:
@@ -166,7 +178,9 @@ def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled)
     listing.number += 1
     listing.rows += page.count
     listing.total = page.total if page.total is not None else listing.total
+    listing.last_count = page.count
     if listing.number == 1:
+        listing.first, listing.first_count = page, page.count
         # Whatever changes while the listing goes on is newer than its first page.
         listing.watermark = page.watermark
     pulled.pages += 1
@@ -180,6 +194,7 @@ def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled)
 def _write_down(lane: Lane, context: Context, listing: Listing, pulled: Pulled) -> None:
     if not listing.pending:
         return
+    listing.untouched = listing.untouched and listing.news == lane.news
     with writing(context.engine) as connection:
         for number, seq, page, digest in listing.pending:
             keys = tuple(record.key for record in page.records)
@@ -194,7 +209,22 @@ def _write_down(lane: Lane, context: Context, listing: Listing, pulled: Pulled) 
     listing.pending.clear()
 
 
-def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: Pulled) -> None:
+def _keys(page: Page) -> tuple[str, ...]:
+    """Which records a page holds, in their order: what they say may change while a listing goes on."""
+    return tuple(record.key for record in page.records)
+
+
+def _not_listed(lane: Lane, context: Context, listing: Listing) -> set[str] | None:
+    """The records that were listed before and are not now. None if nobody is missing, now or since earlier."""
+    with reading(context.engine) as connection:
+        past_end = [number for number in listing.known if number > listing.number]
+        old = containers.load_page_keys(connection, lane.name, listing.container, [*listing.fresh, *past_end])
+        listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
+        gone = {key for keys in old.values() for key in keys} - listed
+        return gone if gone or mirror.any_missing(connection, lane.name, listing.container) else None
+
+
+def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: Pulled, gone: set[str]) -> None:
     """Take a listing as whole, or say why not and infer nothing from it."""
     now, container = context.now(), listing.container
     with writing(context.engine) as connection:
@@ -204,19 +234,20 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             total=listing.total,
             repeated=listing.repeated,
             allowed=row.rows_allowed,
+            short_last_page=listing.number <= 1 or listing.last_count < listing.first_count,
+            missing=len(gone),
+            first_page_same=listing.first_same,
         )
+        containers.update_container(connection, lane.name, container, evidence=asdict(evidence))
         reason = doubt(evidence, context.policy.limits)
         if reason is not None:
             pulled.doubts.append(f"{container}: {reason}")
             if not row.doubt:  # said once, and not again by each listing until it is over
                 context.log.warning("listing.doubted", account=lane.name, container=container, reason=reason)
             containers.update_container(connection, lane.name, container, doubt=reason, read_at=now)
-            plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
+            if reason != SHIFTED:
+                plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
             return
-        past_end = [number for number in listing.known if number > listing.number]
-        old = containers.load_page_keys(connection, lane.name, container, [*listing.fresh, *past_end])
-        listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
-        gone = {key for keys in old.values() for key in keys} - listed
         containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
         missing = mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
         people.put_on_agenda(connection, missing, now)
@@ -360,7 +391,7 @@ async def look_up(
         with writing(context.engine) as connection:
             for row in containers.load_containers(connection, lane.name):
                 if row.moved_at is not None and not lookups.moved_left(connection, lane.name, row.container):
-                    _explain_movement(connection, lane, row)
+                    _explain_movement(connection, lane, row, context.now())
 
 
 async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> bool:
@@ -405,7 +436,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             known = mirror.known_cells(connection, lane.name, target.container, keys)
             seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=now, route="lookup")
             pulled.new += seen.new
-            _note_discovered(connection, lane, target.container, found, known)
+            _note_discovered(connection, lane, target.container, found, known, now)
             lost = sorted(set(target.keys) - set(keys))
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
@@ -424,8 +455,15 @@ def _note_discovered(
     container: ContainerId,
     found: Sequence[Observation],
     known: Mapping[str, mirror.Known],
+    at: datetime,
 ) -> None:
-    """Somebody who stood there all along and whom we did not know moves no count but ours."""
+    """Somebody who stood there all along and whom we did not know moves no count but ours.
+
+    One who had left before anybody knew them explains an opt-out that was dark.
+    """
+    left = sum(entry.key not in known and entry.status in SUPPRESSED for entry in found)
+    if lane.asks_only and left:
+        dark.explain_list(connection, lane.name, container, left, at)
     strangers = sum(entry.key not in known and entry.status is Status.SUBSCRIBED for entry in found)
     if lane.asks_only and strangers:
         # Somebody may be asked about before the lists were ever read: then there is no count yet to explain.
@@ -451,8 +489,12 @@ def _note_movements(connection: Connection, lane: Lane, context: Context) -> Non
             )
 
 
-def _explain_movement(connection: Connection, lane: Lane, row: Any) -> None:
+def _explain_movement(connection: Connection, lane: Lane, row: Any, at: datetime) -> None:
+    """Everybody known there was asked since the count moved: what that does not explain was somebody unknown."""
     known = containers.subscribed(connection, lane.name, row.container)
+    if row.active is not None and row.active_explained is not None:
+        fell, explained = row.active_explained - row.active, (row.known_explained or 0) - known
+        dark.reckon_list(connection, lane.name, row.container, row.name, fell=fell, explained=explained, at=at)
     containers.update_container(
         connection, lane.name, row.container, moved_at=None, active_explained=row.active, known_explained=known
     )
@@ -473,4 +515,9 @@ async def _report(lane: Lane, context: Context, pulled: Pulled, *, full: bool) -
     now = context.now()
     with writing(context.engine) as connection:
         pulled.samples += campaigns.save_campaigns(connection, lane.name, stats, now)
+        known = containers.load_containers(connection, lane.name)
+        for entry in stats:
+            if entry.lists:
+                covered = [resolve(lane.name, written, known) for written in entry.lists]
+                dark.reckon_campaign(connection, lane.name, entry, covered, now)
         journal.update_account(connection, lane.name, last_report=now)

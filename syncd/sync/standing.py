@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from syncd.reconcile.convergence import AccountStanding, Standing, Verdict, judge
-from syncd.store import inspect, journal, ledger
+from syncd.store import dark, inspect, journal, ledger
 from syncd.store.session import known_head, reading
 from syncd.sync.check import broken_as_shown
 from syncd.sync.context import Context
@@ -32,6 +32,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         unsubscribes = ledger.underway(connection, names, now, timedelta(seconds=context.policy.unsubscribe_within_s))
         daemon = journal.holding(connection, now)
         broken = journal.broken(connection)
+        unseen = dark.load_dark(connection, names)
     accounts = [AccountStanding(name, rows[name].state, rows[name].last_good_read, intervals[name]) for name in names]
     held = sum(counted.open.held.values())
     parts = Standing(
@@ -87,6 +88,17 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         },
         "breach": broken_as_shown(broken),
         "ambiguous": counted.ambiguous,
+        "dark": [
+            {
+                "account": row.account,
+                "what": row.what,
+                "id": row.id,
+                "name": row.name,
+                "dark": row.dark,
+                "since": inspect.shown_time(row.since),
+            }
+            for row in unseen
+        ],
         "oldest_read": None if None in reads else inspect.shown_time(min((at for at in reads if at), default=None)),
         "schema": known_head(),
         "daemon": daemon,

@@ -142,3 +142,19 @@ def test_what_is_left_of_an_account_that_is_not_configured_any_more_counts_nowhe
     assert shown["look_ups"] == 0
     assert small.run("sync").code == 0
     assert small.data("status")["converged"]
+
+
+def test_dark_opt_outs_are_told(small: Desk) -> None:
+    campaign = small.sales.add_campaign("Spring", [small.sales_list], opted_out=0)
+    small.customer("ann@example.org")
+    for opted_out in (0, 2):
+        small.sales.campaigns[campaign].stats["opted_out"] = opted_out
+        for _ in range(2):
+            small.run("sync")
+            small.wait(3700)
+    small.run("sync")
+    (entry,) = small.run("status", "--json").data("status")["dark"]
+    assert (entry["account"], entry["what"], entry["name"], entry["dark"]) == ("sales", "campaign", "Spring", 2)
+    assert "sales, campaign Spring: 2 dark opt-outs" in small.run("status").out
+    assert [row["kind"] for row in small.data("inspect", "drift")] == ["dark"]
+    assert campaign in small.run("inspect", "drift").out

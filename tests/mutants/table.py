@@ -229,12 +229,15 @@ MUTANTS = (
     ),
     # One sick account, one process.
     Mutant(
-        "the quarantine of one account is that of all",
+        "an account that fails keeps the others from their work",
         "syncd/sync/cycle.py",
-        "        journal.note_standing(\n            connection,\n            lane.name,\n            state=state,",
-        "        for name in context.lanes:\n            journal.update_account(connection, name, state=state)\n"
-        "        journal.note_standing(\n            connection,\n            lane.name,\n            state=state,",
-        (f"{BAD}refused_credentials_quarantine_the_account_and_cost_no_operation_an_attempt",),
+        "            outcome.readable = False\n            _note_failure(lane, context, error)\n            context",
+        "            for other in done.accounts.values():\n                other.readable = False\n"
+        "            _note_failure(lane, context, error)\n            context",
+        (
+            f"{BAD}an_answer_that_cannot_be_read_says_so_stays_at_its_account_and_teaches_nothing",
+            f"{BAD}for_a_long_wait_the_account_is_left_alone_and_the_others_go_on",
+        ),
     ),
     Mutant(
         "a second daemon gets the mirror",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from syncd.domain.consent import GLOBAL, Level, Scope
 from syncd.domain.records import ContainerId, Status, later
 from syncd.reconcile.exempt import ended_by, grants, lifted
 from syncd.reconcile.learn import learn
-from syncd.reconcile.person import Exemption, No, OpState, Person
+from syncd.reconcile.person import Cell, Exemption, No, OpState, Person
 from tests.reconcile.factories import ANN, ANN_TAGGED, NEWS, NOW, OFFERS, SETTLE_S, cell, operation, person, topology
 from tests.reconcile.states import CASES, Case
 from tests.reconcile.test_never_resubscribes import informed
@@ -24,10 +25,10 @@ SAID_NO = {NEWS: Level.UNSUBSCRIBED}
 L1 = ContainerId("L1")
 
 
-def back(**more):
+def back(**more: Any) -> Cell:
     """Read unsubscribed at 20, subscribed at 30 and again at 32; left at 200 of its own clock, confirmed at 300."""
     known = {"said_no_seq": 20, "status_seq": 30, "seq": 32}
-    times = {"unsubscribed_at": "200", "confirmed_at": "300", "confirmed_seq": 30}
+    times: dict[str, Any] = {"unsubscribed_at": "200", "confirmed_at": "300", "confirmed_seq": 30}
     return cell("rocketresponder", **(known | times | more))
 
 

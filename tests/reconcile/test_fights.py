@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level
 from syncd.domain.records import Status
 from syncd.reconcile.fights import fights, flaps_at
-from syncd.reconcile.person import OpState
+from syncd.reconcile.person import Operation, OpState
 from syncd.reconcile.suppress import suppress
 from tests.reconcile.factories import ANN, NEWS, NOW, SETTLE_S, cell, operation, person, topology
 
@@ -20,8 +21,8 @@ PLACE = cell().place
 AN_HOUR_AGO = NOW - timedelta(hours=1)
 
 
-def undone(number: int, state: OpState = OpState.VERIFIED, where: str = "rocs", **more):
-    known = {"number": number, "ended_seq": 10 * number, "ended_at": AN_HOUR_AGO}
+def undone(number: int, state: OpState = OpState.VERIFIED, where: str = "rocs", **more: Any) -> Operation:
+    known: dict[str, Any] = {"number": number, "ended_seq": 10 * number, "ended_at": AN_HOUR_AGO}
     return operation(ChangeKind.UNSUBSCRIBE, state, where, **(known | more))
 
 

@@ -134,7 +134,7 @@ def _seen_to(decision: Decision, who: Person, place: Place, reachable: list[Cell
             return True
         if closed.get(op.id) is OpState.VERIFIED:
             return decision.again_at == NOW
-    waits = all(0 < cell.said_no_seq < cell.status_seq for cell in reachable)
+    waits = all(cell.reverted for cell in reachable)
     settled = max(cell.status_at for cell in reachable) + timedelta(seconds=SETTLE_S)
     return waits and decision.again_at is not None and settled > NOW and decision.again_at <= settled
 

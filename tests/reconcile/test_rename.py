@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.consent import GLOBAL, ConsentState, Level
+from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.identity import Identity
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.decide import decide
 from syncd.reconcile.learn import learn
-from syncd.reconcile.person import Candidate, Rename
+from syncd.reconcile.person import Candidate, Cell, Rename
 from syncd.reconcile.rename import Reading, inherited, reading_of, waiting
 from tests.reconcile.factories import ANN, NEWS, NOW, OFFERS, account, cell, person, topology
 
@@ -23,14 +24,21 @@ NAME = {"first_name": "Ann", "last_name": "Bee"}
 TOPO = topology(accounts=[replace(account("rocketresponder"), rename_wait_s=600.0, rename_tolerance_s=2.0)])
 
 
-def left(minutes_ago: float = 1, **more):
+def left(minutes_ago: float = 1, **more: Any) -> Cell:
     """Read unsubscribed at 50, a minute ago; it left at 1000 of the provider's clock."""
-    known = {"status_seq": 50, "seq": 50, "status_at": NOW - timedelta(minutes=minutes_ago), "fields": NAME}
-    return cell("rocketresponder", **({"status": NO, "unsubscribed_at": "1000"} | known | more))
+    known: dict[str, Any] = {
+        "status": NO,
+        "unsubscribed_at": "1000",
+        "status_seq": 50,
+        "seq": 50,
+        "status_at": NOW - timedelta(minutes=minutes_ago),
+        "fields": NAME,
+    }
+    return cell("rocketresponder", **(known | more))
 
 
-def changed(*candidates: Candidate, **more) -> Rename:
-    opened = {"seq": 40, "at": NOW - timedelta(days=1)}
+def changed(*candidates: Candidate, **more: Any) -> Rename:
+    opened: dict[str, Any] = {"seq": 40, "at": NOW - timedelta(days=1)}
     return Rename("rocketresponder", ContainerId("L1"), ANN, **(opened | more), candidates=candidates)
 
 
@@ -79,7 +87,11 @@ def test_nobody_is_added_and_the_person_is_looked_at_again_as_long_as_it_waits()
 
 
 def test_the_new_address_gets_every_no_and_no_yes():
-    said = {GLOBAL: Level.COMPLAINT, NEWS: ConsentState(2, Level.SUBSCRIBED, 9), OFFERS: ConsentState(1, Level(3), 9)}
+    said: dict[Scope, ConsentState | Level] = {
+        GLOBAL: Level.COMPLAINT,
+        NEWS: ConsentState(2, Level.SUBSCRIBED, 9),
+        OFFERS: ConsentState(1, Level(3), 9),
+    }
     events = inherited(person(said=said), ANNA, {OFFERS: ConsentState(4, Level.SUBSCRIBED, 7)}, changed(), NOW, 77)
     assert [(event.identity, event.scope, event.epoch, event.level) for event in events] == [
         (ANNA, GLOBAL, 0, Level.COMPLAINT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.desired import Desired, LookUp, Why
-from syncd.reconcile.person import Exemption, No
+from syncd.reconcile.person import Cell, Exemption, No
 from syncd.reconcile.suppress import PATIENCE, suppress, suppressing
 from tests.reconcile.factories import (
     ANN,
@@ -131,10 +132,11 @@ def test_a_no_that_reads_yes_again_is_asserted_again_once_it_cannot_be_a_lagging
         assert found.why is Why.REASSERTED
 
 
-def reverted(minutes_ago: float, **more):
+def reverted(minutes_ago: float, **more: Any) -> Cell:
     """Said no at 5, reads subscribed since 10, and was not read again."""
     since = NOW - timedelta(minutes=minutes_ago)
-    return cell(**({"said_no_seq": 5, "status_seq": 10, "status_at": since} | more))
+    known: dict[str, Any] = {"said_no_seq": 5, "status_seq": 10, "status_at": since}
+    return cell(**(known | more))
 
 
 def test_what_was_seen_once_is_looked_at_once_more_before_it_is_undone():

@@ -34,6 +34,7 @@ def test_13_an_address_that_gave_way_to_a_confirmed_one_is_retired_and_no_no_goe
     (row,) = world.rows("SELECT * FROM rename")
     assert (row["identity"], row["successor"]) == (OLD, NEW)
     assert row["retired_at"] is not None
+    assert f"gave way to {NEW}" in " ".join(explained(world, OLD)["mail"]["sentences"])
     # Nor later, when it is looked at again; and the old address is not put back where it was retired.
     world.wait(2 * 86_400)
     world.settle(2)

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.simulation.history import Told, play
 from tests.simulation.oracle import BrokenError
 from tests.simulation.process import MemoryMirror, template
-from tests.simulation.script import script
+from tests.simulation.script import Happening, script
 from tests.simulation.shrink import shrink
 from tests.world import quiet
 
@@ -50,9 +50,10 @@ def one(seed: int, rounds: int, shrink_s: float) -> Told | Broken:
     try:
         return play(seed, rounds, fresh())
     except BrokenError as error:
-        happenings = script(seed, rounds)
+        happenings: list[Happening] = []
         if shrink_s:
-            happenings = shrink(happenings, error.kind, lambda fewer: play(seed, rounds, fresh(), fewer), shrink_s)
+            whole = script(seed, rounds)
+            happenings = shrink(whole, error.kind, lambda fewer: play(seed, rounds, fresh(), fewer), shrink_s)
         return Broken(seed, error.kind, str(error), tuple(f"+{h.after:g} s {h.kind} {h.args}" for h in happenings))
 
 
@@ -87,7 +88,8 @@ def _shown(results: Iterable[Told | Broken], rounds: int) -> Iterator[Told | Bro
         if isinstance(result, Broken):
             say(f"seed {result.seed}: {result.what}")
             say(f"  again: python -m tests.simulation --seed {result.seed} --seeds 1 --rounds {rounds} --jobs 1")
-            say(f"  the smallest history found, of {len(result.smallest)} happenings:")
+            if result.smallest:
+                say(f"  the smallest history found, of {len(result.smallest)} happenings:")
             for happening in result.smallest:
                 say(f"    {happening}")
         elif number % 20 == 0:

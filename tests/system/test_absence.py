@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from typing import Any
+
 import pytest
 
 from syncd.sync.approve import approve
@@ -209,3 +213,56 @@ def test_a_list_that_the_account_does_not_show_any_more_removes_nobody(open_smal
     person(world, "new@example.org")
     world.settle(2)
     assert standing(world, "new@example.org") == JOINED
+
+
+def evidence(world: World) -> Any:
+    (row,) = world.rows("SELECT rests_on FROM v_lists WHERE account = 'sales' AND list = 'newsletter'")
+    return json.loads(row["rests_on"])
+
+
+def first_pages(world: World, since: dict[str, int]) -> int:
+    bodies = [json.loads(call.body) for call in calls(world, since)["salesrocks"] if call.path.endswith("/getListData")]
+    return sum(body.get("page") == 1 for body in bodies)
+
+
+def test_the_first_page_is_read_once_more_only_when_somebody_is_missing(open_world):
+    world = open_world(on_absence="ignore", config=configured(sales="page_size = 2"))
+    emails = agreed(world, 5)
+    since = marks(world)
+    world.wait(300)
+    world.round()
+    assert first_pages(world, since) == 1
+    assert (evidence(world)["missing"], evidence(world)["first_page_same"]) == (0, None)
+    world.sales.remove_contact(world.sales_list, emails[4])
+    since = marks(world)
+    world.wait(300)
+    world.round()
+    assert first_pages(world, since) == 2
+    found = evidence(world)
+    assert (found["rows"], found["expected"], found["missing"], found["first_page_same"]) == (4, 5, 1, True)
+
+
+def test_nobody_is_missing_from_a_listing_whose_first_page_moved_meanwhile(open_small_world):
+    world = open_small_world(on_absence="ignore", config=configured(sales="page_size = 2"))
+    emails = agreed(world, 6)
+    # Each listing misses one for good, and somebody joins at the top before it is over.
+    newest = type(world.sales)._rows
+    reads = itertools.count(1)
+
+    def rows(entry):
+        listed = [row for row in newest(world.sales, entry) if row[1].get("email") != emails[3]]
+        return listed[1:] + listed[:1] if next(reads) % 4 == 0 else listed  # three pages, and the first once more
+
+    world.sales._rows = rows
+    since = marks(world)
+    for _ in range(3):
+        world.wait(300)
+        world.round()
+    assert evidence(world)["first_page_same"] is False
+    assert "first page changed" in last_run(world, "sales")["reason"]
+    assert plans(world) == [], "no person is asked: the next listing is compared anew"
+    assert world.rows("SELECT key FROM cell WHERE missing_count > 0") == []
+    assert "getContact" not in names_of(calls(world, since)["salesrocks"])
+    listing_hides(world)
+    world.settle(2)
+    assert last_run(world, "sales")["result"] == "success"

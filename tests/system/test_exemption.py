@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from syncd.domain.consent import Scope
+from syncd.sync.approve import grant
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
     CID,
@@ -80,7 +82,7 @@ def test_it_can_be_granted_and_ended_again_and_its_history_is_kept(open_small_wo
 def test_a_no_that_may_have_come_after_the_confirmation_makes_it_wait_for_a_person(open_small_world):
     world = open_small_world()
     gone(world)
-    unsubscribe(world.app.context, CID, "newsletter", source="operator", evidence="by phone")  # type: ignore[arg-type]
+    unsubscribe(world.app.context, CID, Scope("newsletter"), source="operator", evidence="by phone")
     world.round(["leads"])
     comes_back(world)  # nothing showed the cell unsubscribed since that "no" was known
     world.settle(4)
@@ -97,7 +99,7 @@ def test_a_foreign_program_that_sets_the_word_is_no_evidence(open_small_world):
     before = marks(world)
     world.settle(3)
     # The unsubscribe is later than the confirmation, by the provider's own clock: the word says nothing.
-    assert exemptions(world) == claims(world) == []
+    assert (exemptions(world), claims(world)) == ([], [])
     assert written(world, before) == []
 
 
@@ -163,9 +165,6 @@ def test_nothing_is_undone_before_it_was_looked_at_twice(open_small_world):
 
 def test_our_own_unsubscribe_read_back_late_is_no_new_no_after_their_own_yes(open_world):
     """The word of the person that an operator vouched for stands: what we wrote before it says nothing against it."""
-    from syncd.domain.consent import Scope
-    from syncd.sync.approve import grant
-
     world = open_world()
     person(world, CID, "Cid", "Cee")
     world.settle(2)

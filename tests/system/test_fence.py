@@ -9,7 +9,8 @@ import pytest
 from syncd.domain.consent import GLOBAL
 from syncd.emulators.emulator import Fault, FaultKind
 from syncd.sync.approve import grant
-from syncd.sync.ingest import unsubscribe
+from syncd.sync.cycle import run_round
+from syncd.sync.ingest import ingest, unsubscribe
 from syncd.sync.push import push
 from tests.scenes import (
     JOINED,
@@ -20,6 +21,7 @@ from tests.scenes import (
     member,
     memberships,
     names_of,
+    notices,
     operations,
     people,
     person,
@@ -389,3 +391,19 @@ def test_who_is_asked_about_before_the_lists_were_ever_read_stops_nothing(open_s
     assert done.failed == []
     world.settle(2)
     assert subscriber(world, email) == "Confirmed"
+
+
+def test_a_notice_that_comes_in_during_the_first_listing_stops_nothing(open_small_world):
+    world = open_small_world()
+    context = world.app.context
+    notices(world)
+    emails = people(world, 3)
+
+    def meanwhile(*_: object) -> None:
+        world.deliver()
+        ingest(context)
+
+    context.progress = meanwhile  # told of every page before it is written down
+    done = run(world.loop, run_round(context, ["crm"]))
+    assert done.failed == []
+    assert [memberships(world, email)["crm", "L-1"] for email in emails] == ["subscribed"] * 3

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from syncd.domain.identity import Identity
 from syncd.sync.approve import reject
 from syncd.sync.explain import explain
 from syncd.sync.standing import standing as how_it_stands
 from tests.scenes import LEFT, configured, contacts, member, operations, person, standing
 from tests.world import World
 
-EVE = "eve@example.org"
+EVE = Identity("eve@example.org")
 FOUGHT = "somebody else subscribes them again as often as it is undone"
 
 

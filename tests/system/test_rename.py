@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from syncd.domain.consent import Scope
+from syncd.domain.identity import Identity
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
     TWO_LISTS,
@@ -16,7 +18,7 @@ from tests.scenes import (
     written,
 )
 
-OLD, NEW = "olga@example.org", "olga.new@example.net"
+OLD, NEW = Identity("olga@example.org"), Identity("olga.new@example.net")
 
 
 @pytest.mark.parametrize("somebody", ["a stranger", "a namesake much later", "two of that name"])
@@ -57,7 +59,7 @@ def test_nobody_is_added_while_it_is_open_whether_they_left(open_small_world):
 def test_the_new_address_inherits_every_no_of_the_person(open_small_world):
     world = with_two_lists(open_small_world(config=TWO_LISTS))
     changes_address(world, OLD, NEW, lists=("L-1", "L-2"))
-    unsubscribe(world.app.context, OLD, "events", source="operator", evidence="by phone")  # type: ignore[arg-type]
+    unsubscribe(world.app.context, OLD, Scope("events"), source="operator", evidence="by phone")
     world.settle(2)
     world.mail.confirm("154", NEW)
     world.settle(3)

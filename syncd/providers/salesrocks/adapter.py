@@ -168,6 +168,7 @@ class SalesRocksAdapter:
         """
         del since  # whole figures every time
         campaigns: dict[str, str] = {}
+        covers: dict[str, set[str]] = {}
         found, answered, refusal = False, False, None
         own = self._options.username
         for address in dict.fromkeys([*known_addresses, own]):
@@ -180,12 +181,15 @@ class SalesRocksAdapter:
                 continue
             found, answered = found or bool(lists), True
             campaigns |= {number: name for row in lists for number, name in row.campaigns.items()}
+            for row in lists:
+                for number in row.campaigns:
+                    covers.setdefault(number, set()).add(row.id)
         if refusal is not None and not answered:
             raise refusal
         stats = []
         for number, name in campaigns.items():
             if (read := (yield from self._statistics(number, name))) is not None:
-                stats.append(read)
+                stats.append(replace(read, lists=tuple(sorted(covers[number]))))
         return stats
 
     def _lists_of(self, address: str) -> Exchange[Sequence[translate.FoundList]]:

@@ -84,7 +84,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch, delivery):
 def test_every_action_is_a_hint_and_nothing_more(notified, delivery, action):
     body = {"Name": "Ann", "Email": " Ann@Example.org ", "Unsubscribe": "1", "UnsubIP": "192.0.2.1"}
     assert list(notified.read_delivery(delivery(("154", action, "new-secret"), body))) == [
-        Hint(ContainerId("154"), "Ann@Example.org")
+        Hint(ContainerId("154"), "Ann@Example.org", modified=action == "modify")
     ]
 
 

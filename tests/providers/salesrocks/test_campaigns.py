@@ -48,6 +48,7 @@ def test_figures_arrive_under_our_names(account_with):
             status="inactive",
             remote_at="2026-11-21T09:00:00Z",
             extra={"replied": 1, "to_send": 0, "total_scheduled": 6},
+            lists=(account.emulator.lists[one].id,),
         )
     ]
     assert account.last_body() == {"campaign_id": int(number)}
