@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.records import Status
+from syncd.reconcile.correct import NOT_THERE
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
@@ -71,7 +72,9 @@ def _verdict(op: Operation, cells: Sequence[Cell], topology: Topology) -> bool |
         if not there:
             return False if max([whole, *(cell.seq for cell in cells)]) > max(op.ended_seq, op.settled_seq) else None
         return True if any(_reading(op, cell, whole) for cell in there) else None
-    readings = [_reading(op, cell, whole) for cell in cells]
+    # What is left of records that are gone need not be read again: it is not what was written to.
+    there = [cell for cell in cells if cell.status not in NOT_THERE] or cells
+    readings = [_reading(op, cell, whole) for cell in there]
     if not readings or None in readings:
         return None
     return all(readings)

@@ -85,6 +85,19 @@ def sent(kind: ChangeKind, *, ended_at: datetime | None = SETTLED, **more: Any) 
             None,
             id="one of two was not read since",
         ),
+        pytest.param(
+            sent(UNSUBSCRIBE),
+            [cell(status=NO, seq=21, key="a"), cell(status=Status.REMOVED, seq=10, key="b")],
+            OpState.VERIFIED,
+            id="what is left of a record that was gone before says nothing",
+        ),
+        pytest.param(
+            sent(UPDATE, fields={"phone": "2"}),
+            [cell(seq=21, fields={"phone": "2"}, key="a"), cell(status=Status.REMOVED, seq=21, key="b")],
+            OpState.VERIFIED,
+            id="nor does it show what it need not",
+        ),
+        pytest.param(sent(UNSUBSCRIBE), [cell(status=Status.REMOVED, seq=10)], None, id="gone from before"),
         pytest.param(sent(UNSUBSCRIBE), [], None, id="nothing is known there"),
         pytest.param(
             sent(UNSUBSCRIBE), [cell(status=NO, seq=21, identity=ANN_TAGGED)], None, id="another spelling says nothing"

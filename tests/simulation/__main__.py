@@ -39,9 +39,10 @@ def fresh() -> MemoryMirror:
     global _mirror  # noqa: PLW0603
     if _mirror is None:
         quiet()
-        gc.set_threshold(50_000, 20, 20)
         with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
             _mirror = MemoryMirror(template(Path(folder)))
+        gc.collect()
+        gc.freeze()  # what is there by now stays: a collection need not look at it
     _mirror.renew()
     return _mirror
 
