@@ -73,8 +73,8 @@ def _verdict(op: Operation, cells: Sequence[Cell], topology: Topology) -> bool |
             return False if max([whole, *(cell.seq for cell in cells)]) > max(op.ended_seq, op.settled_seq) else None
         return True if any(_reading(op, cell, whole) for cell in there) else None
     # What is left of records that are gone need not be read again: it is not what was written to.
-    there = [cell for cell in cells if cell.status not in NOT_THERE] or cells
-    readings = [_reading(op, cell, whole) for cell in there]
+    written = [cell for cell in cells if cell.status not in NOT_THERE] or list(cells)
+    readings = [_reading(op, cell, whole) for cell in written]
     if not readings or None in readings:
         return None
     return all(readings)
