@@ -15,6 +15,7 @@ import structlog
 
 from syncd.app import Outside
 from syncd.cli import main
+from syncd.domain.identity import Identity
 from syncd.emulators.emulator import Call
 from tests.world import CONFIG, World, quiet
 
@@ -157,6 +158,72 @@ def standing(world: World, email: str) -> dict[str, Any]:
 
 JOINED = {"crm": "subscribed", "sales": ["listed"], "mail": "Confirmed", "leads": None}
 LEFT = {"crm": "unsubscribed", "sales": [], "mail": "Unsubscribed", "leads": "told"}
+
+
+# Who comes back, and who changes their address ----------------------------------------------------------------------
+
+CID = Identity("cid@example.org")
+
+
+def gone(world: World, email: str = CID) -> None:
+    """Somebody who was everywhere, said no to everything at Rokt, and is verified unsubscribed everywhere."""
+    notices(world)
+    person(world, email, "Cid", "Cee")
+    world.settle(2)
+    assert standing(world, email) == JOINED
+    world.rokt.person_unsubscribes(email)
+    world.settle(2)
+    assert standing(world, email) == LEFT
+    world.wait(600)
+
+
+def comes_back(world: World, email: str = CID) -> None:
+    """They enter their address in the form of the list, and confirm it in a mail."""
+    world.mail.person_joins_again("154", email)
+    world.mail.confirm("154", email)
+
+
+def changes_address(world: World, old: str, new: str, **more: Any) -> None:
+    """Somebody who is everywhere enters another address at RocketResponder, and has yet to confirm it."""
+    notices(world)
+    person(world, old, "Olga", "Old", **more)
+    world.settle(2)
+    assert standing(world, old) == JOINED
+    world.wait(600)
+    world.mail.person_changes_address("154", old, new)
+    world.settle(2)
+    world.wait(3600)
+
+
+# Who is erased -------------------------------------------------------------------------------------------------------
+
+DORA = "dora@example.org"
+SPELT = "Dora@Example.org"
+TAGGED = "dora+news@example.org"
+PHONE = "+46701234567"
+
+
+def known_everywhere(world: World) -> None:
+    """Dora as each provider spells her, on every list and with a history, and Bob, who must not be touched."""
+    notices(world)
+    person(world, SPELT, "Dora", "Deer", mobile=PHONE)
+    person(world, "bob@example.org", "Bob", "Deer")
+    world.sales.add_contact(world.sales_list, DORA, "Dora Deer", phone=PHONE)
+    world.mail.add_subscriber("154", TAGGED, "Dora Deer")
+    world.settle()
+    world.mail.webhook_urls["154", "open"] = f"{IN}/mail/154/open/mail-hook"
+    world.mail.open_mail("154", TAGGED)
+    world.rokt.send_lead(DORA, "Dora", "Deer", mobile=PHONE)
+    world.rokt.send_lead("bob@example.org", "Bob", "Deer", encoding="form")
+    world.settle()
+
+
+def stands_nowhere(world: World) -> bool:
+    """Whether Dora can be mailed by nobody, under any spelling."""
+    rows = [row for row in world.sales.contacts_of(world.sales_list) if str(row["email"]).lower().startswith("dora")]
+    words = [one.status for one in world.rocs.lists["L-1"].members.values() if one.email.lower() == DORA]
+    told = DORA in world.rokt.unsubscribed
+    return not rows and set(words) == {"unsubscribed"} and subscriber(world, TAGGED) == "Unsubscribed" and told
 
 
 # What was called and written -----------------------------------------------------------------------------------------

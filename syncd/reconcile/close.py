@@ -70,7 +70,7 @@ def _verdict(op: Operation, cells: Sequence[Cell], topology: Topology) -> bool |
     if op.kind is ChangeKind.SUBSCRIBE:
         there = [cell for cell in cells if cell.status is not Status.ABSENT]
         if not there:
-            return False if max([whole, *(cell.seq for cell in cells)]) > op.ended_seq else None
+            return False if max([whole, *(cell.seq for cell in cells)]) > max(op.ended_seq, op.settled_seq) else None
         return True if any(_reading(op, cell, whole) for cell in there) else None
     # What is left of records that are gone need not be read again: it is not what was written to.
     written = [cell for cell in cells if cell.status not in NOT_THERE] or list(cells)
@@ -81,12 +81,19 @@ def _verdict(op: Operation, cells: Sequence[Cell], topology: Topology) -> bool |
 
 
 def _reading(op: Operation, cell: Cell, whole: int) -> bool | None:
-    if cell.missing_seq > op.ended_seq:
-        return op.kind is ChangeKind.UNSUBSCRIBE  # gone is as good as unsubscribed, and no good otherwise
     # A record that is listed was seen by the latest whole listing too, even where that had nothing new to say of it.
-    seen = cell.seq if cell.missing_seq else max(cell.seq, whole)
+    seen = cell.missing_seq or max(cell.seq, whole)
+    if cell.missing_seq and cell.missing_seq <= op.ended_seq:
+        seen = cell.seq
     if seen <= op.ended_seq:
         return None
+    as_asked = _as_asked(op, cell)
+    return as_asked if as_asked or seen > op.settled_seq else None
+
+
+def _as_asked(op: Operation, cell: Cell) -> bool:
+    if cell.missing_seq > op.ended_seq:
+        return op.kind is ChangeKind.UNSUBSCRIBE  # gone is as good as unsubscribed, and no good otherwise
     match op.kind:
         case ChangeKind.UNSUBSCRIBE:
             return not stands(cell)

@@ -85,7 +85,11 @@ OPEN = frozenset({OpState.READY, OpState.INFLIGHT, OpState.UNKNOWN, OpState.ACCE
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on one cell, as far as a decision needs it. `closed_seq`: when it was read back, 0 before."""
+    """One operation on one cell, as far as a decision needs it.
+
+    `ended_seq`: from here on a reading may confirm it; `settled_seq`: from here on one may contradict it too, 0 before.
+    `closed_seq`: when it was read back, 0 before.
+    """
 
     id: int
     account: str
@@ -96,6 +100,7 @@ class Operation:
     fields: Mapping[str, str] = field(default_factory=dict)
     ended_seq: int = 0
     ended_at: datetime | None = None
+    settled_seq: int = 0
     closed_seq: int = 0
 
     @property

@@ -263,7 +263,8 @@ def _operation(row: Any) -> Operation:
         state=OpState(row.state),
         fields=row.fields,
         # Once it had time to settle, what was read before says nothing of it any more: it may only have lagged.
-        ended_seq=max(row.ended_seq, row.settled_seq),
+        ended_seq=row.ended_seq,
+        settled_seq=row.settled_seq,
         ended_at=row.ended_at,
         closed_seq=row.closed_seq,
     )

@@ -74,6 +74,7 @@ def folded(world: World, events: Sequence[ConsentEvent]) -> tuple[Any, Any]:
     """The consent of everybody after these events were taken down in this order, and what is wished for then."""
     keys = sorted({event.key for event in events})
     with rehearsing(world.app.engine) as connection:
+        unguard(connection)
         connection.execute(store.consent_event.delete())
         connection.execute(store.consent.delete())
         for event in events:
@@ -81,6 +82,13 @@ def folded(world: World, events: Sequence[ConsentEvent]) -> tuple[Any, Any]:
         topology = world.app.context.topology(connection)
         known = [who.at_accounts(topology.accounts) for who in store.load_people(connection, keys)]
     return [prevails(who) for who in known], [wishes(unsent(who), topology, world) for who in known]
+
+
+def unguard(connection: sa.Connection) -> None:
+    """Without what refuses to forget: here, in a transaction that is taken back, everything begins anew."""
+    for name, table in (("guard_event_delete", "consent_event"), ("guard_consent_delete", "consent")):
+        where = f" ON {table}" if connection.dialect.name == "postgresql" else ""
+        connection.execute(sa.text(f"DROP TRIGGER {name}{where}"))
 
 
 def prevails(who: Person) -> dict[Scope, tuple[int, Level]]:

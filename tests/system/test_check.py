@@ -120,6 +120,7 @@ def _forgotten(world: World) -> None:
 
 
 def _other_than_its_events(world: World) -> None:
+    without_triggers(world, "consent")
     plant(world, f"UPDATE consent SET level = 2 WHERE person_key = '{BOB}'")
 
 

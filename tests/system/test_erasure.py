@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -16,40 +15,24 @@ from syncd.sync import ingest
 from syncd.sync.erase import Erased, Left, erase, look, wipe_and_look
 from tests.postgres import candidates
 from tests.scenes import (
+    DORA,
+    PHONE,
+    SPELT,
+    TAGGED,
     Open,
     consent,
     contacts,
+    known_everywhere,
     marks,
     member,
     notices,
-    operations,
     person,
+    stands_nowhere,
     subscriber,
     values,
     written,
 )
 from tests.world import World
-
-DORA = "dora@example.org"
-SPELT = "Dora@Example.org"
-TAGGED = "dora+news@example.org"
-PHONE = "+46701234567"
-
-
-def known_everywhere(world: World) -> None:
-    """Dora as each provider spells her, on every list and with a history, and Bob, who must not be touched."""
-    notices(world)
-    person(world, SPELT, "Dora", "Deer", mobile=PHONE)
-    person(world, "bob@example.org", "Bob", "Deer")
-    world.sales.add_contact(world.sales_list, DORA, "Dora Deer", phone=PHONE)
-    world.mail.add_subscriber("154", TAGGED, "Dora Deer")
-    world.settle()
-    world.mail.webhook_urls["154", "open"] = "http://127.0.0.1:8480/in/mail/154/open/mail-hook"
-    world.mail.open_mail("154", TAGGED)
-    world.rokt.send_lead(DORA, "Dora", "Deer", mobile=PHONE)
-    world.rokt.send_lead("bob@example.org", "Bob", "Deer", encoding="form")
-    world.settle()
-    assert looked(world).traces  # what is looked for can be found
 
 
 def erased(world: World, address: str = DORA) -> tuple[Erased, Left]:
@@ -67,6 +50,7 @@ def looked(world: World, address: str = DORA) -> Left:
 def test_who_is_erased_is_gone_from_the_mirror_and_from_every_list_and_others_are_not(open_world: Open) -> None:
     world = open_world()
     known_everywhere(world)
+    assert looked(world).traces, "what is looked for can be found"
     done, left = erased(world)
     assert left.clean, left
     assert not left.waiting
@@ -86,69 +70,6 @@ def test_who_is_erased_is_gone_from_the_mirror_and_from_every_list_and_others_ar
     before = marks(world)
     world.round(full=True)
     assert written(world, before) == []
-
-
-# Listed again --------------------------------------------------------------------------------------------------------
-
-
-def again_at_crm(world: World) -> None:
-    person(world, SPELT, "Dora", "Deer", mobile=PHONE)
-
-
-def imported_at_crm(world: World) -> None:
-    """The record that said no is written over."""
-    world.rocs.give_consent(DORA)
-    world.rocs.mark_member("L-1", DORA, "subscribed")
-
-
-def again_at_sales(world: World) -> None:
-    world.sales.add_contact(world.sales_list, "DORA+shop@example.org", "Dora Deer", phone=PHONE)
-
-
-def again_at_mail(world: World) -> None:
-    """Told by a notice, looked up by its address."""
-    world.mail.subscribers.pop(("154", TAGGED), None)
-    world.mail.add_subscriber("154", TAGGED, "Dora Deer")
-    world.mail.open_mail("154", TAGGED)
-
-
-def again_as_a_lead(world: World) -> None:
-    world.rokt.send_lead(SPELT, "Dora", "Deer", mobile=PHONE, encoding="xml")
-
-
-def stands_nowhere(world: World) -> bool:
-    rows = [row for row in world.sales.contacts_of(world.sales_list) if str(row["email"]).lower().startswith("dora")]
-    words = [one.status for one in world.rocs.lists["L-1"].members.values() if one.email.lower() == DORA]
-    mail = subscriber(world, TAGGED)
-    told = DORA in world.rokt.unsubscribed
-    return not rows and set(words) == {"unsubscribed"} and mail == "Unsubscribed" and told
-
-
-@pytest.mark.parametrize("returns", [again_at_crm, imported_at_crm, again_at_sales, again_at_mail, again_as_a_lead])
-def test_whoever_was_erased_and_is_listed_again_is_unsubscribed_there_and_stays_unknown_here(
-    open_small_world: Open, returns: Callable[[World], None]
-) -> None:
-    world = open_small_world()
-    known_everywhere(world)
-    done, _ = erased(world)
-    before, last = marks(world), operations(world)[-1]["id"]
-    returns(world)
-    world.deliver()
-    assert not [one for one in left_of(world.app.engine, done.forms) if one.place == "inbox"]
-    world.round(full=True)
-    for name in ("cell", "person", "inbox", "op", "counter_sample", "lookup", "agenda", "claim"):
-        assert not [one for one in left_of(world.app.engine, done.forms) if one.place == name], name
-    world.settle(4)
-    world.round(full=True)
-    assert written(world, before), "the provider must be asked"
-    assert stands_nowhere(world)
-    assert left_of(world.app.engine, done.forms) == []
-    assert values(world, "transit") == 0
-    assert values(world, "claim") == 0
-    assert {op["kind"] for op in operations(world) if op["id"] > last} == {"unsubscribe"}
-    quiet = marks(world)
-    world.round()
-    assert written(world, quiet) == []
 
 
 def test_a_lead_known_by_a_digest_alone_brings_nobody_back(open_small_world: Open) -> None:

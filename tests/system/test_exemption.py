@@ -7,21 +7,19 @@ from typing import Any
 import pytest
 
 from syncd.domain.consent import Scope
-from syncd.domain.identity import Identity
 from syncd.sync.approve import grant
-from syncd.sync.explain import explain
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
-    JOINED,
+    CID,
     LEFT,
     account,
+    comes_back,
     consent,
     contacts,
+    gone,
     marks,
-    notices,
     operations,
     person,
-    plans,
     standing,
     subscriber,
     suppressed,
@@ -29,26 +27,7 @@ from tests.scenes import (
 )
 from tests.world import World
 
-CID = Identity("cid@example.org")
 OPENED = LEFT | {"mail": "Confirmed"}
-
-
-def gone(world: World, email: str = CID) -> None:
-    """Somebody who was everywhere, said no to everything at Rokt, and is verified unsubscribed everywhere."""
-    notices(world)
-    person(world, email, "Cid", "Cee")
-    world.settle(2)
-    assert standing(world, email) == JOINED
-    world.rokt.person_unsubscribes(email)
-    world.settle(2)
-    assert standing(world, email) == LEFT
-    world.wait(600)
-
-
-def comes_back(world: World, email: str = CID) -> None:
-    """They enter their address in the form of the list, and confirm it in a mail."""
-    world.mail.person_joins_again("154", email)
-    world.mail.confirm("154", email)
 
 
 def exemptions(world: World) -> list[Any]:
@@ -59,30 +38,7 @@ def claims(world: World) -> list[str]:
     return [row["account"] for row in world.rows("SELECT account FROM claim WHERE state = 'open'")]
 
 
-def test_who_confirms_anew_is_left_there_and_stays_suppressed_everywhere_else(open_world):
-    world = open_world()
-    gone(world)
-    before = marks(world)
-    comes_back(world)
-    world.round()
-    assert exemptions(world) == [], "seen once may be a replica that lags"
-    world.settle(3)
-    (row,) = exemptions(world)
-    assert (row["account"], row["container"], row["identity"], row["ended_seq"]) == ("mail", "154", CID, None)
-    assert standing(world, CID) == OPENED
-    assert written(world, before) == [], "nobody is subscribed anywhere because of it, and nothing is undone"
-    assert suppressed(world, "global") == {CID}
-    assert (claims(world), plans(world)) == ([], [])
-    assert world.rows("SELECT * FROM v_drift") == []
-    said = explain(world.app.context, CID)
-    assert said is not None
-    (there,) = [entry for entry in said["accounts"] if entry["account"] == "mail"]
-    assert any("by its own clock" in sentence and "exempt" in sentence for sentence in there["sentences"])
-    world.settle(2)
-    assert (standing(world, CID), written(world, before)) == (OPENED, [])
-
-
-@pytest.mark.parametrize("no", ["rokt", "one list at rocs", "the list itself", "by phone"])
+@pytest.mark.parametrize("no", ["one list at rocs", "the list itself", "by phone"])
 def test_the_next_no_ends_it_and_the_cell_is_unsubscribed_again(open_small_world, no):
     world = open_small_world()
     gone(world)
@@ -90,9 +46,6 @@ def test_the_next_no_ends_it_and_the_cell_is_unsubscribed_again(open_small_world
     world.settle(3)
     assert standing(world, CID) == OPENED
     match no:
-        case "rokt":
-            world.wait(86_400)  # the same day, the same delivery would be the same
-            world.rokt.person_unsubscribes(CID)
         case "one list at rocs":  # a foreign program had put them back, and they leave again
             (customer,) = (one.id for one in world.rocs.customers.values() if one.email == CID)
             world.rocs.add_member("L-1", customer)

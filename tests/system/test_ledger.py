@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.identity import Identity, suppression_key
 from syncd.emulators.emulator import Fault, FaultKind
@@ -14,7 +12,7 @@ from syncd.store.session import reading
 from syncd.sync.explain import explain
 from syncd.sync.ingest import resubscribe, unsubscribe
 from syncd.sync.standing import standing as status_of
-from tests.scenes import DAY, JOINED, LEFT, TWO_LISTS, configured, operations, person, standing, with_two_lists
+from tests.scenes import DAY, JOINED, TWO_LISTS, configured, operations, person, standing, with_two_lists
 from tests.world import World
 
 ANN = Identity("ann@example.org")
@@ -46,45 +44,6 @@ def status(world: World) -> dict[str, Any]:
 
 def says_no(world: World, email: str = ANN, scope: Scope = GLOBAL) -> None:
     unsubscribe(world.app.context, email, scope, source="operator", evidence="a letter")
-
-
-def test_what_only_says_yes_is_accepted_and_what_can_be_read_is_verified_each_with_its_times(open_world):
-    """Somebody known to all four, and every call succeeds."""
-    world = open_world()
-    person(world, ANN)
-    world.rokt.send_lead(ANN, "Ann", "Bee")
-    world.settle(2)
-    says_no(world)
-    before = lines(world)
-    assert {row["state"] for row in before.values()} == {"open"}
-    assert {row["time_left_s"] for row in before.values()} == {2 * DAY}
-    world.wait(30)
-    world.round()
-    world.wait(60)
-    world.round()
-    assert standing(world, ANN) == LEFT
-    after = lines(world)
-    read = {("crm", "*"), ("crm", "L-1"), ("sales", world.sales_list), ("mail", "154")}
-    assert {place for place, row in after.items() if row["grade"] == "verified"} == read
-    assert {place for place, row in after.items() if row["grade"] == "accepted"} == {("leads", "*")}
-    for place, row in after.items():
-        assert row["source"] == "operator"
-        assert row["accepted_after_s"] == pytest.approx(30, abs=15), place
-        assert row["time_left_s"] == pytest.approx(2 * DAY - row["accepted_after_s"], abs=0.01)
-        assert (row["read_back_after_s"] is not None) == (place in read)
-        assert row["read_back_at"] is None or row["read_back_at"] >= row["accepted_at"] > row["learnt_at"]
-        assert not row["overdue"]
-    (receipt,) = world.rokt.receipts
-    assert after["leads", "*"]["receipt"] == receipt
-    shown = {target["account"]: target for target in status(world)["unsubscribes"]["targets"]}
-    assert {name: (row["verified"], row["accepted"], row["unknown"]) for name, row in shown.items()} == {
-        "crm": (2, 0, 0), "sales": (1, 0, 0), "mail": (1, 0, 0), "leads": (0, 1, 0),
-    }  # fmt: skip
-    assert shown["leads"]["receipt"] == receipt
-    assert shown["leads"]["slowest_s"] == after["leads", "*"]["accepted_after_s"]
-    said = {account["account"]: " ".join(account["sentences"]) for account in explained(world)}
-    assert "read back" in said["mail"]
-    assert "accepted 30 s later, 172770 s before its deadline" in said["leads"]
 
 
 def explained(world: World) -> list[dict[str, Any]]:

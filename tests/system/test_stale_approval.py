@@ -8,16 +8,13 @@ from syncd.domain.errors import ApprovalError
 from syncd.sync.approve import approve, look_at, reject
 from tests.scenes import (
     JOINED,
-    LEFT,
     configured,
-    consent,
     contacts,
     people,
     person,
     plans,
     standing,
     subscriber,
-    suppressed,
 )
 from tests.world import World
 
@@ -105,26 +102,6 @@ def test_only_what_moved_back_as_it_was_is_the_same_plan_again(open_small_world)
     world.round()
     assert plans(world, account="sales")[0]["id"] == seen["id"]
     approve(world.app.context, seen["id"])
-
-
-def test_a_no_in_a_stale_plan_has_gone_out_regardless(open_world):
-    world = open_world(max_count=3, on_unsubscribe="field")
-    emails = list(people(world, 6))
-    world.settle(2)
-    for email in emails[:4]:
-        world.sales.set_field(world.sales_list, email, "status", "unsubscribed")
-    world.wait(60)
-    world.round()
-    (seen,) = plans(world, account="crm")
-    world.mail.person_unsubscribes("154", emails[0])
-    world.wait(60)
-    world.round()
-    moved, _, _ = refused(world, seen["id"])
-    assert moved == {emails[0]: "gone"}
-    assert standing(world, emails[0]) == LEFT | {"sales": ["unsubscribed"]}
-    assert [standing(world, email)["crm"] for email in emails[1:4]] == ["subscribed"] * 3
-    assert suppressed(world, "newsletter") == set(emails[:4])
-    assert consent(world, emails[5]) == [True]
 
 
 def test_an_approved_change_whose_record_is_read_anew_before_it_is_sent_waits_again(open_small_world):
