@@ -23,6 +23,7 @@ from syncd.store import mirror, outbox, people
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection
 from syncd.sync.context import Context, Lane
+from syncd.sync.seen import observe
 from syncd.sync.veil import veiled, veiled_operations
 
 FAILURES_MAX = 3
@@ -155,9 +156,7 @@ class Ended:
             readings = veiled(self.connection, self.context, self.lane.name, fresh)
             keys = [entry.observation.key for entry in readings]
             known = mirror.known_cells(self.connection, self.lane.name, seen.container, keys)
-            mirror.observe(
-                self.connection, self.lane.name, readings, known, seq=self.began, at=self.now, route="lookup"
-            )
+            observe(self.connection, self.context, self.lane, readings, known, seq=self.began, route="lookup")
 
     def _cannot_be_read(self, op: Sendable) -> bool:
         return self.lane.capabilities.facts.blind_unsubscribe and op.change.container == WHOLE_ACCOUNT

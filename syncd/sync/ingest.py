@@ -22,6 +22,7 @@ from syncd.store.scrub import REASON
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
 from syncd.sync.ledger import keep_ledger
+from syncd.sync.seen import observe
 from syncd.sync.veil import veiled, veiled_identity
 
 BATCH = 200
@@ -181,7 +182,7 @@ def _observe(connection: Connection, lane: Lane, context: Context, entry: Observ
     keys = [reading.observation.key for reading in readings]
     known = mirror.known_cells(connection, lane.name, entry.container, keys)
     lane.news += 1
-    seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route="delivery")
+    seen = observe(connection, context, lane, readings, known, seq=seq, route="delivery")
     people.put_on_agenda(connection, seen.people | seen.newcomers, context.now())
 
 

@@ -22,6 +22,7 @@ from syncd.store import campaigns, caution, containers, dark, journal, lookups, 
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane, resolve
+from syncd.sync.seen import observe
 from syncd.sync.veil import spoken, veiled, veiled_identity
 
 
@@ -302,7 +303,7 @@ def _observe(
     admissible = [r for r in readings if r.observation.identity not in fence] if fence else readings
     if admissible:
         known = mirror.known_cells(connection, lane.name, container, sorted(before.keys() - same))
-        seen = mirror.observe(connection, lane.name, admissible, known, seq=seq, at=context.now(), route=route)
+        seen = observe(connection, context, lane, admissible, known, seq=seq, route=route)
         pulled.new += seen.new
         pulled.changed += seen.changed
         _put_on_agenda(connection, context, seen)
@@ -434,7 +435,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             found = [entry.observation for entry in readings]
             keys = [entry.key for entry in found]
             known = mirror.known_cells(connection, lane.name, target.container, keys)
-            seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=now, route="lookup")
+            seen = observe(connection, context, lane, readings, known, seq=seq, route="lookup")
             pulled.new += seen.new
             _note_discovered(connection, lane, target.container, found, known, now)
             lost = sorted(set(target.keys) - set(keys))

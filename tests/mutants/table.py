@@ -105,8 +105,8 @@ MUTANTS = (
     Mutant(
         "a replica that lagged refutes a write",
         "syncd/store/people.py",
-        "        ended_seq=max(row.ended_seq, row.settled_seq),",
-        "        ended_seq=row.ended_seq,",
+        "        settled_seq=row.settled_seq,",
+        "        settled_seq=0,",
         (f"{FENCE}a_replica_that_lagged_while_we_read_back_adds_nobody_twice",),
     ),
     Mutant(
@@ -154,6 +154,13 @@ MUTANTS = (
         "_let_through(connection, lane, context, _still_allowed(connection, lane, context, batch))",
         "_let_through(connection, lane, context, batch)",
         (f"{FENCE}a_no_that_comes_between_the_decision_and_the_call_is_heeded",),
+    ),
+    Mutant(
+        "a newer reading covers a no that nobody took note of",
+        "syncd/sync/seen.py",
+        "    _take_note(connection, context, _covered(readings, known))\n",
+        "",
+        (f"{FENCE}a_no_that_something_newer_covers_before_it_was_thought_about_is_kept",),
     ),
     Mutant(
         "who joins is added in spite of a no",

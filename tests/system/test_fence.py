@@ -28,6 +28,7 @@ from tests.scenes import (
     plans,
     standing,
     subscriber,
+    suppressed,
     values,
     written,
 )
@@ -419,3 +420,14 @@ def test_a_notice_that_comes_in_during_the_first_listing_stops_nothing(open_smal
     done = run(world.loop, run_round(context, ["crm"]))
     assert done.failed == []
     assert [memberships(world, email)["crm", "L-1"] for email in emails] == ["subscribed"] * 3
+
+
+def test_a_no_that_something_newer_covers_before_it_was_thought_about_is_kept(open_small_world):
+    world = open_small_world()
+    email = "ann@example.org"
+    world.rokt.person_unsubscribes(email)
+    world.rokt.send_lead(email, "Ann", "Bee")
+    world.settle(3)  # both were taken in before anything was planned
+    assert suppressed(world, "global") == {email}
+    assert claims(world) == [email]
+    assert (member(world, email), contacts(world, email), subscriber(world, email)) == (None, [], None)
