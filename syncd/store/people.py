@@ -368,14 +368,8 @@ def _is_better(connection: Connection, event: ConsentEvent) -> bool:
 
 
 def last_turn(connection: Connection, key: SuppressionKey) -> int:
-    """The number up to which this person was dealt with: the latest reading at which a record of theirs changed its
-    status, or the end of the latest call about them; 0 if there is neither.
-    """
-    numbers = (
-        connection.scalar(sa.select(sa.func.max(column)).where(of == key))
-        for column, of in ((cell.c.status_seq, cell.c.person_key), (op.c.ended_seq, op.c.person_key))
-    )
-    return max(number or 0 for number in numbers)
+    """The number of the latest reading at which any record of this person changed its status; 0 if there is none."""
+    return connection.scalar(sa.select(sa.func.max(cell.c.status_seq)).where(cell.c.person_key == key)) or 0
 
 
 def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, ConsentState]:
