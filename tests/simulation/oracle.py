@@ -65,7 +65,8 @@ class Oracle:
             everything = row.account == "leads" or row.container == "*"
             scope = GLOBAL if everything else LIST_OF[row.container]
             opened = self.opened.get((email, scope))
-            stands = opened is None or str(row.status_at) > opened
+            # What we wrote there because of another "no" is no word of the person's.
+            stands = (email, scope) in self._stage.noes and (opened is None or str(row.status_at) > opened)
             if (everything or scope == name) and stands and str(row.observed_at) < sent_at:
                 what = f"{path} at {account} adds {email}, who was seen to say no at {row.account}/{row.container}"
                 raise BrokenError("wrongful", what)
