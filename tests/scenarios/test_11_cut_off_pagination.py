@@ -31,7 +31,8 @@ def test_11_rows_that_shifted_out_of_a_listing_are_gone_only_after_two_whole_one
     missing = "SELECT identity FROM cell WHERE account = 'sales' AND missing_count > 0"
     world.wait(300)
     world.round()
-    assert {row["identity"] for row in world.rows(missing)} == {shifted}, "the first was on the page read before"
+    assert world.rows(missing) == [], "a listing whose first page moved meanwhile says nothing of who is missing"
+    assert shifted in emails
     assert at_sales() == ["subscribed"] * 6
     # The next whole listing shows who had shifted, and misses for the first time who is gone.
     before = marks(world)
