@@ -72,7 +72,7 @@ def test_a_history_that_breaks_is_made_smaller():
 
 
 def test_what_counts_as_wrongful_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """The oracle itself: a program that tells consent wrong, on a mirror that refuses nothing, is caught by its calls."""
+    """A program that tells consent wrong, on a mirror that refuses nothing, is caught by its calls alone."""
     monkeypatch.setattr("syncd.sync.push.suppressing", lambda *_: frozenset())
     monkeypatch.setattr("syncd.sync.push.learn", lambda *_: [])
     monkeypatch.setattr("syncd.reconcile.person.Person.suppressed", lambda *_: False)
