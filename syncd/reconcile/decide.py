@@ -126,9 +126,10 @@ def _merged(person: Person, topology: Topology, identity: Identity) -> Mapping[s
 
 
 def _confirm_absences(person: Person) -> Iterator[LookUp]:
-    if person.erased:
-        return  # whoever is gone for good need not be asked about
+    open_at = {op.place for op in person.operations}
     for cell in person.cells:
+        if person.erased and cell.place not in open_at:
+            continue  # whoever is gone for good need not be asked about, unless work of ours would wait for ever
         if cell.missing_count >= ABSENCES_NEEDED and cell.status not in {Status.REMOVED, Status.ABSENT}:
             yield LookUp(cell.account, cell.container, cell.identity, cell.address, "gone from two whole listings")
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from syncd.domain.consent import Scope
 from syncd.domain.records import SUPPRESSED, later
-from syncd.reconcile.learn import claims, own_echo
+from syncd.reconcile.learn import claims
 from syncd.reconcile.person import Cell, Exemption, Person, Place, Topology
 
 
@@ -47,7 +47,7 @@ def _noes(person: Person, besides: Cell) -> Iterator[int]:
     """When each "no" of the person was learnt of, and those that were read and raised nothing."""
     yield from (no.seq for no in person.noes if no.place != besides.place)  # its own are told apart by its own clock
     for cell in person.cells:
-        if cell.place != besides.place and cell.status in SUPPRESSED and not own_echo(person, cell):
+        if cell.place != besides.place and cell.status in SUPPRESSED and not person.own_echo(cell):
             yield cell.status_seq
 
 

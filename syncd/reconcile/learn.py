@@ -8,7 +8,7 @@ from datetime import datetime
 
 from syncd.domain.consent import GLOBAL, LEVEL_OF, ConsentEvent, ConsentState, Level, Scope, scope_of_status
 from syncd.domain.records import Status
-from syncd.reconcile.person import Cell, No, OpState, Person, Topology
+from syncd.reconcile.person import Cell, No, Person, Topology
 from syncd.reconcile.rename import Reading, reading_of
 
 ABSENCES_NEEDED = 2
@@ -46,7 +46,7 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
             scope = scope_of_status(cell.status, place)
             state = known.get(scope, ConsentState())
             overall = known.get(GLOBAL, ConsentState())
-            past = state.epoch > 0 and (cell.status_seq <= state.seq or own_echo(person, cell))
+            past = state.epoch > 0 and (cell.status_seq <= state.seq or person.own_echo(cell))
             again = not inferred and not past and scope not in said and _ends_exemption(person, topology, scope, cell)
             better = not inferred and level == state.level and _rests_on_less(person, scope, cell)
             echo = level <= overall.level and _written_by_us(person, cell)
@@ -85,25 +85,11 @@ def _written_by_us(person: Person, cell: Cell) -> bool:
     return (cell.account, cell.container, cell.identity) in person.noes_written
 
 
-def own_echo(person: Person, cell: Cell) -> bool:
-    """Whether this "no" is what we wrote: it turned up after the provider had accepted ours, and before, or when, that
-    was read back. Where the provider shows that the person confirmed meanwhile, the "no" after that is theirs.
-    """
-    theirs = cell.status is Status.COMPLAINED or cell.confirmed_seq == cell.status_seq
-    return not theirs and any(
-        op.place == cell.place
-        and op.state in {OpState.ACCEPTED, OpState.VERIFIED}
-        and op.ended_seq < cell.status_seq
-        and (op.closed_seq == 0 or cell.status_seq <= op.closed_seq)
-        for op in person.carried_out
-    )
-
-
 def _ends_exemption(person: Person, topology: Topology, scope: Scope, cell: Cell) -> bool:
     return any(
         scope in topology.reaching(entry.account, entry.container) and cell.status_seq > entry.seq
         for entry in person.exemptions
-    ) and not own_echo(person, cell)
+    ) and not person.own_echo(cell)
 
 
 def taught(person: Person, events: Sequence[ConsentEvent]) -> Person:

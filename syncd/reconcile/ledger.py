@@ -89,7 +89,7 @@ def follow(
             if place[0] not in topology.accounts or (before is not None and before.arrival is not Arrival.OPEN):
                 continue
             entry = before or Entry(event.id, place, _known_at(person, event, place, mine, now))
-            if stands_still and not lifted(person, topology, place):
+            if stands_still and not _opened(person, topology, place):
                 after = _moved(entry, person, topology, unsubscribes[place], now if before else entry.known_at)
             else:
                 after = replace(entry, arrival=Arrival.WITHDRAWN, settled_at=now)
@@ -117,13 +117,18 @@ def targets(person: Person, topology: Topology, event: Said) -> Iterator[Place]:
 def _has_to_learn(cell: Cell, person: Person, topology: Topology, event: Said) -> bool:
     if (event.source, event.container) == (cell.account, cell.container):
         return cell.status is not Status.ABSENT
-    place = cell.place
-    if lifted(person, topology, place):
+    if _opened(person, topology, cell.place):
         return False
-    if cell.status is Status.ABSENT or (cell.status is Status.REMOVED and place not in person.noes_written):
+    if cell.status is Status.ABSENT or (cell.status is Status.REMOVED and cell.place not in person.noes_written):
         return False
     scopes = {entry.scope for entry in topology.lists_of(cell.account, cell.container)}
     return event.scope == GLOBAL or event.scope in scopes
+
+
+def _opened(person: Person, topology: Topology, place: Place) -> bool:
+    """Whether the person came back there. A provider that cannot be read is told of every "no" all the same."""
+    blind = topology.accounts[place[0]].capabilities.facts.blind_unsubscribe
+    return not blind and lifted(person, topology, place)
 
 
 def _known_at(person: Person, event: Said, place: Place, others: Mapping[Place, Entry], now: datetime) -> datetime:

@@ -175,12 +175,11 @@ class Person:
     """Everybody who shares one suppression key; nearly always one identity.
 
     `operations` are the open ones. `refuted` counts writes that were accepted and read back otherwise since the last
-    one that held; `named` are the addresses under which
-    they said something about consent, seen anywhere or not; `parked` holds the
-    fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are those whose "no"
-    rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the places where we wrote
-    a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes that were accepted.
-    `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
+    one that held; `named` are the addresses under which they said something about consent, seen anywhere or not;
+    `parked` holds the fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are
+    those whose "no" rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the
+    places where we wrote a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes
+    that were accepted. `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
     """
 
     key: SuppressionKey
@@ -225,6 +224,19 @@ class Person:
     def erased(self) -> bool:
         """Whether nothing is known but that they must never be mailed: nothing of them is asked, claimed or kept."""
         return GLOBAL in self.consent and self.consent[GLOBAL].level is Level.ERASED
+
+    def own_echo(self, cell: Cell) -> bool:
+        """Whether this "no" is what we wrote: it turned up after the provider had accepted ours, and before, or when,
+        that was read back. Where the provider shows that the person confirmed meanwhile, the "no" after that is theirs.
+        """
+        theirs = cell.status is Status.COMPLAINED or cell.confirmed_seq == cell.status_seq
+        return not theirs and any(
+            op.place == cell.place
+            and op.state in {OpState.ACCEPTED, OpState.VERIFIED}
+            and op.ended_seq < cell.status_seq
+            and (op.closed_seq == 0 or cell.status_seq <= op.closed_seq)
+            for op in self.carried_out
+        )
 
     def at(self, account: str, container: ContainerId, identity: Identity | None = None) -> list[Cell]:
         return [

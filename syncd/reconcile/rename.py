@@ -34,6 +34,8 @@ def reading_of(person: Person, topology: Topology, cell: Cell, now: datetime) ->
         return Reading.RETIRED if rename.retired_at == cell.unsubscribed_at else Reading.NO
     if successor(cell, rename, topology) is not None:
         return Reading.RETIRED
+    if person.own_echo(cell):
+        return Reading.NO  # it needs no other explanation
     return Reading.WAITS if now < _until(cell, topology) else Reading.NO
 
 

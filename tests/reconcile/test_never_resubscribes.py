@@ -18,7 +18,7 @@ from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Scope
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, Status
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.exempt import ended_by, lifted
-from syncd.reconcile.learn import OWN_ANSWER, learn, own_echo, taught
+from syncd.reconcile.learn import OWN_ANSWER, learn, taught
 from syncd.reconcile.person import OPEN, Cell, Operation, OpState, Person, Place, Topology, stands
 from tests.reconcile.factories import NOW, SETTLE_S, said_no_somewhere
 from tests.reconcile.states import CASES, IDLE, SEEN_SEQ, Case, shown
@@ -180,7 +180,7 @@ def test_after_any_reading_that_says_no_its_scope_is_suppressed(case: Case):
         scopes = [GLOBAL] if cell.status is Status.COMPLAINED else topo.scopes_of(cell.account, cell.container)
         for scope in scopes:
             before = who.consent.get(scope, ConsentState())
-            if before.epoch == 0 or (cell.status_seq > before.seq and not own_echo(who, cell)):
+            if before.epoch == 0 or (cell.status_seq > before.seq and not who.own_echo(cell)):
                 assert after.suppressed(scope)
 
 

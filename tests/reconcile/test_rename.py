@@ -14,9 +14,9 @@ from syncd.domain.identity import Identity
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.decide import decide
 from syncd.reconcile.learn import learn
-from syncd.reconcile.person import Candidate, Cell, Rename
+from syncd.reconcile.person import Candidate, Cell, OpState, Rename
 from syncd.reconcile.rename import Reading, inherited, reading_of, waiting
-from tests.reconcile.factories import ANN, NEWS, NOW, OFFERS, account, cell, person, topology
+from tests.reconcile.factories import ANN, NEWS, NOW, OFFERS, account, cell, operation, person, topology
 
 NO = Status.UNSUBSCRIBED
 ANNA = Identity("anna@example.net")
@@ -73,6 +73,20 @@ def test_what_an_unsubscribe_after_a_change_is(seen, rename: Rename, reading: Re
     assert reading_of(who, TOPO, seen, NOW) is reading
     assert bool(learn(who, TOPO, NOW, 77)) is (reading is Reading.NO)
     assert list(waiting(who, TOPO, NOW)) == ([NOW + timedelta(minutes=9)] if reading is Reading.WAITS else [])
+
+
+@pytest.mark.parametrize(
+    ("rename", "reading"),
+    [
+        pytest.param(changed(), Reading.NO, id="nothing else need explain it"),
+        pytest.param(changed(anna()), Reading.RETIRED, id="unless another came at that very moment"),
+    ],
+)
+def test_what_we_wrote_ourselves_waits_for_nobody(rename: Rename, reading: Reading):
+    sent = operation(ChangeKind.UNSUBSCRIBE, OpState.VERIFIED, "rocketresponder", ended_seq=49, closed_seq=50)
+    who = person(left(), said={NEWS: Level.UNSUBSCRIBED}, renames=[rename], carried_out=[sent])
+    assert reading_of(who, TOPO, left(), NOW) is reading
+    assert list(waiting(who, TOPO, NOW)) == []
 
 
 def test_nobody_is_added_and_the_person_is_looked_at_again_as_long_as_it_waits():

@@ -173,3 +173,29 @@ def test_20_a_mirror_that_was_deleted_starts_protected_and_its_first_plan_takes_
     rounds(world, 2)
     assert standing(world, stays) == LEFT
     assert added(world, since) == []
+
+
+def test_20_opt_outs_that_are_counted_and_known_to_nobody_are_shown_as_so_many(open_world):
+    world = open_world(first_sync="go")
+    campaign = world.sales.add_campaign("Spring", [world.sales_list], opted_out=1, sent=9)
+    known, *_ = agreed(world, 3)
+    rounds(world, 13)  # statistics are read hourly, and this is where counting begins
+    assert dark(world) == ([], 0)
+    since = marks(world)
+    world.sales.campaigns[campaign].stats["opted_out"] = 3
+    rounds(world, 13)
+    assert dark(world) == ([f"2 opted out of campaign {campaign} whom nobody knows"], 2)
+    assert "2 dark opt-outs" in command(world, "status").out
+    assert written(world, since) == [], "nobody is taken for one of them"
+    assert suppressed(world, "global") == suppressed(world, "newsletter") == set()
+    # One turns out to be somebody.
+    world.mail.person_unsubscribes("154", known)
+    rounds(world, 13)
+    assert dark(world)[1] == 1
+
+
+def dark(world: World) -> tuple[list[str], int]:
+    """What `inspect drift` says of them, and how many `status` counts."""
+    rows = command(world, "inspect", "drift", "--json").data
+    counted = command(world, "status", "--json").data["dark"]
+    return [row["detail"] for row in rows if row["kind"] == "dark"], sum(row["dark"] for row in counted)

@@ -41,8 +41,9 @@ CALM_S = 2 * 86_400.0
 
 @dataclass(slots=True)
 class Told:
-    """What a history came to. A step is one thing that happens: an act, a request answered or lost, a delivery handed
-    in, a wake of a round, a crash, an operator's command.
+    """What a history came to. A step is one thing that others may come before or after, and before or after which the
+    process may be killed: an act, a request that leaves, its answer (or the loss of it), a transaction of syncd that
+    changes the mirror, a delivery handed in, a wake of a round, a crash, an operator's command.
     """
 
     seed: int
@@ -265,6 +266,7 @@ class History:
 
     def _sending(self, request: httpx.Request) -> None:
         self._reached("before a request leaves")
+        self._step("request", request.method, str(request.url), request.content)
         try:
             self.oracle.sending(self.stage.hosts[request.url.netloc.decode()], request)
         except BrokenError as error:
@@ -273,13 +275,13 @@ class History:
     def _ended(self, request: httpx.Request, response: httpx.Response | None) -> None:
         self.told.lost_answers += response is None
         answer = (0, b"") if response is None else (response.status_code, response.content)
-        self._step("request", request.method, str(request.url), request.content, *answer)
+        self._step("answer", request.method, str(request.url), *answer)
         self._reached("before an answer comes")
 
     def _commit(self, when: str, where: str) -> None:
         self._reached(f"{when} commit of {where}", f"{when} commit")
         if when == "after":
-            self._digest.update(f"{where} {self.loop.time():.3f}".encode())
+            self._step("transaction", where)
 
     def _step(self, kind: str, *details: Any) -> None:
         self.told.steps[kind] += 1

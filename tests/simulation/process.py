@@ -53,12 +53,13 @@ class Mirror:
     """A database that outlives the processes which work on it.
 
     A dead process can neither begin nor commit, so what survives is what was committed before. `commit` is told of
-    every transaction that wrote, by the function that made it, and may raise `KilledError`.
+    every transaction that changed something, by the function that made it, and may raise `KilledError`.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self.dead = False
+        self._changes: int | None = 0
         self.commit: Callable[[str, str], None] = lambda _when, _where: None
         sa.event.listen(engine, "begin", self._begin)
         self._do_commit = engine.dialect.do_commit
@@ -69,10 +70,19 @@ class Mirror:
             raise KilledError
 
     def _committed(self, connection: Any) -> None:
+        if not self._changed(connection):
+            self._do_commit(connection)
+            return
         where = _writer()
         self.commit("before", where)
         self._do_commit(connection)
         self.commit("after", where)
+
+    def _changed(self, connection: Any) -> bool:
+        """Whether the transaction changed a row. Only SQLite counts them; elsewhere each is taken to have."""
+        changes = getattr(connection, "total_changes", None)
+        before, self._changes = self._changes, changes
+        return changes is None or changes != before
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Rows by SQL, for whoever looks from outside, also while nobody is alive."""
