@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from syncd.domain.changes import ChangeKind
+from syncd.domain.consent import GLOBAL
 from syncd.domain.records import Status
 from syncd.reconcile.correct import NOT_THERE
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
-from syncd.reconcile.suppress import suppressing
+from syncd.reconcile.suppress import concerns, suppressing
 
 STICKS_MAX = 3
 """Writes of one kind to one cell that were accepted and then read back otherwise, before we stop.
@@ -24,8 +25,7 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
     """Closings, and the times at which to look again at what may only lag behind.
 
     A reading counts only if its request began after the operation ended; one that contradicts it counts only once the
-    provider has had
-    time to settle.
+    provider has had time to settle.
     """
     for op in person.operations:
         if op.state is OpState.READY:
@@ -53,15 +53,26 @@ def _refuted(op: Operation, person: Person) -> Closing:
 
 
 def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
-    """Why an operation that was not sent yet must not go out any more, or None. An unsubscribe always goes out."""
+    """Why an operation that was not sent yet must not go out any more, or None."""
     if op.kind is ChangeKind.UNSUBSCRIBE:
-        return None
+        return "the person has said yes since" if _taken_back(op, person, topology) else None
     if suppressing(person, topology, op.account, op.container):
         return "the person has said no since"
     here = person.at(op.account, op.container, op.identity)
     if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT for cell in here):
         return "the person is known there by now"
     return None
+
+
+def _taken_back(op: Operation, person: Person, topology: Topology) -> bool:
+    """Whether the "no" that an unsubscribe carries was ended by the person's own word.
+
+    Nothing else stops one: that no list of ours names its place any more, say, is no reason.
+    """
+    account = topology.accounts[op.account]
+    blind = account.capabilities.facts.blind_unsubscribe
+    scopes = (GLOBAL, *concerns(topology, account)) if blind else topology.reaching(op.account, op.container)
+    return any(person.said_yes(scope) for scope in scopes) and not any(person.said_no(scope) for scope in scopes)
 
 
 def _verdict(op: Operation, cells: Sequence[Cell], topology: Topology) -> bool | None:

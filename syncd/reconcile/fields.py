@@ -18,10 +18,9 @@ def merge(
     """The values that should hold everywhere, given what held before and what every record shows now.
 
     Nobody moved: nothing changes. One moved, or several to the same value: that value. Several moved apart: the
-    account that comes first in
-    `authority` (the order of the configuration) wins. At first contact nobody has moved yet; a record then only fills
-    what is blank, first authority first. Where nothing held before and records that were compared show different
-    values, each keeps its own until one moves.
+    account that comes first in `authority` (the order of the configuration) wins. At first contact nobody has moved
+    yet; a record then only fills what is blank, first authority first. Where nothing held before and records that were
+    compared show different values, each keeps its own until one moves.
     """
     rank = {name: place for place, name in enumerate(authority)}
     ordered = sorted(cells, key=lambda cell: (rank.get(cell.account, len(rank)), cell.container, cell.key))

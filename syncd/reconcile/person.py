@@ -220,6 +220,10 @@ class Person:
         """Whether a "no" stands for exactly this scope."""
         return scope in self.consent and self.consent[scope].level.suppresses
 
+    def said_yes(self, scope: Scope) -> bool:
+        """Whether their own word ended a "no" for exactly this scope, and stands."""
+        return scope in self.consent and self.consent[scope].epoch > 0 and not self.said_no(scope)
+
     @property
     def erased(self) -> bool:
         """Whether nothing is known but that they must never be mailed: nothing of them is asked, claimed or kept."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.consent import GLOBAL, Level
+from syncd.domain.consent import GLOBAL, ConsentState, Level
 from syncd.domain.records import Status
 from syncd.reconcile.close import STICKS_MAX, close
 from syncd.reconcile.desired import Closing
@@ -259,6 +259,34 @@ def test_a_whole_listing_reads_every_record_it_shows(op, cells, whole: int, beca
             {},
             None,
             id="even if nothing asks for it any more",
+        ),
+        pytest.param(
+            operation(UNSUBSCRIBE, OpState.READY),
+            [cell()],
+            {NEWS: ConsentState(1, Level.SUBSCRIBED)},
+            OpState.SUPERSEDED,
+            id="unless the person themselves said yes since",
+        ),
+        pytest.param(
+            operation(UNSUBSCRIBE, OpState.READY),
+            [cell()],
+            {NEWS: ConsentState(1, Level.SUBSCRIBED), GLOBAL: Level.UNSUBSCRIBED},
+            None,
+            id="which ends no no to everything",
+        ),
+        pytest.param(
+            operation(UNSUBSCRIBE, OpState.READY, "rokt"),
+            [],
+            {NEWS: ConsentState(1, Level.SUBSCRIBED)},
+            OpState.SUPERSEDED,
+            id="nor is a provider without lists told of it then",
+        ),
+        pytest.param(
+            operation(UNSUBSCRIBE, OpState.READY, "rokt"),
+            [],
+            {GLOBAL: ConsentState(1, Level.SUBSCRIBED), NEWS: Level.UNSUBSCRIBED},
+            None,
+            id="but it is of the no that is left",
         ),
         pytest.param(
             operation(SUBSCRIBE, OpState.READY), [], {OFFERS: Level.UNSUBSCRIBED}, None, id="a no to another list"

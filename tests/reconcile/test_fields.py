@@ -153,8 +153,13 @@ def test_the_order_of_reading_never_matters(held, cells, chance):
 def test_merging_invents_and_loses_nothing(held, cells):
     merged = merge(held, cells, ORDER, ACCOUNTS)
     seen = {name for c in cells for name in c.fields}
+    # Nobody decides between records that were compared, differ, and never agreed on anything.
+    compared = {
+        name: {c.fields[name] for c in cells if name in c.fields.keys() & (c.base or {}).keys()} for name in seen
+    }
+    open_questions = {name for name, values in compared.items() if len(values) > 1} - held.keys()
     assert held.keys() <= merged.keys() <= held.keys() | seen | set(NAME_FIELDS)
-    assert seen - set(NAME_FIELDS) <= merged.keys()
+    assert seen - set(NAME_FIELDS) - open_questions <= merged.keys()
     for name, value in merged.items():
         known = {held.get(name), *(c.fields.get(name) for c in cells)}
         assert value in known or (name in NAME_FIELDS and any(value in full_name(c.fields) for c in cells))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from syncd.sync.steer import pause, resume
 from tests.scenes import (
     DAY,
     EVENTS,
@@ -324,3 +325,20 @@ def test_a_no_that_is_read_after_a_yes_by_command_counts_although_the_command_ra
     world.mail.person_unsubscribes("154", email)
     world.settle(2)
     assert suppressed(world, "newsletter") == {email}
+
+
+def test_what_waits_to_be_sent_does_not_undo_the_yes_that_came_meanwhile(open_world):
+    world = open_world()
+    email, other = everybody_joined(world)
+    pause(world.app.context, "mail")
+    for one in (email, other):
+        world.rocs.unsubscribe_member("L-1", one)
+    world.settle(1)
+    assert {row["identity"] for row in operations(world, account="mail", state="ready")} == {email, other}
+    assert command(world, "resubscribe", email, "--list", "newsletter", "--evidence", "signed form").code == 0
+    resume(world.app.context, "mail")
+    world.settle(2)
+    assert (subscriber(world, email), subscriber(world, other)) == ("Confirmed", "Unsubscribed")
+    assert suppressed(world, "newsletter") == {other}
+    (kept,) = operations(world, account="mail", identity=email, kind="unsubscribe")
+    assert (kept["state"], kept["reason"]) == ("superseded", "the person has said yes since")
