@@ -56,8 +56,8 @@ def test_after_one_round_all_agree_and_from_then_on_nothing_is_written_or_planne
         assert standing(world, email) == JOINED
     before, planned = world.writes, values(world, "op")
     assert not any(world.rows("SELECT * FROM v_outbox"))
-    for pause in (60, 300, DAY + 60, 60):
-        world.wait(pause)
+    for seconds in (60, 300, DAY + 60, 60):
+        world.wait(seconds)
         done = world.round()
         assert not done.failed
         assert world.writes == before
