@@ -56,6 +56,8 @@ def put(connection: Connection, wishes: Sequence[tuple[Desired, bool]], at: date
     A cell holds one open operation: an unsent one is replaced, any other keeps its place. What the mirror refuses,
     because the person said no, is written down as given up and holds back nothing else.
     """
+    if not wishes:
+        return 0
     try:
         with respecting(connection):
             return sum(_put(connection, wish, guarded, at) for wish, guarded in wishes)

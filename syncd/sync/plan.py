@@ -49,7 +49,9 @@ CHUNK = 400
 
 @dataclass(slots=True)
 class Planned:
-    """What a planning pass came to. `by_hand` counts what should be done and no interface can do."""
+    """What a planning pass came to. `retired`: addresses that gave way to others; `exempted`: exemptions that began or
+    ended; `by_hand`: what should be done and no interface can do.
+    """
 
     people: int = 0
     learnt: int = 0
@@ -58,6 +60,8 @@ class Planned:
     look_ups: int = 0
     closed: int = 0
     claims: int = 0
+    retired: int = 0
+    exempted: int = 0
     by_hand: Counter[str] = field(default_factory=Counter)
     wishes: list[Desired] = field(default_factory=list)
     waiting: list[Held] = field(default_factory=list)
@@ -112,9 +116,10 @@ def _plan(connection: Connection, context: Context, seq: int, among: Sequence[Su
         before = context.now() - timedelta(seconds=topology.accounts[name].settle_s)
         outbox.note_settled(connection, name, before, seq)
     _join_digests(connection, context)
-    _learn(connection, context, topology, seq, planned, among)
+    as_they_are = _learn(connection, context, topology, seq, planned, among)
     for chunk in _due(connection, context, among):
-        _decide(connection, context, topology, chunk, seq, planned)
+        them = as_they_are or _load(connection, topology, chunk)
+        _decide(connection, context, topology, chunk, them, seq, planned)
     return planned
 
 
@@ -154,20 +159,29 @@ def _learn(
     seq: int,
     planned: Planned,
     among: Sequence[SuppressionKey] | None,
-) -> None:
+) -> list[Person] | None:
+    """Take note of all that was said. Returns the people if they are still what they were loaded as: as nothing was
+    learnt, and as they are no more than one chunk.
+    """
     written: list[ConsentEvent] = []
-    for chunk in _due(connection, context, among):
-        for person in _load(connection, topology, chunk):
-            written += _retire(connection, context, topology, person, seq)
+    them: list[Person] = []
+    chunk_count = 0
+    for chunk_count, chunk in enumerate(_due(connection, context, among), 1):  # noqa: B007
+        them = _load(connection, topology, chunk)
+        for person in them:
+            written += _retire(connection, context, topology, person, seq, planned)
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
-            planned.claims += _judge_claims(connection, context, topology, taught(person, events), seq)
+            planned.claims += _judge_claims(connection, context, topology, taught(person, events), seq, planned)
     planned.learnt = len(written)
-    _flag_mass(connection, context, written)
+    if written:
+        _flag_mass(connection, context, written)
+    untouched = not (written or planned.retired or planned.exempted)
+    return them if untouched and chunk_count == 1 else None
 
 
 def _retire(
-    connection: Connection, context: Context, topology: Topology, person: Person, seq: int
+    connection: Connection, context: Context, topology: Topology, person: Person, seq: int, planned: Planned
 ) -> list[ConsentEvent]:
     """Note which addresses gave way to others; what the person ever said no to goes with them."""
     written: list[ConsentEvent] = []
@@ -177,6 +191,7 @@ def _retire(
         if rename is None or found is None:
             continue
         renames.retire(connection, rename, found.identity, cell.unsubscribed_at)
+        planned.retired += 1
         known = people.load_consent(connection, suppression_key(found.identity))
         events = inherited(person, found.identity, known, rename, context.now(), seq)
         written += people.record_consent(connection, events)
@@ -184,17 +199,21 @@ def _retire(
     return written
 
 
-def _judge_claims(connection: Connection, context: Context, topology: Topology, person: Person, seq: int) -> int:
+def _judge_claims(
+    connection: Connection, context: Context, topology: Topology, person: Person, seq: int, planned: Planned
+) -> int:
     """End the exemptions that a later "no" ends; grant the claims that need nobody; write down those that wait."""
     now = context.now()
     for exemption in person.exemptions:
         if (scope := ended_by(person, topology, exemption)) is not None:
             exemptions.end(connection, exemption, scope, seq=seq, at=now)
+            planned.exempted += 1
     granted = grants(person, topology, now)
     for grant in granted:
         cell = grant.cell
         exemptions.grant(connection, person.key, cell.place, grant.evidence, seq=seq, at=now)
         plans.grant_claims_of(connection, cell.account, cell.container, cell.identity)
+        planned.exempted += 1
     places = {grant.cell.place for grant in granted}
     waiting = [(claim, False) for claim in claims(person, topology, now) if claim.cell.place not in places]
     waiting += [(fight.claim, True) for fight in fights(person, topology, now)]
@@ -228,11 +247,12 @@ def _decide(
     context: Context,
     topology: Topology,
     chunk: list[SuppressionKey],
+    them: list[Person],
     seq: int,
     planned: Planned,
 ) -> None:
     now = context.now()
-    decided = [(person, decide(person, topology, now)) for person in _load(connection, topology, chunk)]
+    decided = [(person, decide(person, topology, now)) for person in them]
     closings = [closing for _, decision in decided for closing in decision.closings]
     outbox.close_operations(connection, closings, now, seq=seq)
     for closing in closings:
