@@ -26,7 +26,7 @@ demo: $(STAMP)  ## four emulators, one mirror, converged (STAY=1 keeps everythin
 	@$(BIN)/syncd demo $(if $(STAY),--stay)
 
 test: $(STAMP)  ## the whole test suite, on SQLite and Postgres (ARGS='-k word' for a part)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 sim: $(STAMP)  ## the whole system in simulated histories, and what was found (SEEDS=… ROUNDS=… JOBS=… SEED=…)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --rounds $(or $(ROUNDS),150) --jobs $(or $(JOBS),2) --seed $(or $(SEED),0)

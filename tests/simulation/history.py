@@ -26,7 +26,7 @@ from syncd.app import App, Outside
 from syncd.domain.errors import DeliveryError
 from syncd.sync.cycle import Round
 from tests.emulated import transport_for
-from tests.simulation.oracle import ROUNDS_TO_CONVERGE, BrokenError, Oracle
+from tests.simulation.oracle import ROUNDS_TO_CONVERGE, BrokenError, Oracle, as_kept
 from tests.simulation.process import Daemon, KilledError, Mirror, Network, SeededLoop
 from tests.simulation.script import ACCOUNTS, Happening, script
 from tests.simulation.stage import Operators, Stage, hand_in
@@ -233,7 +233,7 @@ class History:
             self.oracle.heard[args[0], args[1]] = daemon.app.context.sequence.take()
         elif kind == "resubscribe" and done:
             self.oracle.heard.pop((args[0], args[1]), None)
-            self.oracle.opened[args[0], args[1]] = self.clock().strftime("%Y-%m-%d %H:%M:%S.%f")
+            self.oracle.opened[args[0], args[1]] = as_kept(self.clock())
         daemon.press()
 
     def _deliver(self, order: str) -> None:

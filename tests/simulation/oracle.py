@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
 
 import httpx
 
@@ -31,7 +31,7 @@ class Oracle:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.heard: dict[No, int] = {}
-        self.opened: dict[No, Any] = {}
+        self.opened: dict[No, str] = {}
         self.adds = 0
 
     # At any time -----------------------------------------------------------------------------------------------------
@@ -58,16 +58,16 @@ class Oracle:
 
     def _judge_by_cells(self, account: str, email: str, name: str | None, path: str, sent_at: str) -> None:
         query = (
-            "SELECT account, container, status_at, observed_at FROM cell WHERE identity = :email"
+            "SELECT account, container, observed_at FROM cell WHERE identity = :email"
             " AND status IN ('unsubscribed', 'complained') AND route != 'answer'"
         )
         for row in self._stage.mirror.rows(query, email=email):
-            everything = row.account == "leads" or row.container == "*"
-            scope = GLOBAL if everything else LIST_OF[row.container]
-            opened = self.opened.get((email, scope))
-            # What we wrote there because of another "no" is no word of the person's.
-            stands = (email, scope) in self._stage.noes and (opened is None or str(row.status_at) > opened)
-            if (everything or scope == name) and stands and str(row.observed_at) < sent_at:
+            # What reads so because we wrote it there is no word of the person's.
+            scope, said_at = self._stage.words.get((email, row.account, row.container), (None, None))
+            if scope not in {GLOBAL, name} or said_at is None:
+                continue
+            stands = (email, scope) in self._stage.noes and as_kept(said_at) > self.opened.get((email, scope), "")
+            if stands and as_kept(said_at) <= str(row.observed_at) < sent_at:
                 what = f"{path} at {account} adds {email}, who was seen to say no at {row.account}/{row.container}"
                 raise BrokenError("wrongful", what)
 
@@ -100,6 +100,11 @@ class Oracle:
             raise BrokenError("lost", f"{email} said no to everything and may be mailed by crm")
         if scope in {GLOBAL, "newsletter"} and email not in stage.leads.unsubscribed:
             raise BrokenError("lost", f"{email} said no to {scope} and leads was not told")
+
+
+def as_kept(at: datetime) -> str:
+    """A time as the mirror keeps it."""
+    return at.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def added_by(account: str, request: httpx.Request, stage: Stage) -> Iterator[tuple[str, str | None]]:

@@ -2,6 +2,7 @@
 
 `noes` is the truth: who said no to what, and never took it back by their own word. It holds what anybody can know: a
 word that was lost before it could reach us, or that another program wrote over before we read it, is in nobody's power.
+`words` says where they said it, as one can see it there, and when last.
 `back` holds the lists at RocketResponder where somebody confirmed anew since: there, and only there, they may stay.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,7 @@ class Stage:
         }
         self.oids: dict[str, str] = {}
         self.noes: set[No] = set()
+        self.words: dict[tuple[str, str, str], tuple[Scope, datetime]] = {}
         self.waived: set[str] = set()
         self.doubled: set[str] = set()
         self.back: set[No] = set()
@@ -124,8 +127,10 @@ class Stage:
         for key, one in self.crm.customers.items():
             self.oids.setdefault(one.email.lower(), key)
 
-    def no(self, email: str, scope: str) -> None:
+    def no(self, email: str, scope: str, account: str = "", container: str = "") -> None:
+        """Somebody says no to this. Given the place, it can be seen at that record."""
         self.noes.add((email, scope))
+        self.words[email, account, container] = Scope(scope), self.clock()
         self.back -= {(email, name) for name in PLACES if scope in {name, GLOBAL}}
 
     def said_no(self, email: str, name: str) -> bool:
@@ -175,7 +180,7 @@ class Stage:
         if self.member(email, name) != "subscribed":
             return False
         self.crm.mark_member(PLACES[name]["crm"], email, "unsubscribed")
-        self.no(email, name)
+        self.no(email, name, "crm", PLACES[name]["crm"])
         return True
 
     def _withdraw(self, email: str) -> bool:
@@ -187,7 +192,7 @@ class Stage:
         if self.mirror.rows(query, email=email, no="unsubscribed"):
             return False
         self.crm.withdraw_consent(email)
-        self.no(email, GLOBAL)
+        self.no(email, GLOBAL, "crm", "*")
         return True
 
     def _leave_mail(self, email: str, name: str) -> bool:
@@ -195,21 +200,21 @@ class Stage:
         if self.subscriber(email, name) != "Confirmed" or not self.known(email):
             return False
         self.mail.person_unsubscribes(PLACES[name]["mail"], email)
-        self.no(email, name)
+        self.no(email, name, "mail", PLACES[name]["mail"])
         return True
 
     def _complain(self, email: str, name: str) -> bool:
         if self.subscriber(email, name) != "Confirmed" or not self.known(email):
             return False
         self.mail.complain(PLACES[name]["mail"], email)
-        self.no(email, GLOBAL)
+        self.no(email, GLOBAL, "mail", PLACES[name]["mail"])
         return True
 
     def _leave_sales(self, email: str, name: str) -> bool:
         standing = [row for row in self.rows(email, name) if row.get("status") != "unsubscribed"]
         if not standing or not self.sales.set_field(PLACES[name]["sales"], email, "status", "unsubscribed"):
             return False
-        self.no(email, name)
+        self.no(email, name, "sales", PLACES[name]["sales"])
         return True
 
     def _leave_leads(self, email: str) -> None:
