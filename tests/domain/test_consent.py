@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.domain.consent import GLOBAL, LEVEL_OF, ConsentState, Level, Scope, scope_of_status
+from syncd.domain.consent import GLOBAL, LEVEL_OF, ConsentState, Level, Scope, fold, scope_of_status
 from syncd.domain.records import SUPPRESSED, Status
 
 STATES = st.builds(ConsentState, st.integers(0, 3), st.sampled_from(Level), st.integers(0, 5))
@@ -53,9 +51,7 @@ def test_within_an_epoch_a_level_only_rises(a: ConsentState, b: ConsentState):
 def test_order_and_repetition_of_facts_never_matter(facts: list[ConsentState], data: st.DataObject):
     told = data.draw(st.permutations(facts))
     again = data.draw(st.lists(st.sampled_from(facts), max_size=4))
-    assert reduce(ConsentState.join, [*told, *again], ConsentState()) == reduce(
-        ConsentState.join, facts, ConsentState()
-    )
+    assert fold([*told, *again]) == fold(facts)
 
 
 @pytest.mark.parametrize(

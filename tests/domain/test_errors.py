@@ -82,3 +82,11 @@ def test_a_configuration_error_brings_every_fault_at_once(count: int, words: str
 def test_a_refused_delivery_carries_the_status_that_tells_the_sender_why():
     error = DeliveryError(401, "signature does not match")
     assert (error.status, str(error)) == (401, "signature does not match")
+
+
+def test_what_moved_in_a_plan_is_for_whoever_decides_and_not_in_the_sentence():
+    moved = [{"email": "ann@example.org", "what": "added"}]
+    error = ApprovalError("plan 1 moved", hint="syncd plan 2", plan="2", moved=moved)
+    assert (error.moved, error.plan, error.hint) == (tuple(moved), "2", "syncd plan 2")
+    assert "ann@" not in f"{error}{error!r}"
+    assert (ApprovalError("no plan 1").plan, ApprovalError("no plan 1").moved) == (None, ())

@@ -74,6 +74,15 @@ def test_what_counts_against_the_limits(desired: Desired, counts: bool):
         pytest.param(
             many(1, UNSUBSCRIBE, explicit=True, first_contact=True), [], id="an unsubscribe of a first contact"
         ),
+        pytest.param(
+            many(1, UNSUBSCRIBE, protected=True), [Hold.FIRST_CONTACT], id="nobody's word, in a mirror that was lost"
+        ),
+        pytest.param(
+            many(1, UNSUBSCRIBE, explicit=True, protected=True), [], id="somebody's word, in a mirror that was lost"
+        ),
+        pytest.param(
+            many(1, SUBSCRIBE, protected=True), [Hold.FIRST_CONTACT], id="an addition, in a mirror that was lost"
+        ),
         pytest.param(many(3, SUBSCRIBE) + many(3, SUBSCRIBE, "salesrocks"), [], id="each container for itself"),
         pytest.param(
             many(4, SUBSCRIBE) + many(1, SUBSCRIBE, "salesrocks"),

@@ -10,6 +10,7 @@ import pytest
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
+from syncd.domain.facts import Grade
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.desired import Desired, LookUp, Why
 from syncd.reconcile.person import Cell, Exemption, No
@@ -225,6 +226,12 @@ ROKT = topology("rokt")
             [cell("rokt", Status.UNSUBSCRIBED, seq=20), cell("rokt", Status.REMOVED, "lead-7", seq=30)],
             None,
             id="a lead that is gone",
+        ),
+        pytest.param(
+            SAID_NO,
+            [cell("rokt", Status.UNSUBSCRIBED, grade=Grade.ASSUMED)],
+            Why.REASSERTED,
+            id="assumed to know, and to be told again",
         ),
         pytest.param(
             SAID_NO,

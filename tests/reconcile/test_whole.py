@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.reconcile.guard import Limits
-from syncd.reconcile.whole import Evidence, doubt
+from syncd.reconcile.whole import SHIFTED, Evidence, doubt
 
 LIMITS = Limits(max_share=0.1, max_count=3)
 
@@ -53,6 +53,11 @@ LIMITS = Limits(max_share=0.1, max_count=3)
             Evidence(expected=100, rows=50, repeated=True, allowed=50),
             "the same page came twice in a row",
             id="accepted, but in circles",
+        ),
+        pytest.param(Evidence(expected=9, rows=9, first_page_same=True), None, id="its first page stood still"),
+        pytest.param(Evidence(expected=9, rows=9, first_page_same=False), SHIFTED, id="its first page moved meanwhile"),
+        pytest.param(
+            Evidence(expected=9, rows=5, allowed=5, first_page_same=False), SHIFTED, id="accepted, but it moved"
         ),
     ],
 )

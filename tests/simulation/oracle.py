@@ -63,9 +63,10 @@ class Oracle:
         )
         for row in self._stage.mirror.rows(query, email=email):
             # What reads so because we wrote it there is no word of the person's.
-            scope, said_at = self._stage.words.get((email, row.account, row.container), (None, None))
-            if scope not in {GLOBAL, name} or said_at is None:
+            word = self._stage.words.get((email, row.account, row.container))
+            if word is None or word[0] not in {GLOBAL, name}:
                 continue
+            scope, said_at = word
             stands = (email, scope) in self._stage.noes and as_kept(said_at) > self.opened.get((email, scope), "")
             if stands and as_kept(said_at) <= str(row.observed_at) < sent_at:
                 what = f"{path} at {account} adds {email}, who was seen to say no at {row.account}/{row.container}"
