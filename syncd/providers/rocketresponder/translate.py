@@ -41,6 +41,8 @@ FIELDS: Mapping[str, str] = {"first_name": "First", "last_name": "Last"}
 
 _COUNTERS = {"sent": "Sent", "opened": "Open", "clicked": "Click", "bounced": "Bounce"}
 
+_NOTIFY = frozenset({"", "0", "1", "2"})
+
 _EMPTY: tuple[object, ...] = (None, "", "0", 0, [], {})
 """What PHP gives for nothing; `0` covers `false`."""
 
@@ -95,6 +97,24 @@ def read_lists(answer: Answer, call: str) -> list[Container]:
     if not containers:
         raise MalformedError(f"{call}: no list has an id", call=call)
     return containers
+
+
+def list_problems(name: str, given: Mapping[str, str]) -> list[str]:
+    """Why a list cannot be made like this (devzone, POST /api/list/create); empty if nothing is known against it."""
+    permalink, sender, notify = (given.get(key, "") for key in ("permalink", "from_email", "notify"))
+    problems = []
+    if not name.strip():
+        problems.append("the list has no name")
+    if not (permalink.isascii() and permalink.isalnum()):
+        problems.append("permalink: only letters and digits")
+    identity = read_address(sender)
+    if identity is None:
+        problems.append("from_email: not an e-mail address")
+    elif re.search(r"@(?:[^@]+\.)?yahoo\.[^@]+$", identity):
+        problems.append("from_email: an address at Yahoo is not taken")
+    if notify not in _NOTIFY:
+        problems.append("notify: 0 never, 1 of each subscription, 2 of each confirmation")
+    return problems
 
 
 def subscriber_of(answer: Answer, call: str) -> Mapping[str, Any] | None:

@@ -9,11 +9,13 @@ from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import ContainerId, Status
 from syncd.providers.protocol import (
     CanApply,
+    CanCreateList,
     CanFeed,
     CanList,
     CanLogin,
     CanLookup,
     CanNotify,
+    CanPost,
     CanRegister,
     CanReport,
     CanSnapshot,
@@ -48,10 +50,9 @@ def success(**members):
 
 
 def test_its_type_shows_what_it_can_do(adapter):
-    can = {p for p in (CanList, CanLookup, CanApply, CanNotify) if isinstance(adapter, p)}
-    cannot = {p for p in (CanLogin, CanSnapshot, CanFeed, CanReport, CanRegister) if isinstance(adapter, p)}
-    assert can == {CanList, CanLookup, CanApply, CanNotify}
-    assert cannot == set()
+    able = {CanList, CanLookup, CanApply, CanNotify, CanPost, CanCreateList}
+    every = able | {CanLogin, CanSnapshot, CanFeed, CanReport, CanRegister}
+    assert {p for p in every if isinstance(adapter, p)} == able
     capabilities = capabilities_of(adapter)
     assert capabilities.accepts == set(ChangeKind)
     assert capabilities.facts.one_name_field

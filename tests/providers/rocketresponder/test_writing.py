@@ -5,7 +5,7 @@ import pytest
 from syncd.domain.changes import ChangeKind, Outcome
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import Status
-from syncd.providers.rocketresponder.adapter import NewList
+from syncd.providers.protocol import CanCreateList
 
 UNSUBSCRIBE, SUBSCRIBE, UPDATE = ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE
 
@@ -56,6 +56,14 @@ def test_a_newcomer_without_a_name_is_subscribed_without_one(line, emulator, mak
     there = emulator.subscriber(lid, "new@example.org")
     assert there is not None
     assert there.confirm_url == "https://x.example/thanks"
+
+
+def test_each_list_may_have_its_own_page_for_who_confirmed(line, emulator, make_adapter, lid, change):
+    emulator.add_list("Events", lid="155")
+    own = make_adapter(confirm_url="https://x.example/thanks", confirm_urls={lid: "https://x.example/tips"})
+    line(own.apply([change(SUBSCRIBE, "new@example.org", lid), change(SUBSCRIBE, "new@example.org", "155")]))
+    landing = {key[0]: one.confirm_url for key, one in emulator.subscribers.items()}
+    assert landing == {lid: "https://x.example/tips", "155": "https://x.example/thanks"}
 
 
 @pytest.mark.parametrize("word", ["Unsubscribed", "Confirmed", "Unconfirmed", "Complained", "Whatever"])
@@ -179,19 +187,59 @@ def test_a_reason_names_nobody(adapter, replying, change):
 
 # --- lists -----------------------------------------------------------------------------------------------------------
 
-NEW = NewList("Café/Bar", "cafebar", "hi@example.org", "The Bar", "Street 1", notify="2")
+NEW = {
+    "permalink": "cafebar",
+    "from_email": "hi@example.org",
+    "from_name": "The Bar",
+    "address": "Street 1",
+    "notify": "2",
+    "header": "Hello",
+}
 
 
 def test_a_list_is_created_once(line, emulator, adapter):
-    made = line(adapter.create_list(NEW))
+    assert isinstance(adapter, CanCreateList)
+    made = line(adapter.create_list(" Café/Bar ", NEW))
     assert [c.id for c in line(adapter.containers())] == [made.id]
-    assert (made.name, emulator.lists[made.id].address, emulator.lists[made.id].notify) == ("Café/Bar", "Street 1", "2")
+    there = emulator.lists[made.id]
+    assert (made.name, there.address, there.notify, there.header, there.footer) == (
+        "Café/Bar", "Street 1", "2", "Hello", "",
+    )  # fmt: skip
     assert not line.sent[0].repeatable
+    assert line.fields(0).keys() == {
+        "Name", "Permalink", "FromName", "FromEmail", "Address", "Header", "Footer", "Notify", "Time",
+    }  # fmt: skip
     with pytest.raises(RefusedError, match="Permalink"):
-        line(adapter.create_list(NEW))
+        line(adapter.create_list("Café/Bar", NEW))
+
+
+@pytest.mark.quirk("rocketresponder-no-sender-at-yahoo")
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"permalink": "cafe bar"}, "permalink"),
+        ({"permalink": "café"}, "permalink"),
+        ({"permalink": ""}, "permalink"),
+        ({"from_email": "me@Yahoo.com"}, "Yahoo"),
+        ({"from_email": "me@mail.yahoo.co.uk"}, "Yahoo"),
+        ({"from_email": "me"}, "not an e-mail address"),
+        ({"notify": "3"}, "notify"),
+    ],
+)
+def test_what_is_known_not_to_make_a_list_is_refused_unsent(line, adapter, changed, problem):
+    with pytest.raises(RefusedError, match=problem):
+        line(adapter.create_list("N", {**NEW, **changed}))
+    with pytest.raises(RefusedError, match="no name"):
+        line(adapter.create_list(" ", NEW))
+    assert line.sent == []
+
+
+@pytest.mark.parametrize("sender", ["me@notyahoo.com", "yahoo@example.org", "me@yahoo-fans.example"])
+def test_what_only_looks_like_yahoo_may_send(line, adapter, sender):
+    assert line(adapter.create_list("N", {**NEW, "from_email": sender})).name == "N"
 
 
 @pytest.mark.parametrize("answer", [{"status": "Success"}, {"status": "Success", "list": [{"ID": 1}, {"ID": 2}]}])
 def test_a_created_list_that_is_not_named_is_malformed(adapter, replying, answer):
     with pytest.raises(MalformedError):
-        replying(adapter.create_list(NEW), answer)
+        replying(adapter.create_list("N", NEW), answer)
