@@ -17,6 +17,7 @@ from syncd.domain.changes import Target
 from syncd.domain.errors import MalformedError
 from syncd.domain.records import SUPPRESSED, Container, ContainerId, Observation, Status, later, seconds_of
 from syncd.providers.contact_points import join_name, read_address, read_phone, split_name
+from syncd.providers.json_text import SPOILT, mended
 
 STATUS_WORDS: Mapping[str, Status] = {
     "unsubscribed": Status.UNSUBSCRIBED,  # the only word that is documented; all others are our reading
@@ -69,9 +70,12 @@ _anything = msgspec.json.Decoder()
 
 
 def read_answer(body: bytes, call: str) -> Answer:
-    """Raise `MalformedError` unless the body is the object that RESPONSES in the devzone describes."""
+    """Raise `MalformedError` unless the body is the object that RESPONSES in the devzone describes.
+
+    Text that no JSON may hold costs the value that holds it, and neither the record nor all lists.
+    """
     try:
-        envelope = _envelope.decode(body)
+        envelope = _envelope.decode(mended(body))
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise MalformedError(f"{call}: the answer is not a JSON object", call=call) from None
     error = _error_text(envelope.error)
@@ -137,7 +141,7 @@ def contradicts(subscriber: Mapping[str, Any], target: Target) -> bool:
     email, lid = subscriber.get("Email"), _id_text(subscriber.get("LID"))
     if lid and lid != target.container:
         return True
-    if not isinstance(email, str) or not email.strip():
+    if not isinstance(email, str) or not email.strip() or SPOILT in email:
         return False
     return email.strip().lower() != target.address.strip().lower() and read_address(email) != target.identity
 
@@ -155,7 +159,7 @@ def read_subscriber(
     The key is the asked-for identity: every call of this API is addressed by e-mail, none by the subscriber's id.
     """
     email = subscriber.get("Email")
-    address = email.strip() if isinstance(email, str) else ""
+    address = email.strip() if isinstance(email, str) and SPOILT not in email else ""
     identity = target.identity if address else None
     return Observation(
         container=target.container,
@@ -318,4 +322,5 @@ def _member(subscriber: Mapping[str, Any], source: str) -> str:
     if colon and kind == "custom":
         custom = subscriber.get("Custom")
         value = custom.get(name) if isinstance(custom, dict) else None  # empty, it may be a PHP list
-    return _id_text(value)
+    text = _id_text(value)
+    return "" if SPOILT in text else text  # not what the person is called, so it spreads nowhere

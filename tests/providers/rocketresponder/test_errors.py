@@ -15,6 +15,7 @@ from syncd.domain.errors import (
     UnauthorisedError,
     UnavailableError,
 )
+from syncd.domain.records import Status
 from syncd.emulators.emulator import Fault, FaultKind
 from syncd.providers.rocketresponder import translate
 from syncd.wire import Response, converse
@@ -214,6 +215,20 @@ def test_scrubbing_leaves_ordinary_words_alone():
     assert translate.scrubbed("Name  is too\nlong", ["Al", ""]) == "Name is too long"
 
 
-def test_unreadable_text_inside_an_object_is_malformed(adapter, replying, target):
-    with pytest.raises(MalformedError):
-        replying(adapter.lookup(target("a@x.org")), b'{"status":"Success","subscriber":{"ID":1,"Name":"\xff"}}')
+SPOILT = [rb"\ud83d", rb"\udE00 Bee", rb"\ud83d\u0041", b"\xff", rb"\\\ud800"]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_text_that_is_none_costs_its_own_value_and_nothing_else(adapter, replying, target, spoilt):
+    head = b'{"status":"Success","subscriber":{"ID":7,"Email":"a@x.org","Status":"Confirmed","Last":"Bee","First":"'
+    (seen,) = replying(adapter.lookup(target("a@x.org")), head + b"Ann " + spoilt + b'"}}')
+    assert (seen.identity, seen.status, seen.fields) == ("a@x.org", Status.SUBSCRIBED, {"last_name": "Bee"})
+    (seen,) = replying(adapter.lookup(target("a@x.org")), head.replace(b"a@x", b"a" + spoilt + b"@x") + b'"}}')
+    assert (seen.identity, seen.status) == (None, Status.UNKNOWN), "kept, and parked: it says nothing of anybody"
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_the_other_lists_are_read_where_the_name_of_one_is_spoilt(adapter, replying, spoilt):
+    lists = b'[{"LID":1,"Name":"Tips ' + spoilt + b'"},{"LID":2,"Name":"News \\ud83d\\ude00"}]'
+    one, two = replying(adapter.containers(), b'{"status":"Success","list":' + lists + b"}")
+    assert (one.id, two.name) == ("1", "News 😀")
