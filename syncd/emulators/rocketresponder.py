@@ -181,8 +181,7 @@ class RocketResponderEmulator(RocketResponderState):
             return self._failed("subscriber")
         name = fields.get("name", "").strip() or known.name
         if new.lower() == known.email.lower():
-            known.name = name
-            self._acted(known, None, "modify")
+            self._rename(known, name)
             return self._succeeded(subscriber=self._subscriber_object(known))
         if self.subscriber(lid, new) is not None:
             return self._failed("taken")

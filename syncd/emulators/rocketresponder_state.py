@@ -148,6 +148,10 @@ class RocketResponderState(Emulator):
         if self.subscriber(lid, new) is None:
             self._change_address(self._known(lid, email), new)
 
+    def edit_name(self, lid: str, email: str, name: str) -> None:
+        """The operator gives a subscriber another name."""
+        self._rename(self._known(lid, email), name)
+
     def person_unsubscribes(self, lid: str, email: str) -> None:
         """The person follows the link in a mail."""
         self._leave(self._known(lid, email))
@@ -196,6 +200,10 @@ class RocketResponderState(Emulator):
         subscriber.join_url = f"https://www.rocketresponder.com/subscribe/{self.lists[lid].permalink}"
         self.subscribers[subscriber.key] = subscriber
         return subscriber
+
+    def _rename(self, subscriber: Subscriber, name: str) -> None:
+        subscriber.name = name
+        self._acted(subscriber, None, "modify")
 
     def _change_address(self, subscriber: Subscriber, new: str, name: str = "", confirm_url: str = "") -> None:
         """The new address has to confirm; until it does, the old one goes on receiving."""
