@@ -136,6 +136,10 @@ class RocketResponderState(Emulator):
             if old is not None:
                 self._leave(old)
 
+    def person_joins(self, lid: str, email: str, name: str = "") -> None:
+        """A stranger enters their address in the form of the list; the confirmation mail is on its way to them."""
+        self._acted(self._new(lid, email, name), "Subscribe", "subscribe")
+
     def person_joins_again(self, lid: str, email: str) -> None:
         """Somebody who left enters the address in the form, and has yet to follow the link in the confirmation mail."""
         subscriber = self._known(lid, email)
