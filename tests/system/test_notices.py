@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from syncd.providers.rocketresponder.webhook import ACTIONS, webhook_urls
+from syncd.sync.ingest import ingest
 from tests.scenes import DAY, Open
 from tests.world import World
 
@@ -46,6 +47,10 @@ def test_what_each_notice_points_at_is_mirrored_at_once(open_small_world: Open, 
         (notice,) = mail.outgoing
         mail.outgoing.append(notice)  # they send again what they believe was not taken
         taken = len(world.rows("SELECT id FROM inbox"))
+        world.deliver()
+        ingest(world.app.context)
+        wanted = world.rows("SELECT identity, urgent FROM lookup WHERE account = 'mail'")
+        assert [(row["identity"], bool(row["urgent"])) for row in wanted] == [(EMAIL, True)], action
         world.round()
         assert len(world.rows("SELECT id FROM inbox")) == taken + 1
         assert expected.items() <= seen(world).items(), action
