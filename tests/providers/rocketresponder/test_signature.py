@@ -40,6 +40,7 @@ def pairs_of(vector: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in vector["params"]]
 
 
+@pytest.mark.quirk("rocketresponder-sorted-by-value")
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_the_adapter_signs_every_vector_as_php_did(vector):
     params = pairs_of(vector)

@@ -1,11 +1,16 @@
 """Unsubscribes, subscriptions, names, new lists."""
 
+import json
+from urllib.parse import parse_qsl
+
 import pytest
 
 from syncd.domain.changes import ChangeKind, Outcome
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import Status
 from syncd.providers.protocol import CanCreateList
+
+BASE_URL = "http://127.0.0.1:8703/api"
 
 UNSUBSCRIBE, SUBSCRIBE, UPDATE = ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE
 
@@ -66,6 +71,48 @@ def test_each_list_may_have_its_own_page_for_who_confirmed(line, emulator, make_
     assert landing == {lid: "https://x.example/tips", "155": "https://x.example/thanks"}
 
 
+@pytest.mark.quirk("rocketresponder-confirm-url-and-confirm-link")
+def test_the_page_for_who_confirmed_has_two_names_and_we_read_neither(
+    line, emulator, make_adapter, lid, change, target
+):
+    emulator.webhook_urls = {(lid, "subscribe"): "https://x.example/subscribe"}
+    adapter = make_adapter(confirm_url="https://x.example/thanks")
+    line(adapter.apply([change(SUBSCRIBE, "new@example.org")]))
+    sent = dict(parse_qsl(emulator.outgoing[0].body.decode(), keep_blank_values=True))
+    assert (sent["ConfirmLink"], "ConfirmURL" in sent) == ("https://x.example/thanks", False)
+    (seen,) = line(adapter.lookup(target("new@example.org")))
+    assert json.loads(seen.raw)["ConfirmURL"] == "https://x.example/thanks"
+    assert "https://x.example/thanks" not in repr(seen._replace(raw=b""))
+
+
+@pytest.mark.quirk("rocketresponder-names-in-mixed-case")
+@pytest.mark.parametrize(
+    ("kind", "fields", "names"),
+    [
+        (UNSUBSCRIBE, {}, {"email", "LID"}),
+        (SUBSCRIBE, {"first_name": "Ann"}, {"email", "LID", "name"}),
+        (UPDATE, {"first_name": "Ann", "last_name": "Bee"}, {"email", "LID", "newemail", "name"}),
+    ],
+)
+def test_parameters_are_spelt_as_the_page_spells_them(line, emulator, adapter, lid, change, kind, fields, names):
+    if kind is not SUBSCRIBE:
+        emulator.add_subscriber(lid, "ann@example.org")
+    (ack,) = line(adapter.apply([change(kind, "ann@example.org", **fields)]))
+    assert ack.outcome is Outcome.ACCEPTED
+    assert line.fields().keys() == {*names, "Time"}
+
+
+@pytest.mark.quirk("rocketresponder-post-only")
+def test_everything_is_posted_and_nothing_stands_in_an_address(line, emulator, adapter, lid, change, target):
+    line(adapter.containers())
+    line(adapter.lookup(target("ann@example.org")))
+    line(adapter.apply([change(kind, "ann@example.org", first_name="A", last_name="B") for kind in ChangeKind]))
+    line(adapter.create_list("N", NEW))
+    assert len({request.label for request in line.sent}) == 6
+    assert {request.method for request in line.sent} == {"POST"}
+    assert {request.url for request in line.sent} == {f"{BASE_URL}/{request.label}" for request in line.sent}
+
+
 @pytest.mark.parametrize("word", ["Unsubscribed", "Confirmed", "Unconfirmed", "Complained", "Whatever"])
 def test_nobody_who_is_there_is_ever_subscribed_again(line, emulator, adapter, lid, change, word):
     there = emulator.add_subscriber(lid, "ann@example.org", status=word)
@@ -75,6 +122,7 @@ def test_nobody_who_is_there_is_ever_subscribed_again(line, emulator, adapter, l
     assert (emulator.writes, there.status, there.subscribed) == (0, word, 1)
 
 
+@pytest.mark.quirk("rocketresponder-subscribe-may-bring-back")
 def test_the_emulated_service_would_have_resubscribed(emulator, adapter, lid, line, change):
     # Why the look before is there: told outright, the service brings back who left.
     there = emulator.add_subscriber(lid, "ann@example.org", status="Unsubscribed")
@@ -130,6 +178,7 @@ def test_a_name_of_nobody_is_refused(line, adapter, lid, change):
     assert ack.outcome is Outcome.REFUSED
 
 
+@pytest.mark.quirk("rocketresponder-narrow-addresses")
 def test_an_address_the_service_does_not_take_is_refused(line, emulator, adapter, lid, change):
     emulator.strict_emails = True
     (ack,) = line(adapter.apply([change(UNSUBSCRIBE, "ann@example.technology")]))
@@ -197,6 +246,7 @@ NEW = {
 }
 
 
+@pytest.mark.quirk("rocketresponder-permalink-is-unique")
 def test_a_list_is_created_once(line, emulator, adapter):
     assert isinstance(adapter, CanCreateList)
     made = line(adapter.create_list(" Café/Bar ", NEW))
