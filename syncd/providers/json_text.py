@@ -12,7 +12,8 @@ SPOILT = "\ufffd"
 """Stands where something could not be read. A value that holds it is nobody's value."""
 
 _ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # both halves of one letter
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
 _CONTROLS = bytes(max(byte, 0x20) for byte in range(256))
 
