@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,6 @@ from syncd.cli.invocation import Invocation, require_known
 if TYPE_CHECKING:
     from syncd.app import App
     from syncd.domain.records import Container
-    from syncd.providers.protocol import CanPost
-    from syncd.settings import Settings
     from syncd.sync.context import Lane
 
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="An account of the configuration.")]
@@ -115,54 +113,70 @@ def webhooks(
     account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="Of this account only.")] = None,
 ) -> int:
     """Print the addresses to enter at a provider that posts notices, each list and action. THEY HOLD A SECRET."""
-    rows = _addresses(call, call.accounts([account] if account else []))
-    if call.json:
-        call.show(rows)
+    named = call.accounts([account] if account else [])
+    call.log(level="WARNING", as_json=False)
+
+    def printing(app: App) -> int:
+        rows = [row for lane in _posting(app, named) for row in _addresses(call, app, lane)]
+        if call.json:
+            call.show(rows)
+            return Exit.DONE
+        widths = [max((len(row[key]) for row in rows), default=0) for key in _COLUMNS]
+        for row in rows:
+            # No table: its columns would be folded, and an address has to stay in one piece.
+            call.write(
+                "  ".join([*(row[key].ljust(width) for key, width in zip(_COLUMNS, widths, strict=True)), row["url"]])
+            )
+        if not rows:
+            call.say(
+                "no linked list is at a provider that waits for addresses; the daemon tells those that take a call"
+            )
         return Exit.DONE
-    widths = [max((len(row[key]) for row in rows), default=0) for key in ("account", "list", "remote_list", "action")]
-    for row in rows:
-        # No table: its columns would be folded, and an address has to stay in one piece.
-        call.write("  ".join([*(cell.ljust(n) for cell, n in zip(row.values(), widths, strict=False)), row["url"]]))
-    if not rows:
-        call.say(
-            "no provider of a linked list waits for addresses; those that take them by a call are told by the daemon"
-        )
-    return Exit.DONE
+
+    return call.with_app(printing)
 
 
-def _addresses(call: Invocation, named: Sequence[str]) -> list[dict[str, str]]:
-    """A row for each list and action. Raises `ConfigurationError` where something that they are made of is missing."""
-    from syncd.app import Outside
+_COLUMNS = ("account", "list", "remote_list", "action")
+
+
+def _posting(app: App, named: Sequence[str]) -> list[Lane]:
+    """The accounts that wait for addresses. Raises `ConfigurationError` with everything that these lack."""
     from syncd.domain.errors import ConfigurationError, Problem
     from syncd.providers.protocol import CanPost
-    from syncd.providers.registry import provider_for
 
-    settings, problems = call.settings, []
-    now = (call.outside or Outside()).now
-    posting: dict[str, CanPost] = {}
-    for name, options in settings.accounts.items():
-        provider: Any = provider_for(options, linked=frozenset(), now=now)
-        if isinstance(provider, CanPost) and (not named or name in named):
-            posting[name] = provider
-            if not getattr(options, "webhook_secret", ()):
-                where = f"accounts.{name}.webhook_secret"
-                problems.append(Problem(where, "is missing; without it every notice is turned away"))
-    for name in set(named) - posting.keys():
-        raise UsageError(f"{name}: no address is entered by hand at {settings.accounts[name].provider}")
+    lanes = [lane for lane in app.context.lanes.values() if lane.name in named or not named]
+    posting = [lane for lane in lanes if isinstance(lane.provider, CanPost)]
+    if named and not posting:
+        raise UsageError(f"{lanes[0].name}: no address is entered by hand at {lanes[0].provider_name}")
+    settings = app.settings
+    problems = [
+        Problem(f"accounts.{lane.name}.webhook_secret", "is missing; without it every notice is turned away")
+        for lane in posting
+        if not getattr(settings.accounts[lane.name], "webhook_secret", ())
+    ]
     if posting and settings.receiver.public_url is None:
         problems.append(Problem("receiver.public_url", "is missing: the address that the world sees"))
     if problems:
         raise ConfigurationError(str(settings.source), problems)
-    return [row for name, provider in posting.items() for row in _rows(settings, name, provider)]
+    return posting
 
 
-def _rows(settings: Settings, account: str, provider: CanPost) -> list[dict[str, str]]:
-    from syncd.domain.records import ContainerId
+def _addresses(call: Invocation, app: App, lane: Lane) -> list[dict[str, str]]:
+    """A row for each linked list and action, by the list's own id, whichever of its names is configured."""
+    from syncd.providers.protocol import CanPost
+    from syncd.store.containers import load_containers
+    from syncd.store.session import reading
 
-    public_url = settings.receiver.public_url or ""
+    assert isinstance(lane.provider, CanPost)
+    public_url = app.settings.receiver.public_url or ""
+    with reading(app.engine) as connection:
+        lists = app.context.topology(connection).lists.values()
+        seen = {row.container for row in load_containers(connection, lane.name)}
+    places = [(entry.name, theirs) for entry in lists for theirs in entry.places.get(lane.name, ())]
+    for theirs in sorted({theirs for _, theirs in places} - seen):
+        call.say(f"note: {lane.name} has shown no list {theirs} yet; next: syncd sync {lane.name}")
     return [
-        {"account": account, "list": ours, "remote_list": theirs, "action": action, "url": url}
-        for ours, entry in settings.lists.items()
-        for theirs in entry.accounts.get(account, ())
-        for action, url in provider.webhook_urls(public_url, account, ContainerId(theirs)).items()
+        {"account": lane.name, "list": ours, "remote_list": theirs, "action": action, "url": url}
+        for ours, theirs in places
+        for action, url in lane.provider.webhook_urls(public_url, lane.name, theirs).items()
     ]

@@ -77,6 +77,17 @@ def test_each_list_and_action_has_its_line_and_leads_back(small: Desk) -> None:
         verify(Delivery(route, "POST", {}, (), b"", small.at), ["mail-hook"])
 
 
+def test_a_list_that_is_configured_by_another_of_its_names_has_its_own_id_in_the_address(small: Desk) -> None:
+    small.configure(more=OUTSIDE)
+    small.mail.lists["154"].permalink = "letters"
+    small.config.write_text(small.config.read_text().replace('mail = "154"', 'mail = "letters"'))
+    assert "has shown no list letters yet; next: syncd sync mail" in small.run("webhooks").err
+    small.run("sync", "mail")
+    done = small.run("webhooks", "--json")
+    assert {row["remote_list"] for row in done.data("webhooks")} == {"154"}
+    assert done.err == ""
+
+
 def test_of_several_secrets_the_first_is_printed(small: Desk) -> None:
     small.configure(more=OUTSIDE)
     text = small.config.read_text().replace('"mail-hook"', '["newer", "older"]')
