@@ -30,8 +30,10 @@ from syncd.app import App, Outside
 from syncd.config import load
 from syncd.domain.consent import GLOBAL, Level, Scope
 from syncd.domain.identity import Identity, suppression_key
+from syncd.domain.records import ContainerId
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rokt import Encoding, RoktEmulator
+from syncd.providers.protocol import CanPost
 from syncd.receiver import ONE_CLICK, document_path, places_of, receiver
 from syncd.store import journal, people, session
 from syncd.store.session import open_engine, reading, writing
@@ -498,14 +500,24 @@ async def test_a_signed_notice_of_rocs_is_taken_once(door: Door) -> None:
 async def test_every_notice_of_rocketresponder_that_is_taken_gets_exactly_200(door: Door) -> None:
     mail = RocketResponderEmulator(lambda: door.now)
     mail.add_list("Newsletter", lid="154")
-    mail.add_subscriber("154", "ann@example.org", "subscribed")
-    mail.webhook_urls["154", "unsubscribe"] = "http://syncd.test/in/mail/154/unsubscribe/mail%2Fhook+1"
+    mail.add_subscriber("154", "ann@example.org", "Ann")
+    provider = door.context.lanes["mail"].provider
+    assert isinstance(provider, CanPost)
+    urls = provider.webhook_urls("http://syncd.test", "mail", ContainerId("154"))
+    assert urls["click"] == "http://syncd.test/in/mail/154/click/mail%2Fhook%2B1"
+    mail.webhook_urls = {("154", action): url for action, url in urls.items()}
+    mail.person_changes_address("154", "ann@example.org", "ann@example.net")
+    mail.open_mail("154", "ann@example.org")
+    mail.click("154", "ann@example.org")
+    mail.bounce("154", "ann@example.org")
     mail.person_unsubscribes("154", "ann@example.org")
-    request = mail.outgoing.popleft()
-    for _ in range(2):
+    mail.person_joins_again("154", "ann@example.org")
+    mail.confirm("154", "ann@example.org")
+    assert sorted(request.url for request in mail.outgoing) == sorted(urls.values())
+    for request in [*mail.outgoing, *mail.outgoing]:
         answer = await door.send(request.method, request.url, headers=dict(request.headers), content=request.body)
         assert answer.status_code == 200
-    assert [row["account"] for row in door.rows("SELECT account FROM inbox")] == ["mail"]
+    assert [row["account"] for row in door.rows("SELECT account FROM inbox")] == ["mail"] * 7
     ingest(door.context)
     assert [row["identity"] for row in door.rows("SELECT identity FROM lookup")] == ["ann@example.org"]
 

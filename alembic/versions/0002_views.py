@@ -47,6 +47,13 @@ VIEWS = {
         LEFT JOIN container n ON n.account = c.account AND n.container = c.container
         LEFT JOIN link l ON l.account = c.account AND (l.container = c.container OR l.container = '*')
         WHERE c.status <> 'absent'""",
+    "v_counters": """
+        SELECT c.identity AS email, s.account AS account, a.provider AS provider, s.container AS remote_list,
+               COALESCE(c.remote_id, c.key) AS remote_id, CAST(s.counters AS TEXT) AS counters, s.observed_at AS observed_at
+        FROM cell c JOIN counter_sample s ON s.account = c.account AND s.container = c.container AND s.key = c.key
+        JOIN account a ON a.name = c.account
+        WHERE s.id = (SELECT MAX(t.id) FROM counter_sample t
+                      WHERE t.account = c.account AND t.container = c.container AND t.key = c.key)""",
     "v_lists": """
         SELECT l.list AS list, n.account AS account, a.provider AS provider, n.container AS remote_list, n.name AS name, l.scope AS scope,
                n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -66,10 +66,11 @@ class Emulator(ABC):
     """One provider. `now` is its clock: it may be skewed against ours.
 
     `outgoing` holds requests that this provider wants to send to us (webhooks, leads); whoever runs the emulator
-    carries them.
+    carries them. `delivered_on`: the statuses of ours with which they count as taken; after any other they come again.
     """
 
     name: str
+    delivered_on: Container[int] = range(200, 300)
 
     def __init__(self, now: Callable[[], datetime], *, seed: int = 0) -> None:
         self.now = now

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -82,8 +82,8 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """Serve until the block ends, and carry what the emulators send to us through `send`, in order.
 
-    What is not answered with 2xx is sent again, `retry_s` later and then ever later, `RETRIES` times; then it is given
-    up and counted. The sockets are closed at the end.
+    What is not taken (`Emulator.delivered_on`) is sent again, `retry_s` later and ever later, `RETRIES` times, then
+    it is given up and counted. The sockets are closed at the end.
     """
     served = Served([emulator for emulator, _ in emulators], [address_of(sock) for _, sock in emulators])
     servers = [_server(emulator, address_of(sock)) for emulator, sock in emulators]
@@ -206,7 +206,7 @@ async def _carry_out(emulator: Emulator, send: Send, served: Served, retry_s: fl
         while emulator.outgoing:
             served.under_way += 1
             try:
-                if await _delivered(emulator.outgoing.popleft(), send, retry_s):
+                if await _delivered(emulator.outgoing.popleft(), send, retry_s, emulator.delivered_on):
                     served.delivered += 1
                 else:
                     served.given_up += 1
@@ -215,7 +215,7 @@ async def _carry_out(emulator: Emulator, send: Send, served: Served, retry_s: fl
         await asyncio.sleep(poll_s)
 
 
-async def _delivered(request: Request, send: Send, retry_s: float) -> bool:
+async def _delivered(request: Request, send: Send, retry_s: float, taken: Container[int]) -> bool:
     for attempt in range(RETRIES + 1):
         if attempt:
             await asyncio.sleep(retry_s * 2 ** (attempt - 1))
@@ -223,7 +223,7 @@ async def _delivered(request: Request, send: Send, retry_s: float) -> bool:
             response = await send(request)
         except ProviderError:
             continue
-        if 200 <= response.status < 300:
+        if response.status in taken:
             return True
     return False
 

@@ -13,7 +13,7 @@ Rules that hold for every exchange
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -146,6 +146,30 @@ class CanRegister(Protocol):
         """Make sure that exactly one registration for this address exists;
 
         returns its id. Repeating changes nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class CanPost(Protocol):
+    """Posts notices to addresses that a person enters there by hand, where no call takes them (see `CanRegister`)."""
+
+    def webhook_urls(self, public_url: str, account: str, container: ContainerId) -> Mapping[str, str]:
+        """For each action on one list the address to enter. It holds a secret: printed on demand, and never logged."""
+        ...
+
+
+@runtime_checkable
+class CanCreateList(Protocol):
+    """Takes new lists."""
+
+    new_list_keys: Mapping[str, bool]
+    """What a list is given besides its name; True where it must be."""
+
+    def create_list(self, name: str, given: Mapping[str, str]) -> Exchange[Container]:
+        """Make a list, of which repeating this may make another. `given` holds what must be given, and known keys only.
+
+        Raises `RefusedError`, with nothing sent, for what is known not to be taken.
         """
         ...
 

@@ -56,7 +56,7 @@ item = PlanItemRow.__table__  # type: ignore[attr-defined]
 Shown = dict[str, Any]
 
 _TIMES = frozenset({"at", "since", "not_before", "deadline"})
-_JSON = frozenset({"fields", "counts", "extra", "rests_on"})
+_JSON = frozenset({"fields", "counters", "counts", "extra", "rests_on"})
 _GONE = (Status.REMOVED.value, Status.ABSENT.value)
 
 
@@ -138,7 +138,16 @@ def contact(connection: Connection, identity: Identity, key: SuppressionKey) -> 
         .where(sa.column("email") == identity)
         .order_by(*_columns("account remote_list list remote_id"))
     )
-    memberships = shown_rows(connection, seen)
+    counted = (
+        sa.select(*_columns("account remote_list remote_id counters"))
+        .select_from(sa.table("v_counters"))
+        .where(sa.column("email") == identity)
+    )
+    counters = {(row[0], row[1], row[2]): _plain("counters", row[3]) for row in connection.execute(counted)}
+    memberships = [
+        row | {"counters": counters.get((row["account"], row["remote_list"], row["remote_id"]))}
+        for row in shown_rows(connection, seen)
+    ]
     stored = consent_of(connection, key)
     if not memberships and not stored:
         return None

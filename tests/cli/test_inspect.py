@@ -79,7 +79,9 @@ def test_a_contact_is_found_however_its_address_is_spelt(desk: Desk) -> None:
     assert at["crm", "L-1"] | {"remote_id": ""} == {
         "list": "newsletter", "account": "crm", "provider": "rocs", "remote_list": "L-1", "remote_id": "",
         "address": "Ann@Example.org", "status": "subscribed", "grade": "verified", "observed_at": NOON, "fields": {},
+        "counters": None,
     }  # fmt: skip
+    assert at["mail", "154"]["counters"] == {"sent": 0, "opened": 0, "clicked": 0, "bounced": 0}
     assert shown["fields"] == {"first_name": "Ann", "last_name": "Lee"}
     printed = desk.run("inspect", "contact", "ann@example.org")
     assert "newsletter" in printed.out

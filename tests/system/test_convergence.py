@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from syncd.sync.steer import pause, resume
@@ -271,6 +273,8 @@ def test_counters_of_rocketresponder_subscribers_are_added_when_they_change(open
     world.mail.open_mail("154", "ann@example.org")
     world.round()
     assert len(world.rows(query)) == before + 1
+    (latest,) = world.rows("SELECT counters FROM v_counters WHERE account = 'mail' AND email = 'ann@example.org'")
+    assert json.loads(latest["counters"]) == {"sent": 1, "opened": 1, "clicked": 0, "bounced": 0}
     world.wait(300)
     world.mail.outgoing.clear()
     world.mail.webhook_urls["154", "open"] = f"{IN}/mail/154/open/mail-hook"
@@ -278,6 +282,26 @@ def test_counters_of_rocketresponder_subscribers_are_added_when_they_change(open
     world.round()  # asked about again by age, and nothing moved
     assert len(world.rows(query)) == before + 1
     assert operations(world, account="mail", kind="update") == []
+
+
+def test_custom_fields_of_rocketresponder_are_mirrored_as_they_came_and_mapped_where_that_is_configured(
+    open_small_world,
+):
+    world = open_small_world(
+        config=configured(mail='fields = {{ company = "custom:Company", phone = "custom:Mobile" }}')
+    )
+    person(world, "ann@example.org")
+    world.settle(2)
+    there = world.mail.subscriber("154", "ann@example.org")
+    there.custom = {"Company": "Bee & Sons", "Mobile": "+46 70 123 45 67", "Shoe": "43"}
+    world.wait(DAY)
+    world.settle(2)
+    (row,) = world.rows("SELECT fields, raw FROM v_memberships WHERE account = 'mail' AND email = 'ann@example.org'")
+    mapped = {"company": "Bee & Sons", "phone": "+46701234567"}
+    assert json.loads(row["fields"]).items() >= mapped.items()
+    assert json.loads(row["raw"])["Custom"] == there.custom
+    (merged,) = world.rows("SELECT fields FROM v_contacts WHERE email = 'ann@example.org'")
+    assert json.loads(merged["fields"]).items() >= mapped.items()
 
 
 def test_a_round_at_salesrocks_with_nothing_changed_costs_the_lists_and_one_call_per_page(open_small_world):

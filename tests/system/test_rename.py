@@ -12,6 +12,8 @@ from tests.scenes import (
     changes_address,
     marks,
     member,
+    notices,
+    person,
     subscriber,
     suppressed,
     with_two_lists,
@@ -79,3 +81,32 @@ def test_who_leaves_again_after_coming_back_to_the_old_address_said_no(open_smal
     world.mail.person_unsubscribes("154", OLD)
     world.settle(3)
     assert suppressed(world, "newsletter") == {OLD}
+
+
+def test_the_echo_of_a_name_that_we_wrote_begins_nothing(open_small_world):
+    world = open_small_world()
+    notices(world)
+    customer = person(world, OLD, "Olga", "Old")
+    world.settle(2)
+    world.wait(600)
+    world.rocs.edit_customer(customer, last_name="Young")
+    world.settle(2)
+    told = [row["route"] for row in world.rows("SELECT route FROM inbox WHERE account = 'mail'")]
+    assert any("modify" in route for route in told), "they tell us of what we did ourselves"
+    assert world.rows("SELECT * FROM rename") == []
+    world.mail.person_unsubscribes("154", OLD)
+    world.settle(2)
+    assert suppressed(world, "newsletter") == {OLD}, "nobody waits for another address"
+    assert member(world, OLD) == "unsubscribed"
+
+
+def test_a_name_that_somebody_else_wrote_may_be_more_than_a_name(open_small_world):
+    world = open_small_world()
+    notices(world)
+    person(world, OLD, "Olga", "Old")
+    world.settle(2)
+    world.wait(600)
+    world.mail.edit_name("154", OLD, "Olga Young")
+    world.settle(2)
+    assert [row["identity"] for row in world.rows("SELECT identity FROM rename")] == [OLD]
+    assert member(world, OLD) == "subscribed"

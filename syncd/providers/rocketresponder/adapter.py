@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -22,7 +21,7 @@ from syncd.domain.errors import (
     UnavailableError,
 )
 from syncd.domain.facts import Facts
-from syncd.domain.records import Container, Delivery, Hint, Observation
+from syncd.domain.records import Container, ContainerId, Delivery, Hint, Observation
 from syncd.providers.rocketresponder import translate, webhook
 from syncd.providers.rocketresponder.options import RocketResponderOptions
 from syncd.providers.rocketresponder.signature import signed_form
@@ -35,27 +34,24 @@ _VALID_S = 600  # devzone, AUTHENTICATION: a request is good for ten minutes aft
 _HINT = "check both keys, and the clock of this machine: a request is valid for ten minutes"
 
 
-@dataclass(frozen=True, slots=True)
-class NewList:
-    """What a list needs (devzone, POST /api/list/create).
-
-    `permalink`: letters and digits, unique. `from_email`: not at Yahoo.
-    """
-
-    name: str
-    permalink: str
-    from_email: str
-    from_name: str
-    address: str
-    notify: str = ""
-    header: str = ""
-    footer: str = ""
+# What `list/create` takes besides `Name`: our key, its parameter, and whether it is required. The provider's own SDK
+# sends the optional ones empty rather than not at all.
+_NEW_LIST = (
+    ("permalink", "Permalink", True),
+    ("from_name", "FromName", True),
+    ("from_email", "FromEmail", True),
+    ("address", "Address", True),
+    ("header", "Header", False),
+    ("footer", "Footer", False),
+    ("notify", "Notify", False),
+)
 
 
 class RocketResponderAdapter:
     """One key pair."""
 
     accepts = frozenset({ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE})
+    new_list_keys: Mapping[str, bool] = {key: required for key, _, required in _NEW_LIST}
 
     def __init__(self, options: RocketResponderOptions, *, linked: frozenset[str], now: Callable[[], datetime]) -> None:
         self.linked = linked
@@ -125,7 +121,8 @@ class RocketResponderAdapter:
         if seen:
             return Ack(Outcome.STALE, seen=tuple(seen), reason="already on the list")
         name = translate.full_name(change.fields) if self.facts.fields else ""
-        extra = [(key, value) for key, value in (("name", name), ("ConfirmURL", self._options.confirm_url)) if value]
+        confirm_url = self._options.confirm_urls.get(change.container, self._options.confirm_url)
+        extra = [(key, value) for key, value in (("name", name), ("ConfirmURL", confirm_url)) if value]
         return (yield from self._write("subscriber/subscribe", change, extra))
 
     def _rename(self, change: Change) -> Exchange[Ack]:
@@ -160,20 +157,12 @@ class RocketResponderAdapter:
             return Ack(Outcome.UNCERTAIN, seen=seen, reason=f"{call}: success about another subscriber")
         return Ack(Outcome.ACCEPTED, receipt=translate.subscriber_id(subscriber), keys=(change.identity,), seen=seen)
 
-    def create_list(self, new: NewList) -> Exchange[Container]:
+    def create_list(self, name: str, given: Mapping[str, str]) -> Exchange[Container]:
         """Create a list; a repetition would fail on its permalink or make a second one."""
         call = "list/create"
-        params = (
-            ("Name", new.name),
-            ("Permalink", new.permalink),
-            ("FromName", new.from_name),
-            ("FromEmail", new.from_email),
-            ("Address", new.address),
-            # The provider's own SDK sends the optional ones empty rather than not at all.
-            ("Header", new.header),
-            ("Footer", new.footer),
-            ("Notify", new.notify),
-        )
+        if problems := translate.list_problems(name, given):
+            raise RefusedError(f"{call}: {'; '.join(problems)}", call=call)
+        params = [("Name", name.strip()), *((parameter, given.get(key, "")) for key, parameter, _ in _NEW_LIST)]
         answer = yield from self._call(call, params)
         lists = translate.read_lists(answer, call)
         if len(lists) != 1:
@@ -184,6 +173,10 @@ class RocketResponderAdapter:
 
     def verify(self, delivery: Delivery) -> None:
         webhook.verify(delivery, [secret.get_secret_value() for secret in self._options.webhook_secret])
+
+    def webhook_urls(self, public_url: str, account: str, container: ContainerId) -> Mapping[str, str]:
+        newest = self._options.webhook_secret[0].get_secret_value()
+        return webhook.webhook_urls(public_url, account, container, newest)
 
     def delivery_id(self, delivery: Delivery) -> str:
         return webhook.delivery_id(delivery)

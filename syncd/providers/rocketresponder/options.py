@@ -36,7 +36,8 @@ class RocketResponderOptions(AccountOptions):
     round, since nobody can be listed. `status_words` adds to the words that `translate.STATUS_WORDS` knows.
     `rename_open`: how long a change of address may wait for its confirmation. `rename_wait`: how long an unsubscribe
     within it waits for the new address to be seen. `rename_tolerance`: how far apart their two times may be.
-    `confirm_url` is where new subscribers land after confirming (a parameter of the provider's SDK, not of its page).
+    `confirm_url` is where new subscribers land after confirming (a parameter of the provider's SDK, not of its page);
+    `confirm_urls` says it for single lists, by the provider's id. The newest `webhook_secret` comes first.
     """
 
     provider: Literal["rocketresponder"]
@@ -49,6 +50,7 @@ class RocketResponderOptions(AccountOptions):
     lookups_per_round: Annotated[int, Field(ge=1)] = 500
     status_words: Annotated[dict[str, Status], AfterValidator(_folded)] = Field(default_factory=dict)
     confirm_url: Url | None = None
+    confirm_urls: dict[Text, Url] = Field(default_factory=dict)
     rename_open: Duration = 30 * 86_400.0
     rename_wait: Duration = 900.0
     rename_tolerance: Duration = 5.0
@@ -57,4 +59,5 @@ class RocketResponderOptions(AccountOptions):
 
     @property
     def signed_base(self) -> str:
-        return self.signing_url or self.base_url
+        # The site answers without `www.` too, and signs with it (rocketresponder.com/api.php; the provider's SDK).
+        return self.signing_url or self.base_url.replace("://rocketresponder.com/", "://www.rocketresponder.com/", 1)

@@ -32,7 +32,8 @@ def signed_form(private_key: str, url: str, params: Params, time: int) -> Signed
     sorts what it received only agrees when it received what was signed.
     """
     pairs = canonical([*params, ("Time", time)])
-    return Signed(_digest(private_key, url, pairs), urlencode(pairs).encode("ascii"))
+    # The tilde is the one character that PHP's http_build_query escapes and Python does not.
+    return Signed(_digest(private_key, url, pairs), urlencode(pairs).replace("~", "%7E").encode("ascii"))
 
 
 def sign(private_key: str, url: str, params: Params) -> str:

@@ -17,6 +17,7 @@ from syncd.domain.changes import Target
 from syncd.domain.errors import MalformedError
 from syncd.domain.records import SUPPRESSED, Container, ContainerId, Observation, Status, later, seconds_of
 from syncd.providers.contact_points import join_name, read_address, read_phone, split_name
+from syncd.providers.json_text import SPOILT, mended
 
 STATUS_WORDS: Mapping[str, Status] = {
     "unsubscribed": Status.UNSUBSCRIBED,  # the only word that is documented; all others are our reading
@@ -40,6 +41,8 @@ FIELDS: Mapping[str, str] = {"first_name": "First", "last_name": "Last"}
 """Where canonical fields are found; `custom:<name>` names a member of `Custom`."""
 
 _COUNTERS = {"sent": "Sent", "opened": "Open", "clicked": "Click", "bounced": "Bounce"}
+
+_NOTIFY = frozenset({"", "0", "1", "2"})
 
 _EMPTY: tuple[object, ...] = (None, "", "0", 0, [], {})
 """What PHP gives for nothing; `0` covers `false`."""
@@ -67,9 +70,12 @@ _anything = msgspec.json.Decoder()
 
 
 def read_answer(body: bytes, call: str) -> Answer:
-    """Raise `MalformedError` unless the body is the object that RESPONSES in the devzone describes."""
+    """Raise `MalformedError` unless the body is the object that RESPONSES in the devzone describes.
+
+    Text that no JSON may hold costs the value that holds it, and neither the record nor all lists.
+    """
     try:
-        envelope = _envelope.decode(body)
+        envelope = _envelope.decode(mended(body))
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise MalformedError(f"{call}: the answer is not a JSON object", call=call) from None
     error = _error_text(envelope.error)
@@ -97,6 +103,24 @@ def read_lists(answer: Answer, call: str) -> list[Container]:
     return containers
 
 
+def list_problems(name: str, given: Mapping[str, str]) -> list[str]:
+    """Why a list cannot be made like this (devzone, POST /api/list/create); empty if nothing is known against it."""
+    permalink, sender, notify = (given.get(key, "") for key in ("permalink", "from_email", "notify"))
+    problems = []
+    if not name.strip():
+        problems.append("the list has no name")
+    if not (permalink.isascii() and permalink.isalnum()):
+        problems.append("permalink: only letters and digits")
+    identity = read_address(sender)
+    if identity is None:
+        problems.append("from_email: not an e-mail address")
+    elif re.search(r"@(?:[^@]+\.)?yahoo\.[^@]+$", identity):
+        problems.append("from_email: an address at Yahoo is not taken")
+    if notify not in _NOTIFY:
+        problems.append("notify: 0 never, 1 of each subscription, 2 of each confirmation")
+    return problems
+
+
 def subscriber_of(answer: Answer, call: str) -> Mapping[str, Any] | None:
     """The subscriber object, or None where there is nobody: missing, empty, or without an id."""
     value = _decoded(answer.subscriber, call)
@@ -117,7 +141,7 @@ def contradicts(subscriber: Mapping[str, Any], target: Target) -> bool:
     email, lid = subscriber.get("Email"), _id_text(subscriber.get("LID"))
     if lid and lid != target.container:
         return True
-    if not isinstance(email, str) or not email.strip():
+    if not isinstance(email, str) or not email.strip() or SPOILT in email:
         return False
     return email.strip().lower() != target.address.strip().lower() and read_address(email) != target.identity
 
@@ -135,7 +159,7 @@ def read_subscriber(
     The key is the asked-for identity: every call of this API is addressed by e-mail, none by the subscriber's id.
     """
     email = subscriber.get("Email")
-    address = email.strip() if isinstance(email, str) else ""
+    address = email.strip() if isinstance(email, str) and SPOILT not in email else ""
     identity = target.identity if address else None
     return Observation(
         container=target.container,
@@ -298,4 +322,5 @@ def _member(subscriber: Mapping[str, Any], source: str) -> str:
     if colon and kind == "custom":
         custom = subscriber.get("Custom")
         value = custom.get(name) if isinstance(custom, dict) else None  # empty, it may be a PHP list
-    return _id_text(value)
+    text = _id_text(value)
+    return "" if SPOILT in text else text  # not what the person is called, so it spreads nowhere

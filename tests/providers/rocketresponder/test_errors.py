@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from syncd.domain.changes import ChangeKind
+from syncd.domain.changes import ChangeKind, Outcome
 from syncd.domain.errors import (
     MalformedError,
     ProviderError,
@@ -15,11 +15,13 @@ from syncd.domain.errors import (
     UnauthorisedError,
     UnavailableError,
 )
+from syncd.domain.records import Status
 from syncd.emulators.emulator import Fault, FaultKind
 from syncd.providers.rocketresponder import translate
 from syncd.wire import Response, converse
 
 
+@pytest.mark.quirk("rocketresponder-status-of-a-failure")
 @pytest.mark.parametrize("failure_status", [200, 401, 403])
 @pytest.mark.parametrize("suffix", [False, True])
 @pytest.mark.parametrize("keys", [{"private_key": "priv_wrong"}, {"public_key": "pub_wrong"}])
@@ -31,10 +33,12 @@ def test_wrong_keys(line, emulator, make_adapter, keys, failure_status, suffix):
     assert "ten minutes" in caught.value.hint
 
 
+@pytest.mark.quirk("rocketresponder-keys-with-blanks")
 def test_keys_with_blanks_around_them_work(line, make_adapter):
     line(make_adapter(public_key="pub_emulated ", private_key="priv_emulated\n").check())
 
 
+@pytest.mark.quirk("rocketresponder-ten-minutes")
 @pytest.mark.parametrize("minutes", [-11, 11])
 def test_a_clock_that_is_off_is_named_as_such(line, make_adapter, clock, minutes):
     skewed = make_adapter(now=lambda: clock() + timedelta(minutes=minutes))
@@ -88,6 +92,7 @@ def test_faults_have_names(line, emulator, adapter, lid, target, change, kind, e
         assert "ann" not in str(caught.value)
 
 
+@pytest.mark.quirk("rocketresponder-page-instead-of-json")
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"Success"', b"{", b'{"status":"Success"', b"\xff", b"<html>"])
 @pytest.mark.parametrize("status", [200, 302, 404])
 def test_an_answer_that_is_no_json_object_is_malformed(adapter, replying, target, body, status):
@@ -95,6 +100,7 @@ def test_an_answer_that_is_no_json_object_is_malformed(adapter, replying, target
         replying(adapter.lookup(target("ann@example.org")), body, status)
 
 
+@pytest.mark.quirk("rocketresponder-status-or-error")
 @pytest.mark.parametrize(
     "answer",
     [{}, {"message": "hello"}, {"status": "Maybe"}, {"status": 1}, {"status": True, "subscriber": {}}, {"error": ""}],
@@ -188,6 +194,25 @@ def test_texts_that_only_sound_like_it(adapter, replying, target, text):
         replying(adapter.lookup(target("ann@example.org")), {"status": "Failed", "error": text})
 
 
+@pytest.mark.quirk("rocketresponder-code-behind-a-bar")
+@pytest.mark.parametrize("suffix", [False, True])
+def test_what_stands_behind_the_bar_is_no_part_of_the_text(line, emulator, adapter, lid, target, suffix):
+    emulator.strict_emails, emulator.error_code_suffix = True, suffix
+    with pytest.raises(RefusedError) as caught:
+        line(adapter.lookup(target("ann@example.technology")))
+    assert caught.value.message == "subscriber/lookup: Invalid email address"
+
+
+@pytest.mark.quirk("rocketresponder-empty-error-on-success")
+def test_an_error_that_is_there_and_empty_is_none(line, emulator, adapter, lid, target, change):
+    emulator.empty_error = True
+    there = emulator.add_subscriber(lid, "ann@example.org")
+    assert len(line(adapter.containers())) == 1
+    assert len(line(adapter.lookup(target("ann@example.org")))) == 1
+    (ack,) = line(adapter.apply([change(ChangeKind.UNSUBSCRIBE, "ann@example.org")]))
+    assert (ack.outcome, there.status) == (Outcome.ACCEPTED, "Unsubscribed")
+
+
 @pytest.mark.parametrize("error", ["", None, "|12", {"code": 7}, ["bad"], 12])
 def test_failures_without_a_usable_text_are_refusals_still(adapter, replying, error):
     with pytest.raises(RefusedError):
@@ -214,6 +239,20 @@ def test_scrubbing_leaves_ordinary_words_alone():
     assert translate.scrubbed("Name  is too\nlong", ["Al", ""]) == "Name is too long"
 
 
-def test_unreadable_text_inside_an_object_is_malformed(adapter, replying, target):
-    with pytest.raises(MalformedError):
-        replying(adapter.lookup(target("a@x.org")), b'{"status":"Success","subscriber":{"ID":1,"Name":"\xff"}}')
+SPOILT = [rb"\ud83d", rb"\udE00 Bee", rb"\ud83d\u0041", b"\xff", rb"\\\ud800"]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_text_that_is_none_costs_its_own_value_and_nothing_else(adapter, replying, target, spoilt):
+    head = b'{"status":"Success","subscriber":{"ID":7,"Email":"a@x.org","Status":"Confirmed","Last":"Bee","First":"'
+    (seen,) = replying(adapter.lookup(target("a@x.org")), head + b"Ann " + spoilt + b'"}}')
+    assert (seen.identity, seen.status, seen.fields) == ("a@x.org", Status.SUBSCRIBED, {"last_name": "Bee"})
+    (seen,) = replying(adapter.lookup(target("a@x.org")), head.replace(b"a@x", b"a" + spoilt + b"@x") + b'"}}')
+    assert (seen.identity, seen.status) == (None, Status.UNKNOWN), "kept, and parked: it says nothing of anybody"
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_the_other_lists_are_read_where_the_name_of_one_is_spoilt(adapter, replying, spoilt):
+    lists = b'[{"LID":1,"Name":"Tips ' + spoilt + b'"},{"LID":2,"Name":"News \\ud83d\\ude00"}]'
+    one, two = replying(adapter.containers(), b'{"status":"Success","list":' + lists + b"}")
+    assert (one.id, two.name) == ("1", "News 😀")

@@ -29,6 +29,19 @@ def test_the_signed_url_follows_the_base_url_unless_given():
     assert behind.signed_base == "https://www.rocketresponder.com/api"
 
 
+@pytest.mark.quirk("rocketresponder-signed-url-has-www")
+@pytest.mark.parametrize(
+    ("base", "signed"),
+    [
+        ("https://rocketresponder.com/api", "https://www.rocketresponder.com/api"),
+        ("https://www.rocketresponder.com/api/", "https://www.rocketresponder.com/api"),
+        ("https://rocketresponder.com.example/api", "https://rocketresponder.com.example/api"),
+    ],
+)
+def test_what_is_signed_has_www_in_it_whatever_is_called(base, signed):
+    assert options(base_url=base).signed_base == signed
+
+
 def test_keys_lose_the_blanks_they_were_pasted_with():
     given = options(public_key="pub_x ", private_key=" priv_x\n")
     assert given.public_key == "pub_x"
@@ -62,6 +75,7 @@ def test_an_empty_webhook_secret_is_refused():
         {"lookups_per_round": 0},
         {"base_url": "http://www.rocketresponder.com/api"},
         {"confirm_url": "thanks"},
+        {"confirm_urls": {"154": "thanks"}},
         {"private_key": " "},
         {"public_key": ""},
         {"status_words": {"Done": "finished"}},

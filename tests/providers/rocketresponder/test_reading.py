@@ -9,11 +9,13 @@ from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import ContainerId, Status
 from syncd.providers.protocol import (
     CanApply,
+    CanCreateList,
     CanFeed,
     CanList,
     CanLogin,
     CanLookup,
     CanNotify,
+    CanPost,
     CanRegister,
     CanReport,
     CanSnapshot,
@@ -21,6 +23,7 @@ from syncd.providers.protocol import (
 )
 from syncd.providers.rocketresponder import translate
 from syncd.providers.rocketresponder.translate import read_fields, read_status
+from syncd.wire import converse
 
 SUBSCRIBER = {
     "ID": 2352,
@@ -47,11 +50,11 @@ def success(**members):
 # --- what it is ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("rocketresponder-nobody-can-be-listed")
 def test_its_type_shows_what_it_can_do(adapter):
-    can = {p for p in (CanList, CanLookup, CanApply, CanNotify) if isinstance(adapter, p)}
-    cannot = {p for p in (CanLogin, CanSnapshot, CanFeed, CanReport, CanRegister) if isinstance(adapter, p)}
-    assert can == {CanList, CanLookup, CanApply, CanNotify}
-    assert cannot == set()
+    able = {CanList, CanLookup, CanApply, CanNotify, CanPost, CanCreateList}
+    every = able | {CanLogin, CanSnapshot, CanFeed, CanReport, CanRegister}
+    assert {p for p in every if isinstance(adapter, p)} == able
     capabilities = capabilities_of(adapter)
     assert capabilities.accepts == set(ChangeKind)
     assert capabilities.facts.one_name_field
@@ -64,6 +67,7 @@ def test_its_type_shows_what_it_can_do(adapter):
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("rocketresponder-list-id-is-lid")
 @pytest.mark.parametrize("key", ["LID", "ID", "both"])
 @pytest.mark.parametrize("as_strings", [False, True])
 def test_lists_are_read_whichever_key_holds_their_id(line, emulator, adapter, key, as_strings):
@@ -86,6 +90,7 @@ def test_active_may_count_the_unconfirmed_as_well(line, emulator, adapter, lid):
     assert line(adapter.containers())[0].active == 2
 
 
+@pytest.mark.quirk("rocketresponder-list-holds-array-or-object")
 @pytest.mark.parametrize(
     "lists",
     [
@@ -141,6 +146,7 @@ def test_a_subscriber_is_observed_as_it_stands(line, emulator, adapter, lid, tar
     assert (line.sent[0].label, line.sent[0].repeatable, line.sent[0].token) == ("subscriber/lookup", True, False)
 
 
+@pytest.mark.quirk("rocketresponder-nobody-is-a-success")
 @pytest.mark.parametrize("unknown", ["empty", "failed"])
 @pytest.mark.parametrize("suffix", [False, True])
 def test_nobody_there_is_nobody_however_it_is_said(line, emulator, adapter, lid, target, unknown, suffix):
@@ -175,12 +181,36 @@ def test_every_known_form_of_nobody(adapter, replying, target, answer):
     assert list(replying(adapter.lookup(target("ann@example.org")), answer)) == []
 
 
+@pytest.mark.quirk("rocketresponder-texts-are-not-listed")
 @pytest.mark.parametrize(
     "error", ["List not found|30", "This list does not exist", "Not subscribed", "Something went wrong"]
 )
 def test_a_failure_that_is_not_about_the_person_says_nothing_of_them(adapter, replying, target, error):
     with pytest.raises(RefusedError):
         replying(adapter.lookup(target("ann@example.org")), {"status": "Failed", "error": error})
+
+
+@pytest.mark.quirk("rocketresponder-list-id-is-an-integer")
+def test_a_list_id_that_is_no_integer_is_refused_and_nobody_is_missing_for_it(emulator, adapter, lid, target):
+    emulator.add_subscriber(lid, "ann@example.org")
+    with pytest.raises(RefusedError, match="List not found"):
+        converse(adapter.lookup(target("ann@example.org", f"{lid}abc")), emulator.handle)
+
+
+@pytest.mark.quirk("rocketresponder-newline-in-address")
+def test_a_newline_behind_an_address_makes_nobody_else_of_it(adapter, replying, target):
+    there = {**SUBSCRIBER, "Email": "Ann@example.org\n"}
+    (seen,) = replying(adapter.lookup(target("ann@example.org")), success(subscriber=there))
+    assert (seen.identity, seen.address) == ("ann@example.org", "Ann@example.org")
+
+
+@pytest.mark.quirk("rocketresponder-sample-looks-up-by-subscribing")
+@pytest.mark.parametrize("email", ["ann@example.org", "nobody@example.org"])
+def test_looking_somebody_up_adds_nobody(line, emulator, adapter, lid, target, email):
+    there = emulator.add_subscriber(lid, "ann@example.org", status="Unsubscribed")
+    line(adapter.lookup(target(email)))
+    assert [request.label for request in line.sent] == ["subscriber/lookup"]
+    assert (emulator.writes, len(emulator.subscribers), there.subscribed) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("changed", [{"Email": "other@example.org"}, {"LID": 155}, {"LID": "155"}])
@@ -213,6 +243,7 @@ def test_odd_members_do_not_spoil_the_rest(adapter, replying, target):
 # --- standing --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("rocketresponder-one-status-word-is-documented")
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -290,6 +321,7 @@ def test_the_time_of_leaving_is_kept_as_it_came(line, emulator, adapter, lid, ta
     assert (seen.status, seen.unsubscribed_at) == (Status.UNSUBSCRIBED, str(int(clock().timestamp())))
 
 
+@pytest.mark.quirk("rocketresponder-times-may-be-empty")
 @pytest.mark.parametrize("unset", ["zero", "empty"])
 @pytest.mark.parametrize("as_strings", [False, True])
 def test_what_has_not_happened_has_no_time(line, emulator, adapter, lid, target, unset, as_strings):

@@ -1,11 +1,16 @@
 """Unsubscribes, subscriptions, names, new lists."""
 
+import json
+from urllib.parse import parse_qsl
+
 import pytest
 
 from syncd.domain.changes import ChangeKind, Outcome
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import Status
-from syncd.providers.rocketresponder.adapter import NewList
+from syncd.providers.protocol import CanCreateList
+
+BASE_URL = "http://127.0.0.1:8703/api"
 
 UNSUBSCRIBE, SUBSCRIBE, UPDATE = ChangeKind.UNSUBSCRIBE, ChangeKind.SUBSCRIBE, ChangeKind.UPDATE
 
@@ -58,6 +63,56 @@ def test_a_newcomer_without_a_name_is_subscribed_without_one(line, emulator, mak
     assert there.confirm_url == "https://x.example/thanks"
 
 
+def test_each_list_may_have_its_own_page_for_who_confirmed(line, emulator, make_adapter, lid, change):
+    emulator.add_list("Events", lid="155")
+    own = make_adapter(confirm_url="https://x.example/thanks", confirm_urls={lid: "https://x.example/tips"})
+    line(own.apply([change(SUBSCRIBE, "new@example.org", lid), change(SUBSCRIBE, "new@example.org", "155")]))
+    landing = {key[0]: one.confirm_url for key, one in emulator.subscribers.items()}
+    assert landing == {lid: "https://x.example/tips", "155": "https://x.example/thanks"}
+
+
+@pytest.mark.quirk("rocketresponder-confirm-url-and-confirm-link")
+def test_the_page_for_who_confirmed_has_two_names_and_we_read_neither(
+    line, emulator, make_adapter, lid, change, target
+):
+    emulator.webhook_urls = {(lid, "subscribe"): "https://x.example/subscribe"}
+    adapter = make_adapter(confirm_url="https://x.example/thanks")
+    line(adapter.apply([change(SUBSCRIBE, "new@example.org")]))
+    sent = dict(parse_qsl(emulator.outgoing[0].body.decode(), keep_blank_values=True))
+    assert (sent["ConfirmLink"], "ConfirmURL" in sent) == ("https://x.example/thanks", False)
+    (seen,) = line(adapter.lookup(target("new@example.org")))
+    assert json.loads(seen.raw)["ConfirmURL"] == "https://x.example/thanks"
+    assert "https://x.example/thanks" not in repr(seen._replace(raw=b""))
+
+
+@pytest.mark.quirk("rocketresponder-names-in-mixed-case")
+@pytest.mark.parametrize(
+    ("kind", "fields", "names"),
+    [
+        (UNSUBSCRIBE, {}, {"email", "LID"}),
+        (SUBSCRIBE, {"first_name": "Ann"}, {"email", "LID", "name"}),
+        (UPDATE, {"first_name": "Ann", "last_name": "Bee"}, {"email", "LID", "newemail", "name"}),
+    ],
+)
+def test_parameters_are_spelt_as_the_page_spells_them(line, emulator, adapter, lid, change, kind, fields, names):
+    if kind is not SUBSCRIBE:
+        emulator.add_subscriber(lid, "ann@example.org")
+    (ack,) = line(adapter.apply([change(kind, "ann@example.org", **fields)]))
+    assert ack.outcome is Outcome.ACCEPTED
+    assert line.fields().keys() == {*names, "Time"}
+
+
+@pytest.mark.quirk("rocketresponder-post-only")
+def test_everything_is_posted_and_nothing_stands_in_an_address(line, emulator, adapter, lid, change, target):
+    line(adapter.containers())
+    line(adapter.lookup(target("ann@example.org")))
+    line(adapter.apply([change(kind, "ann@example.org", first_name="A", last_name="B") for kind in ChangeKind]))
+    line(adapter.create_list("N", NEW))
+    assert len({request.label for request in line.sent}) == 6
+    assert {request.method for request in line.sent} == {"POST"}
+    assert {request.url for request in line.sent} == {f"{BASE_URL}/{request.label}" for request in line.sent}
+
+
 @pytest.mark.parametrize("word", ["Unsubscribed", "Confirmed", "Unconfirmed", "Complained", "Whatever"])
 def test_nobody_who_is_there_is_ever_subscribed_again(line, emulator, adapter, lid, change, word):
     there = emulator.add_subscriber(lid, "ann@example.org", status=word)
@@ -67,6 +122,7 @@ def test_nobody_who_is_there_is_ever_subscribed_again(line, emulator, adapter, l
     assert (emulator.writes, there.status, there.subscribed) == (0, word, 1)
 
 
+@pytest.mark.quirk("rocketresponder-subscribe-may-bring-back")
 def test_the_emulated_service_would_have_resubscribed(emulator, adapter, lid, line, change):
     # Why the look before is there: told outright, the service brings back who left.
     there = emulator.add_subscriber(lid, "ann@example.org", status="Unsubscribed")
@@ -122,6 +178,7 @@ def test_a_name_of_nobody_is_refused(line, adapter, lid, change):
     assert ack.outcome is Outcome.REFUSED
 
 
+@pytest.mark.quirk("rocketresponder-narrow-addresses")
 def test_an_address_the_service_does_not_take_is_refused(line, emulator, adapter, lid, change):
     emulator.strict_emails = True
     (ack,) = line(adapter.apply([change(UNSUBSCRIBE, "ann@example.technology")]))
@@ -179,19 +236,60 @@ def test_a_reason_names_nobody(adapter, replying, change):
 
 # --- lists -----------------------------------------------------------------------------------------------------------
 
-NEW = NewList("Café/Bar", "cafebar", "hi@example.org", "The Bar", "Street 1", notify="2")
+NEW = {
+    "permalink": "cafebar",
+    "from_email": "hi@example.org",
+    "from_name": "The Bar",
+    "address": "Street 1",
+    "notify": "2",
+    "header": "Hello",
+}
 
 
+@pytest.mark.quirk("rocketresponder-permalink-is-unique")
 def test_a_list_is_created_once(line, emulator, adapter):
-    made = line(adapter.create_list(NEW))
+    assert isinstance(adapter, CanCreateList)
+    made = line(adapter.create_list(" Café/Bar ", NEW))
     assert [c.id for c in line(adapter.containers())] == [made.id]
-    assert (made.name, emulator.lists[made.id].address, emulator.lists[made.id].notify) == ("Café/Bar", "Street 1", "2")
+    there = emulator.lists[made.id]
+    assert (made.name, there.address, there.notify, there.header, there.footer) == (
+        "Café/Bar", "Street 1", "2", "Hello", "",
+    )  # fmt: skip
     assert not line.sent[0].repeatable
+    assert line.fields(0).keys() == {
+        "Name", "Permalink", "FromName", "FromEmail", "Address", "Header", "Footer", "Notify", "Time",
+    }  # fmt: skip
     with pytest.raises(RefusedError, match="Permalink"):
-        line(adapter.create_list(NEW))
+        line(adapter.create_list("Café/Bar", NEW))
+
+
+@pytest.mark.quirk("rocketresponder-no-sender-at-yahoo")
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"permalink": "cafe bar"}, "permalink"),
+        ({"permalink": "café"}, "permalink"),
+        ({"permalink": ""}, "permalink"),
+        ({"from_email": "me@Yahoo.com"}, "Yahoo"),
+        ({"from_email": "me@mail.yahoo.co.uk"}, "Yahoo"),
+        ({"from_email": "me"}, "not an e-mail address"),
+        ({"notify": "3"}, "notify"),
+    ],
+)
+def test_what_is_known_not_to_make_a_list_is_refused_unsent(line, adapter, changed, problem):
+    with pytest.raises(RefusedError, match=problem):
+        line(adapter.create_list("N", {**NEW, **changed}))
+    with pytest.raises(RefusedError, match="no name"):
+        line(adapter.create_list(" ", NEW))
+    assert line.sent == []
+
+
+@pytest.mark.parametrize("sender", ["me@notyahoo.com", "yahoo@example.org", "me@yahoo-fans.example"])
+def test_what_only_looks_like_yahoo_may_send(line, adapter, sender):
+    assert line(adapter.create_list("N", {**NEW, "from_email": sender})).name == "N"
 
 
 @pytest.mark.parametrize("answer", [{"status": "Success"}, {"status": "Success", "list": [{"ID": 1}, {"ID": 2}]}])
 def test_a_created_list_that_is_not_named_is_malformed(adapter, replying, answer):
     with pytest.raises(MalformedError):
-        replying(adapter.create_list(NEW), answer)
+        replying(adapter.create_list("N", NEW), answer)
