@@ -217,7 +217,9 @@ MUTANTS = (
         "syncd/store/carry.py",
         "    return _carry_consent(connection, kept, now) + _carry_deliveries(connection, kept)",
         "    return _carry_deliveries(connection, kept)",
-        ("tests/system/test_restore.py::test_after_a_restore_nothing_but_a_no_goes_out_and_no_no_is_lost",),
+        (
+            "tests/scenarios/test_20_lost_base.py::test_20_a_mirror_put_back_from_yesterday_sends_nothing_but_a_no_and_has_forgotten_none",
+        ),
     ),
     Mutant(
         "who was erased comes back with a backup",
