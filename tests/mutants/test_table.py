@@ -1,5 +1,7 @@
-"""The table of planted bugs still fits the code: each can be planted at one place, and the tests it names are there (a file
-stands for all of its tests)."""
+"""The table of planted bugs still fits the code: each can be planted at one place, and its tests are there.
+
+A file stands for all of its tests.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.desired import Desired
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.reconcile.ledger import Arrival, Entry, Said, Sent, follow, targets
-from syncd.reconcile.person import OpState, Person
+from syncd.reconcile.person import Exemption, OpState, Person
 from syncd.reconcile.suppress import suppress
 from tests.reconcile.factories import ANN, ANN_TAGGED, NEWS, NOW, account, cell, person, topology
 from tests.reconcile.states import Case, cases
@@ -66,6 +66,17 @@ def test_the_places_that_have_to_learn_of_it(event: Said, cells, expected: set[s
 def test_where_we_took_somebody_away_ourselves_has_learnt_of_it():
     gone = who(cell(status=Status.REMOVED), noes_written=frozenset({R1}))
     assert places(gone, said()) == {("rocs", "R1")}
+
+
+def test_where_somebody_came_back_to_has_nothing_to_learn_and_who_can_only_be_told_learns_all_the_same():
+    open_again = [Exemption(where, ContainerId(container), ANN, seq=90) for where, container, _ in (R1, TOLD)]
+    came_back = who(cell(), cell(container="R2"), exemptions=open_again)
+    topo = topology("rocs", "rokt")
+    assert set(targets(came_back, topo, said())) == {("rocs", "R2", ANN), TOLD}
+    before = [Entry(1, R1, NOW), Entry(1, TOLD, NOW)]
+    moved = {entry.place: entry.arrival for entry in follow(came_back, topo, [said()], before, [], LATER)}
+    assert moved[R1] is Arrival.WITHDRAWN
+    assert TOLD not in moved, "still to be told"
 
 
 def test_who_can_only_be_told_is_told_of_everybody_under_every_spelling():
