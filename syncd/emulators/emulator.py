@@ -70,6 +70,8 @@ class Emulator(ABC):
     """
 
     name: str
+    retries = 4
+    """How often it sends again what we did not take, as RocketResponder says of its notices (its webhook page)."""
 
     def __init__(self, now: Callable[[], datetime], *, seed: int = 0) -> None:
         self.now = now

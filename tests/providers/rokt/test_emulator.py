@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from syncd.emulators.rokt import RoktEmulator
+from syncd.emulators.rokt import RoktEmulator, Rule
 from syncd.wire import Request, Response
 
 BASE = "http://127.0.0.1:8704"
@@ -249,8 +249,16 @@ def test_the_test_button_sends_a_lead_that_is_nobody(rokt, adapter, arrived):
         (503, b"", "rejected"),
     ],
 )
-def test_our_answers_are_filed(status, body, verdict):
-    assert RoktEmulator.verdict(Response(status, {}, body)) == verdict
+def test_our_answers_are_filed(rokt, status, body, verdict):
+    assert rokt.verdict(Response(status, {}, body)) == verdict
+
+
+def test_answers_are_filed_by_status_alone_or_by_body_alone_where_the_rules_say_so(rokt):
+    answers = [Response(201, {}, b"{}"), Response(200, {}, b'{"status":"duplicate"}'), Response(409, {}, b"")]
+    rokt.rules = (Rule("delivered", 201), Rule("duplicate", 409))
+    assert [rokt.verdict(answer) for answer in answers] == ["delivered", "rejected", "duplicate"]
+    rokt.rules = (Rule("duplicate", holds=b'"duplicate"'), Rule("delivered", holds=b"{}"))
+    assert [rokt.verdict(answer) for answer in answers] == ["delivered", "duplicate", "rejected"]
 
 
 def test_one_seed_is_one_history(clock):
