@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 import syncd.sync.ingest
@@ -206,6 +207,13 @@ async def test_rokt_sees_its_deliveries_taken_and_its_repetitions_recognised(doo
     assert door.consent(Identity("json@example.org"))
 
 
+def answer_schema(status: int) -> Any:
+    """What the sender of a lead was told of this answer."""
+    folder = document_path().parent / "providers" / "rokt"
+    index = json.loads((folder / "index.json").read_text())
+    return json.loads((folder / index["POST /in/{account}/leads"]["response"][str(status)]).read_text())
+
+
 async def test_a_test_lead_is_answered_word_for_word_as_a_real_one(sqlite_url: str, tmp_path: Path) -> None:
     door = Door(sqlite_url, tmp_path, leads='required = ["first_name"]')
     lacking = b'{"email":"ann@example.org"}'
@@ -219,6 +227,8 @@ async def test_a_test_lead_is_answered_word_for_word_as_a_real_one(sqlite_url: s
         assert [one["status"] for one in told] == ["created", "duplicate", "rejected", "rejected"]
         assert told[0]["id"] == told[1]["id"]
         assert told[2]["error"] == "firstname: missing"
+        for answer in answers:
+            Draft202012Validator(answer_schema(answer.status_code)).validate(answer.json())
     assert (len(door.rows("SELECT id FROM inbox")), len(door.rows("SELECT id FROM lead_test"))) == (1, 1)
     door.app.engine.dispose()
 

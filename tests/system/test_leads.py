@@ -8,8 +8,10 @@ import json
 import pytest
 
 from syncd.domain.errors import DeliveryError
+from syncd.emulators.emulator import Fault, FaultKind
 from tests.scenes import (
     DAY,
+    QUERY_API,
     TWO_LISTS,
     command,
     configured,
@@ -298,4 +300,24 @@ def test_tests_of_somebody_who_is_erased_go_and_none_is_kept_again(open_world):
     assert sorted((row["address"], bool(row["attributes"])) for row in rows) == [
         ("", False),
         ("test@example.com", True),
+    ]
+
+
+# Statistics ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_query_api_that_throttles_is_left_alone_for_as_long_as_it_asks(open_small_world):
+    world = open_small_world(config=configured(leads=QUERY_API))
+    world.rokt.faults.append(Fault(FaultKind.THROTTLED, "/campaigns/", times=9, retry_after="600"))
+    world.rokt.add_campaign("7", "A", {"2026-11-20": {"referrals": 2}})
+    assert world.round().accounts["leads"].result == "failed"
+    calls = len(world.rokt.calls)
+    world.wait(300)
+    world.round()
+    assert len(world.rokt.calls) == calls
+    world.rokt.faults.clear()
+    world.wait(600)
+    world.round()
+    assert [row["campaign_id"] for row in world.rows("SELECT campaign_id FROM campaign WHERE account = 'leads'")] == [
+        "7"
     ]
