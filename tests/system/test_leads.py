@@ -116,6 +116,9 @@ def test_a_lead_without_what_is_required_is_refused_with_all_that_it_lacks(open_
     world.rokt.send_lead("ann@example.org", hashed="sha256")
     with pytest.raises(DeliveryError, match=r"^email: missing; firstname: missing; zipcode: missing$"):
         world.deliver()
+    world.rokt.send_lead(hashlib.sha256(b"ann@example.org").hexdigest(), "Ann", zipcode="01234")
+    with pytest.raises(DeliveryError, match=r"^email: not an e-mail address$"):
+        world.deliver()
     world.rokt.person_unsubscribes("ann@example.org")
     world.rokt.send_lead("bob@example.org", "Bob", zipcode="01234")
     assert world.deliver() == 2, "a no needs nothing but the person"
@@ -259,7 +262,7 @@ def test_test_leads_are_answered_as_real_ones_and_nothing_comes_of_them(open_sma
 
 def test_what_is_not_marked_is_a_real_lead(open_small_world):
     world = open_small_world(config=configured(CONFIG, leads=MARKED))
-    for n, sent in enumerate(({"test": "no"}, {"query": "probe=false"}, {"query": "test=true"})):
+    for n, sent in enumerate(({"test": "no"}, {"query": "probe="}, {"query": "test=true"})):
         world.rokt.press_test(email=f"real{n}@example.com", **sent)
     world.settle(2)
     assert [member(world, f"real{n}@example.com") for n in range(3)] == ["subscribed"] * 3

@@ -157,7 +157,7 @@ class RoktOptions(AccountOptions):
     @property
     def asked_for(self) -> tuple[str, ...]:
         """Canonical names that a lead may carry besides the required ones, as the sheet asks for them."""
-        names = self.optional if self.optional is not None else tuple(PARAMETERS)
+        names = self.optional if self.optional is not None else tuple(self.parameters)
         return tuple(name for name in names if name not in self.required)
 
     @property

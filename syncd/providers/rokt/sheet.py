@@ -46,6 +46,12 @@ EXAMPLES: Mapping[str, str] = {
     "campaign": "2581697744617019994",
 }
 
+
+def meaning_of(field: str) -> tuple[str, str]:
+    """What a field is and how it is written; a field of the operator's own is its name and text."""
+    return MEANINGS.get(field, (field.replace("_", " "), "text"))
+
+
 DIGESTS = ("email_sha256", "email_md5")
 
 
@@ -204,7 +210,7 @@ def _named(about: About) -> tuple[str, ...]:
 def _parameters(about: About) -> Sequence[str | Table | Code]:
     names = about.options.parameters
     rows = [
-        (f"`{names[field]}`", "required" if field in about.required else "optional", *MEANINGS[field])
+        (f"`{names[field]}`", "required" if field in about.required else "optional", *meaning_of(field))
         for field in _named(about)
     ]
     blocks: list[str | Table | Code] = [Table(("parameter", "", "meaning", "how it is written"), rows)]

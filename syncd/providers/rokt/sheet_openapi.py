@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from syncd.providers.rokt.options import ApiKeyAuth, BasicAuth, ClientAuth, RoktOptions
-from syncd.providers.rokt.sheet import DIGESTS, EXAMPLES, MEANINGS, REJECTIONS, About, encoded
+from syncd.providers.rokt.sheet import DIGESTS, EXAMPLES, REJECTIONS, About, encoded, meaning_of
 
 CONTENT_TYPES = ("application/json", "application/x-www-form-urlencoded", "text/plain", "application/xml")
 
@@ -114,7 +114,7 @@ def _properties(about: About) -> dict[str, Any]:
     fields = dict.fromkeys((*about.required, *about.options.asked_for))
     return {
         names[field]: {"type": ["string", "integer"] if field in {"campaign", "birth_date"} else "string"}
-        | {"description": f"{MEANINGS[field][0]}: {MEANINGS[field][1]}"}
+        | {"description": ": ".join(meaning_of(field))}
         for field in fields
     }
 
@@ -142,7 +142,9 @@ def _lead_schema(about: About) -> dict[str, Any]:
 
 def _person_schema(about: About) -> dict[str, Any]:
     names = about.options.parameters
-    properties = {names[field]: {"type": "string", "description": MEANINGS[field][0]} for field in ("email", *DIGESTS)}
+    properties = {
+        names[field]: {"type": "string", "description": meaning_of(field)[0]} for field in ("email", *DIGESTS)
+    }
     return {"type": "object", "properties": properties, "anyOf": _any_name(about), "additionalProperties": True}
 
 

@@ -25,7 +25,7 @@ from syncd.providers.rokt.translate import fields_of
 LEADS = ("leads",)
 UNSUBSCRIBES = ("unsubscribes",)
 
-YES = frozenset({"", "1", "true", "yes"})
+YES = frozenset({"1", "true", "yes"})
 """What the parameter of the address may say that marks a test."""
 
 
@@ -62,6 +62,8 @@ def read_delivery(delivery: Delivery, options: RoktOptions) -> Observation:
     if delivery.route == LEADS:
         _require(attributes, options)
     address, identity = _person(attributes, options)
+    if identity is None and delivery.route == LEADS and "email" in options.required:
+        raise DeliveryError(400, f"{options.parameters['email']}: not an e-mail address")
     if delivery.route == UNSUBSCRIBES:
         container, status = WHOLE_ACCOUNT, Status.UNSUBSCRIBED
     else:
