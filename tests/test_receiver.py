@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 import syncd.sync.ingest
@@ -68,10 +69,10 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2
 class Door:
     """The application, the mirror behind it, and what it woke."""
 
-    def __init__(self, url: str, folder: Path, *, leads: str = "") -> None:
+    def __init__(self, url: str, folder: Path, *, leads: str = "", config: str = CONFIG) -> None:
         path = folder / "syncd.toml"
         path.write_text(
-            CONFIG.format(
+            config.format(
                 url=url, first_sync="go", max_count=20, on_unsubscribe="remove", on_absence="ignore", sales_list="s"
             )
             .replace('webhook_secret = "mail-hook"', 'webhook_secret = "mail/hook+1"')
@@ -206,6 +207,51 @@ async def test_rokt_sees_its_deliveries_taken_and_its_repetitions_recognised(doo
     assert verdicts.count("duplicate") == 3, "the test lead is the same in all four encodings"
     door.work()
     assert door.consent(Identity("json@example.org"))
+
+
+def answer_schema(status: int) -> Any:
+    """What the sender of a lead was told of this answer."""
+    folder = document_path().parent / "providers" / "rokt"
+    index = json.loads((folder / "index.json").read_text())
+    return json.loads((folder / index["POST /in/{account}/leads"]["response"][str(status)]).read_text())
+
+
+async def test_a_test_lead_is_answered_word_for_word_as_a_real_one(sqlite_url: str, tmp_path: Path) -> None:
+    door = Door(sqlite_url, tmp_path, leads='required = ["first_name"]')
+    lacking = b'{"email":"ann@example.org"}'
+    for path in ("/in/leads/leads", "/in/leads/leads?test=true"):
+        answers = [
+            await door.send("POST", path, headers=headers, content=body)
+            for headers, body in ((BASIC | JSON, LEAD), (BASIC | JSON, LEAD), (BASIC | JSON, lacking), (JSON, LEAD))
+        ]
+        assert [answer.status_code for answer in answers] == [201, 200, 400, 401]
+        told = [answer.json() for answer in answers]
+        assert [one["status"] for one in told] == ["created", "duplicate", "rejected", "rejected"]
+        assert told[0]["id"] == told[1]["id"]
+        assert told[2]["error"] == "firstname: missing"
+        for answer in answers:
+            Draft202012Validator(answer_schema(answer.status_code)).validate(answer.json())
+    assert (len(door.rows("SELECT id FROM inbox")), len(door.rows("SELECT id FROM lead_test"))) == (1, 1)
+    door.app.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("auth", "headers"),
+    [
+        ('{{ kind = "api_key", header = "X-Rokt-Key", key = ["old", "new"] }}', {"x-rokt-key": "new"}),
+        ('{{ kind = "client", client_id = "i", client_secret = "s" }}', {"x-client-id": "i", "x-client-secret": "s"}),
+    ],
+)
+async def test_each_kind_of_credential_opens_the_door_and_no_other(
+    sqlite_url: str, tmp_path: Path, auth: str, headers: dict[str, str]
+) -> None:
+    basic = 'inbound_auth = {{ kind = "basic", username = "rokt", password = "rokt-secret" }}'
+    assert basic in CONFIG
+    door = Door(sqlite_url, tmp_path, config=CONFIG.replace(basic, f"inbound_auth = {auth}"))
+    taken = await door.send("PUT", "/in/leads/leads", headers=headers | JSON, content=LEAD)
+    refused = await door.send("PUT", "/in/leads/leads", headers=BASIC | JSON, content=LEAD)
+    assert (taken.status_code, refused.status_code) == (201, 401)
+    door.app.engine.dispose()
 
 
 async def test_an_unsubscribe_said_again_on_the_same_day_counts_again(door: Door) -> None:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import sqlalchemy as sa
@@ -228,6 +229,11 @@ class World:
         self.app = self._start()
         return killed
 
+    def restart(self) -> None:
+        """The process stops and starts again."""
+        run(self.loop, self.app.aclose())
+        self.app = self._start()
+
     def put_back(self, saved: Path) -> None:
         """The process stops, an operator restores a backup, and it starts again."""
         run(self.loop, self.app.aclose())
@@ -272,9 +278,9 @@ class World:
                 request = emulator.outgoing.popleft()
                 path, _, query = request.url.partition("://")[2].partition("/")[2].partition("?")
                 _, account, *route = path.split("/")
-                pairs = tuple(tuple(pair.split("=", 1)) for pair in query.split("&") if "=" in pair)
+                pairs = tuple(parse_qsl(query, keep_blank_values=True))
                 headers = {name.lower(): value for name, value in request.headers.items()}
-                delivery = Delivery(tuple(route), request.method, headers, pairs, request.body, self.clock())  # type: ignore[arg-type]
+                delivery = Delivery(tuple(route), request.method, headers, pairs, request.body, self.clock())
                 accept(self.app.context.lanes[account], self.app.context, delivery)
                 taken += 1
         return taken

@@ -49,6 +49,13 @@ def upgrade() -> None:
     sa.Column('observed_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('account', 'campaign_id', name=op.f('pk_campaign'))
     )
+    op.create_table('campaign_link',
+    sa.Column('list', sa.String(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('linked_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('list', 'account', 'container', name=op.f('pk_campaign_link'))
+    )
     op.create_table('campaign_sample',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -249,6 +256,25 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('inbox', schema=None) as batch_op:
         batch_op.create_index('ix_inbox_state', ['state'], unique=False)
+
+    op.create_table('lead_test',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('delivery_id', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=True),
+    sa.Column('address', sa.String(), nullable=False),
+    sa.Column('campaign', sa.String(), nullable=False),
+    sa.Column('fields', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('attributes', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('method', sa.String(), nullable=False),
+    sa.Column('encoding', sa.String(), nullable=False),
+    sa.Column('received_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('times', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_lead_test')),
+    sa.UniqueConstraint('account', 'delivery_id', name='uq_lead_test_delivery')
+    )
+    with op.batch_alter_table('lead_test', schema=None) as batch_op:
+        batch_op.create_index('ix_lead_test_received_at', ['received_at'], unique=False)
 
     op.create_table('link',
     sa.Column('list', sa.String(), nullable=False),
@@ -496,6 +522,10 @@ def downgrade() -> None:
     op.drop_table('meta')
     op.drop_table('lookup')
     op.drop_table('link')
+    with op.batch_alter_table('lead_test', schema=None) as batch_op:
+        batch_op.drop_index('ix_lead_test_received_at')
+
+    op.drop_table('lead_test')
     with op.batch_alter_table('inbox', schema=None) as batch_op:
         batch_op.drop_index('ix_inbox_state')
 
@@ -531,6 +561,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_campaign_sample_campaign')
 
     op.drop_table('campaign_sample')
+    op.drop_table('campaign_link')
     op.drop_table('campaign')
     with op.batch_alter_table('agenda', schema=None) as batch_op:
         batch_op.drop_index('ix_agenda_due_at')

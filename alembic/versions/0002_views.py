@@ -89,7 +89,15 @@ VIEWS = {
         UNION ALL
         SELECT c.account || '/' || c.container || '/' || c.key, 'record', c.account, c.container, c.address, c.status,
                'the address cannot be mailed', c.observed_at
-        FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed' AND c.key NOT LIKE 'sha256:%' AND c.key NOT LIKE 'md5:%'""",
+        FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed' AND c.key NOT LIKE 'sha256:%' AND c.key NOT LIKE 'md5:%'
+        UNION ALL
+        SELECT c.account || '/' || c.container || '/' || c.key, 'lead', c.account, c.container, c.address, c.status,
+               'no list of ours takes leads of this campaign', c.observed_at
+        FROM account a CROSS JOIN container n CROSS JOIN cell c -- in this order, which SQLite keeps: few campaigns are not linked
+        WHERE a.provider = 'rokt' AND n.account = a.name AND c.account = n.account AND c.container = n.container
+          AND c.status = 'subscribed'
+          AND NOT EXISTS (SELECT 1 FROM link l WHERE l.account = n.account AND (l.container = n.container OR l.container = '*'))
+          AND NOT EXISTS (SELECT 1 FROM consent s WHERE s.person_key = c.person_key AND s.scope = 'global' AND s.level >= 3)""",
     "v_propagation": f"""
         SELECT e.id AS event, e.identity AS email, e.scope AS scope, {LEVELS.format(column="e.level")} AS level, e.source AS source,
                e.route AS route, e.at AS learnt_at, p.account AS account, p.container AS remote_list, o.created_at AS decided_at,

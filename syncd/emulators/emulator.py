@@ -66,11 +66,13 @@ class Emulator(ABC):
     """One provider. `now` is its clock: it may be skewed against ours.
 
     `outgoing` holds requests that this provider wants to send to us (webhooks, leads); whoever runs the emulator
-    carries them. `delivered_on`: the statuses of ours with which they count as taken; after any other they come again.
+    carries them. `delivered_on`: the statuses of ours with which they count as taken; after any other they come again,
+    `retries` times (as often as RocketResponder says of its notices, on its webhook page).
     """
 
     name: str
     delivered_on: Container[int] = range(200, 300)
+    retries = 4
 
     def __init__(self, now: Callable[[], datetime], *, seed: int = 0) -> None:
         self.now = now

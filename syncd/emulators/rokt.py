@@ -20,6 +20,7 @@ from syncd.emulators.emulator import Emulator
 from syncd.wire import Request, Response
 
 Encoding = Literal["json", "form", "text", "xml"]
+Verdict = Literal["delivered", "duplicate", "rejected"]
 Digest = Literal["sha256", "md5"]
 
 UNSUBSCRIBE_PATH = "/1.0/nurture/unsubscribe"
@@ -35,9 +36,13 @@ CONTENT_TYPES: Mapping[Encoding, str] = {
 
 METRICS = ("impressions", "referrals", "gross_cost", "net_cost", "acquisitions", "conversions")
 DIMENSIONS = ("campaign_id", "campaign_name")
+TRANSACTION_METRICS = ("transactions", "transaction_value")
 QUERY_MEMBERS = frozenset(
-    {"interval", "startDate", "endDate", "metrics", "dimensions", "orderBys", "timezoneVariation", "currencyCode"}
-)
+    {
+        "interval", "startDate", "endDate", "metrics", "dimensions", "dimensionFilters", "orderBys",
+        "timezoneVariation", "currencyCode",
+    }
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -59,6 +64,22 @@ class Campaign:
     id: str
     name: str
     days: dict[date, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a connection's response handling: by status, by what the body holds, or by both."""
+
+    verdict: Verdict
+    status: int | None = None
+    holds: bytes = b""
+
+    def fits(self, response: Response) -> bool:
+        return self.status in {None, response.status} and self.holds in response.body
+
+
+RULES = (Rule("delivered", 201), Rule("duplicate", 200, b'"duplicate"'))
+"""By status and body, as our sheet asks for it. What fits none is rejected."""
 
 
 class QueryRefusedError(Exception):
@@ -114,13 +135,21 @@ class RoktEmulator(Emulator):
         self.restated_days = 7
         self.odd_rows = True  # `[]` and rows without a campaign among the rest
         self.numeric_ids = False  # ids as JSON numbers, above 2^53
+        self.metrics = METRICS  # they differ by account; the help call names them
+        self.dimensions = DIMENSIONS
+        self.transactions: dict[date, dict[str, float]] = {}
+        """Figures by day and metric, of all campaigns together."""
         # Sender
         self.parameters = {"email": "email", "first": "firstname", "last": "lastname", "campaign": "campaign_id"}
         """The names our side asked for."""
         self.upper_case_digests: frozenset[Digest] = frozenset({"sha256"})  # as the documented samples are spelt
         self.unlinked: set[str] = set()
         """Campaigns not linked to the connection: their leads stay at Rokt."""
-        self.repeats = 0  # how often a delivery is sent once more; retries are not documented
+        self.repeats = 0  # how often a delivery is sent once more although it was taken
+        self.retries = 4  # how often one that was not taken is sent again; not documented: 0 is as likely
+        self.sender_headers: Mapping[str, str] | None = None
+        """What the connection sends to prove itself; None: Basic with `inbound_auth`."""
+        self.rules: tuple[Rule, ...] = RULES
 
     # --- Seeding, and what people at Rokt do -------------------------------------------------------------------------
 
@@ -178,11 +207,17 @@ class RoktEmulator(Emulator):
         self._unsubscribe(_folded(email), self.now())
         self._send("unsubscribes", self._address(email, hashed) | attributes, method, encoding)
 
-    def press_test(self, *, method: str = "POST", encoding: Encoding = "json") -> None:
-        """The Test button of the connection: a lead that is nobody."""
+    def press_test(
+        self, *, method: str = "POST", encoding: Encoding = "json", query: str = "", **attributes: object
+    ) -> None:
+        """The Test button of the connection: a lead that is nobody.
+
+        What it sends, and to which address, is in the settings of the connection: `attributes`, and `query` for an
+        address of its own.
+        """
         names = self.parameters
         person: dict[str, object] = {names["email"]: "test@example.com", names["first"]: "Test", names["last"]: "Lead"}
-        self._send("leads", person, method, encoding)
+        self._send("leads", person | attributes, method, encoding, query)
 
     def shuffle_outgoing(self) -> None:
         """Deliveries overtake each other: no order is promised."""
@@ -191,12 +226,9 @@ class RoktEmulator(Emulator):
         self.outgoing.clear()
         self.outgoing.extend(waiting)
 
-    @staticmethod
-    def verdict(response: Response) -> Literal["delivered", "duplicate", "rejected"]:
-        """How Rokt's response handling files our answer, by status and body, as the receiver's document asks for it."""
-        if response.status == 201:
-            return "delivered"
-        return "duplicate" if response.status == 200 and b'"duplicate"' in response.body else "rejected"
+    def verdict(self, response: Response) -> Verdict:
+        """How the connection's response handling files our answer: the first rule that fits."""
+        return next((rule.verdict for rule in self.rules if rule.fits(response)), "rejected")
 
     def _address(self, email: str, hashed: Digest | None) -> dict[str, object]:
         if hashed is None:
@@ -204,12 +236,17 @@ class RoktEmulator(Emulator):
         digest = hashlib.new(hashed, _folded(email).encode()).hexdigest()
         return {f"email{hashed}": digest.upper() if hashed in self.upper_case_digests else digest}
 
-    def _send(self, route: str, attributes: Mapping[str, object], method: str, encoding: Encoding) -> None:
+    def _send(
+        self, route: str, attributes: Mapping[str, object], method: str, encoding: Encoding, query: str = ""
+    ) -> None:
         pair = base64.b64encode(":".join(self.inbound_auth).encode()).decode()
-        headers = {"authorization": f"Basic {pair}"}
+        headers = {"authorization": f"Basic {pair}"} if self.sender_headers is None else dict(self.sender_headers)
         url, body = f"{self.deliver_to}/{route}", b""
+        if query:
+            url += f"?{query}"
         if method == "GET":
-            url += f"?{urlencode({name: _spelt(value) for name, value in attributes.items()})}"
+            given = urlencode({name: _spelt(value) for name, value in attributes.items()})
+            url += f"{'&' if query else '?'}{given}"
         else:
             headers["content-type"] = CONTENT_TYPES[encoding]
             body = _encoded(attributes, encoding)
@@ -296,8 +333,8 @@ class RoktEmulator(Emulator):
             return _told(401, "Unauthorized")
         account = f"/accounts/{self.account_id}"
         help_answers = {
-            f"{account}/campaigns/help": {"dimensions": _slugs(DIMENSIONS), "metrics": _slugs(METRICS)},
-            f"{account}/transactions/help": {"dimensions": _slugs(DIMENSIONS), "metrics": _slugs(("transactions",))},
+            f"{account}/campaigns/help": {"dimensions": _slugs(self.dimensions), "metrics": _slugs(self.metrics)},
+            f"{account}/transactions/help": {"dimensions": [], "metrics": _slugs(TRANSACTION_METRICS)},
         }
         if request.method == "GET" and path == "/accounts":
             return _json(200, [self._account()])
@@ -306,12 +343,13 @@ class RoktEmulator(Emulator):
         if request.method == "GET" and path in help_answers:
             return _json(200, help_answers[path])
         # The campaigns call wants its last slash; its neighbour for transactions has none.
-        if request.method == "POST" and path == f"{account}/campaigns/":
-            try:
-                return _json(200, {"accountId": self.account_id, "queryTimeMs": 42, "data": self._rows(request)})
-            except QueryRefusedError as refusal:
-                return _told(400, str(refusal))
-        return _told(404, "Not Found")
+        rows = {f"{account}/campaigns/": self._rows, f"{account}/transactions": self._transaction_rows}.get(path)
+        if request.method != "POST" or rows is None:
+            return _told(404, "Not Found")
+        try:
+            return _json(200, {"accountId": self.account_id, "queryTimeMs": 42, "data": rows(request)})
+        except QueryRefusedError as refusal:
+            return _told(400, str(refusal))
 
     def _account(self) -> dict[str, object]:
         return {
@@ -325,7 +363,7 @@ class RoktEmulator(Emulator):
         }
 
     def _rows(self, request: Request) -> list[object]:
-        query = self._read_query(request)
+        query = self._read_query(request, self.metrics, self.dimensions)
         start, end = self._span(query)
         metrics, dimensions = query["metrics"], query["dimensions"]
         groups: dict[tuple[str, ...], dict[str, object]] = {}
@@ -350,6 +388,15 @@ class RoktEmulator(Emulator):
             rows += [[], stray | ({"datetime": f"{start.isoformat()}T00:00:00Z"} if "interval" in query else {})]
         return rows
 
+    def _transaction_rows(self, request: Request) -> list[object]:
+        query = self._read_query(request, TRANSACTION_METRICS, ())
+        start, end = self._span(query)
+        found: list[object] = []
+        for day in sorted(day for day in self.transactions if start <= day < end):
+            figures = {metric: self.transactions[day].get(metric, 0) for metric in query["metrics"]}
+            found.append({"datetime": f"{day.isoformat()}T00:00:00Z", **figures})
+        return found
+
     def _figure(self, campaign: Campaign, day: date, metric: str) -> float:
         """A figure as it is shown today: acquisitions come in over the days after the referral and count back to it."""
         final = campaign.days[day].get(metric, 0)
@@ -358,7 +405,9 @@ class RoktEmulator(Emulator):
             return final
         return int(final * (max(age, 0) + 1) / (self.restated_days + 1))
 
-    def _read_query(self, request: Request) -> dict[str, list[str]]:
+    def _read_query(
+        self, request: Request, metrics: tuple[str, ...], dimensions: tuple[str, ...]
+    ) -> dict[str, list[str]]:
         try:
             query = json.loads(request.body)
         except ValueError:
@@ -369,7 +418,7 @@ class RoktEmulator(Emulator):
             raise QueryRefusedError(f"unknown member {min(unknown)}")
         if query.get("interval", "day") != "day":
             raise QueryRefusedError("interval is not supported")
-        for member, known in (("metrics", METRICS), ("dimensions", DIMENSIONS)):
+        for member, known in (("metrics", metrics), ("dimensions", dimensions)):
             asked = query.get(member)
             if not isinstance(asked, list) or (member == "metrics" and not asked):
                 raise QueryRefusedError(f"{member} is required")

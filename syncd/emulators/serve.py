@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,9 +26,6 @@ from syncd.wire import Request, Response
 
 LOOPBACK = "127.0.0.1"
 BODY_BYTES_MAX = 64 * 1024 * 1024
-RETRIES = 4
-"""RocketResponder repeats a notice that was not taken up to four times (its webhook page); so do all here."""
-
 Send = Callable[[Request], Awaitable[Response]]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -82,8 +79,8 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """Serve until the block ends, and carry what the emulators send to us through `send`, in order.
 
-    What is not taken (`Emulator.delivered_on`) is sent again, `retry_s` later and ever later, `RETRIES` times, then
-    it is given up and counted. The sockets are closed at the end.
+    What is not taken (`Emulator.delivered_on`) is sent again, `retry_s` later and ever later, as often as the emulator
+    does (`Emulator.retries`); then it is given up and counted. The sockets are closed at the end.
     """
     served = Served([emulator for emulator, _ in emulators], [address_of(sock) for _, sock in emulators])
     servers = [_server(emulator, address_of(sock)) for emulator, sock in emulators]
@@ -206,7 +203,7 @@ async def _carry_out(emulator: Emulator, send: Send, served: Served, retry_s: fl
         while emulator.outgoing:
             served.under_way += 1
             try:
-                if await _delivered(emulator.outgoing.popleft(), send, retry_s, emulator.delivered_on):
+                if await _delivered(emulator.outgoing.popleft(), send, retry_s, emulator):
                     served.delivered += 1
                 else:
                     served.given_up += 1
@@ -215,15 +212,15 @@ async def _carry_out(emulator: Emulator, send: Send, served: Served, retry_s: fl
         await asyncio.sleep(poll_s)
 
 
-async def _delivered(request: Request, send: Send, retry_s: float, taken: Container[int]) -> bool:
-    for attempt in range(RETRIES + 1):
+async def _delivered(request: Request, send: Send, retry_s: float, emulator: Emulator) -> bool:
+    for attempt in range(emulator.retries + 1):
         if attempt:
             await asyncio.sleep(retry_s * 2 ** (attempt - 1))
         try:
             response = await send(request)
         except ProviderError:
             continue
-        if response.status in taken:
+        if response.status in emulator.delivered_on:
             return True
     return False
 

@@ -32,6 +32,14 @@ class Token:
     lifetime_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long something is kept, and how many of it at most."""
+
+    seconds: float
+    most: int
+
+
 class Provider(Protocol):
     """One account at one provider."""
 
@@ -135,6 +143,18 @@ class CanNotify(Protocol):
 
     def read_delivery(self, delivery: Delivery) -> Sequence[Observation | Hint]:
         """Raise `DeliveryError(400)` for a body that cannot be read."""
+        ...
+
+
+@runtime_checkable
+class CanBeTried(Protocol):
+    """Sends us deliveries that only try whether we can be reached."""
+
+    @property
+    def tests_kept(self) -> Retention: ...
+
+    def is_test(self, delivery: Delivery) -> bool:
+        """Whether nothing may follow from a delivery that was verified and can be read."""
         ...
 
 

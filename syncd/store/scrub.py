@@ -33,6 +33,7 @@ from syncd.store.tables import (
     CounterSampleRow,
     ExemptionRow,
     InboxRow,
+    LeadTestRow,
     LookUpRow,
     OpRow,
     PersonRow,
@@ -51,6 +52,7 @@ counter_sample = CounterSampleRow.__table__  # type: ignore[attr-defined]
 exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
 inbox_table = InboxRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
+lead_test = LeadTestRow.__table__  # type: ignore[attr-defined]
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
 move = PlanMoveRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
@@ -128,6 +130,7 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     done["lookup"] = connection.execute(lookup.delete().where(lookup.c.identity.in_(spellings))).rowcount
     done["rename"] += connection.execute(rename.delete().where(rename.c.successor.in_(spellings))).rowcount
     done["plan_move"] = connection.execute(move.delete().where(move.c.identity.in_(spellings))).rowcount
+    done["lead_test"] = _tests(connection, key, known)
     with people.erasing(connection):
         done["consent_event"] = _consent(connection, key, names)
     done["cell"] += _nameless(connection, spellings)
@@ -193,6 +196,17 @@ def _operations(
             values |= {"state": OpState.SUPERSEDED.value, "reason": "the person was erased", "closed_at": at}
         connection.execute(op.update().where(op.c.id == row.id).values(**values))
     return len(rows)
+
+
+def _tests(connection: Connection, key: SuppressionKey, known: Known) -> int:
+    """Leads that were only tests and name the person, in whichever of their attributes."""
+    gone = []
+    for row in connection.execute(sa.select(lead_test.c.id, lead_test.c.address, lead_test.c.attributes)):
+        text = " ".join((row.address, *map(str, row.attributes.values()))).lower()
+        named = any(suppression_key(identity) == key for identity in _identities(text))
+        if named or any(digest.partition(":")[2] in text for digest in known.digests):
+            gone.append(row.id)
+    return connection.execute(lead_test.delete().where(lead_test.c.id.in_(gone))).rowcount
 
 
 def _ledger(connection: Connection, key: SuppressionKey, names: Mapping[Identity, Identity]) -> int:
@@ -282,7 +296,20 @@ def returned(veil: Veil) -> list[SuppressionKey]:
     """Suppression keys in plain of people who were erased: none, but where an older backup brought them back."""
     found: list[SuppressionKey] = []
     keys: set[SuppressionKey] = set()
-    for table in (cell, person, consent, consent_event, op, item, claim, agenda, exemption, propagation, rename):
+    for table in (
+        cell,
+        person,
+        consent,
+        consent_event,
+        op,
+        item,
+        claim,
+        agenda,
+        exemption,
+        propagation,
+        rename,
+        lead_test,
+    ):
         query = sa.select(table.c.person_key).where(table.c.person_key.is_not(None)).distinct()
         keys.update(SuppressionKey(key) for key in veil.connection.scalars(query))
     for part in [sorted(keys)[start : start + 1000] for start in range(0, len(keys), 1000)]:

@@ -94,6 +94,16 @@ class LinkRow(SQLModel, table=True):
     scope: str
 
 
+class CampaignLinkRow(SQLModel, table=True):
+    """A campaign at an account that a person linked to a list of ours by a command, beside the configuration."""
+
+    __tablename__ = "campaign_link"
+    list: str = Field(primary_key=True)
+    account: str = Field(primary_key=True)
+    container: str = Field(primary_key=True)
+    linked_at: datetime
+
+
 class PageRow(SQLModel, table=True):
     """What each page of the latest whole listing held: a digest of the body, and the keys in their order."""
 
@@ -536,6 +546,28 @@ class InboxRow(SQLModel, table=True):
     seq: int = Field(sa_type=sa.BigInteger)
     state: str = "new"
     reason: str = ""
+
+
+class LeadTestRow(SQLModel, table=True):
+    """A lead that only tried whether we can be reached: shown for a while, and nothing ever follows from it."""
+
+    __tablename__ = "lead_test"
+    __table_args__ = (
+        sa.UniqueConstraint("account", "delivery_id", name="uq_lead_test_delivery"),
+        sa.Index("ix_lead_test_received_at", "received_at"),
+    )
+    id: str = Field(primary_key=True)
+    account: str
+    delivery_id: str
+    person_key: str | None
+    address: str
+    campaign: str
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    attributes: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    method: str
+    encoding: str
+    received_at: datetime
+    times: int = 1
 
 
 class TransitRow(SQLModel, table=True):

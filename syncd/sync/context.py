@@ -14,9 +14,9 @@ from syncd.domain.records import WHOLE_ACCOUNT, ContainerId
 from syncd.providers.protocol import Provider
 from syncd.reconcile.guard import Limits
 from syncd.reconcile.person import Account, MailingList, Topology
-from syncd.store import containers, journal
+from syncd.store import containers, journal, leads
 from syncd.store.sequence import Sequence
-from syncd.store.session import Engine, writing
+from syncd.store.session import Connection, Engine, writing
 from syncd.wire import Exchange
 
 T = TypeVar("T")
@@ -109,6 +109,7 @@ class Context:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""
         rows = {row.name: row for row in journal.load_accounts(connection)}
         known = containers.load_containers(connection)
+        commanded = leads.links_by_command(connection)
         accounts = {
             lane.name: Account(
                 name=lane.name,
@@ -130,7 +131,7 @@ class Context:
                 scope=entry.scope,
                 places={
                     account: tuple(resolve(account, written, known) for written in ids)
-                    for account, ids in entry.places.items()
+                    for account, ids in _merged(entry.places, commanded.get(entry.name, {})).items()
                     if account in accounts
                 },
                 spread=entry.spread,
@@ -149,14 +150,28 @@ class Context:
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""
         with writing(self.engine) as connection:
-            topology = self.topology(connection)
-            links = [
-                (entry.name, account, str(container), str(entry.scope))
-                for entry in topology.lists.values()
-                for account, ids in entry.places.items()
-                for container in ids
-            ]
-            return containers.save_links(connection, links)
+            return self.write_links(connection)
+
+    def write_links(self, connection: Connection) -> bool:
+        """As `save_links`, in a transaction of the caller's."""
+        topology = self.topology(connection)
+        links = [
+            (entry.name, account, str(container), str(entry.scope))
+            for entry in topology.lists.values()
+            for account, ids in entry.places.items()
+            for container in ids
+        ]
+        return containers.save_links(connection, links)
+
+
+def _merged(
+    places: Mapping[str, tuple[str, ...]], more: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, tuple[str, ...]]:
+    """The places that the configuration names, then those that commands linked besides."""
+    return {
+        account: tuple(dict.fromkeys((*places.get(account, ()), *more.get(account, ()))))
+        for account in {**places, **more}
+    }
 
 
 def resolve(account: str, written: str, known: list[Any]) -> ContainerId:

@@ -15,12 +15,13 @@ from syncd.domain.errors import DeliveryError, SyncdError
 from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import ContainerId, Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
-from syncd.providers.protocol import CanNotify
+from syncd.providers.protocol import CanBeTried, CanNotify
 from syncd.reconcile.desired import LookUp
-from syncd.store import containers, erasure, exemptions, hashed, inbox, lookups, mirror, outbox, people, renames
+from syncd.store import containers, erasure, exemptions, hashed, inbox, leads, lookups, mirror, outbox, people, renames
 from syncd.store.scrub import REASON
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.leads import forget_tests, note_test
 from syncd.sync.ledger import keep_ledger
 from syncd.sync.seen import observe
 from syncd.sync.veil import veiled, veiled_identity
@@ -51,6 +52,11 @@ def accept(lane: Lane, context: Context, delivery: Delivery) -> tuple[str, bool]
     delivery_id = provider.delivery_id(delivery)
     if not delivery_id.isprintable():
         raise DeliveryError(400, "the id of the delivery is not text")
+    if isinstance(provider, CanBeTried) and provider.is_test(delivery):
+        with writing(context.engine) as connection:
+            about = next((entry for entry in found if isinstance(entry, Observation)), None)
+            shown = None if _names_erased(connection, found) else about
+            return note_test(connection, context, lane.name, provider.tests_kept, delivery, delivery_id, shown)
     seq = context.sequence.take()
     again = delivery.route == UNSUBSCRIBES
     with writing(context.engine) as connection:
@@ -81,6 +87,7 @@ def _names_erased(connection: Connection, found: Sequence[Observation | Hint]) -
 def ingest(context: Context) -> Ingested:
     """Read what has been taken in, in the order of arrival."""
     done = Ingested()
+    forget_tests(context)
     while _anything_new(context):
         with writing(context.engine) as connection:
             batch = inbox.new_deliveries(connection, BATCH)
@@ -171,6 +178,7 @@ def _note_change(
 
 def _observe(connection: Connection, lane: Lane, context: Context, entry: Observation, seq: int) -> None:
     if not lane.capabilities.facts.has_lists:
+        entry = entry._replace(container=ContainerId(leads.place_of(connection, lane.name, entry.container)))
         containers.ensure_container(
             connection, lane.name, entry.container, "everything" if entry.container == "*" else entry.container
         )

@@ -35,6 +35,11 @@ def retry(context: Context, parked_id: str) -> str:
                 f"{parked_id} is a record whose address cannot be mailed; it is read again once it changes there",
                 hint=f"mend the address at {found['account']}",
             )
+        if found["what"] == "lead":
+            raise SyncdError(
+                f"{parked_id} is a lead of a campaign that goes to no list; it is released as soon as one takes it",
+                hint=f"syncd leads link {found['remote_list']} LIST --account {found['account']}",
+            )
         if found["what"] == "delivery":
             inbox.settle_delivery(connection, parked_id, "new")
         else:

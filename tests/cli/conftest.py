@@ -125,7 +125,7 @@ class Desk:
     def data(self, *arguments: str) -> Any:
         """What a command prints with `--json`, held against its schema, which is named for the command."""
         words = list(itertools.takewhile(lambda word: word.isalpha() and word.islower(), arguments))
-        deep = words[0] in {"config", "db", "inspect", "account", "parked", "list"}
+        deep = words[0] in {"config", "db", "inspect", "account", "parked", "list", "leads"}
         return self.run(*arguments, "--json").data("-".join(words[: 2 if deep else 1]))
 
     def data_of_status(self) -> Any:

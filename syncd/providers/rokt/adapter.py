@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Literal
 
 from syncd.domain.changes import Ack, Change, ChangeKind, Outcome
 from syncd.domain.errors import (
@@ -24,24 +25,33 @@ from syncd.domain.errors import (
 )
 from syncd.domain.facts import Facts
 from syncd.domain.records import CampaignStats, Delivery, Hint, Observation
-from syncd.providers.protocol import Token
+from syncd.providers.protocol import Retention, Token
 from syncd.providers.rokt import webhook
 from syncd.providers.rokt.options import RoktOptions
 from syncd.providers.rokt.translate import (
+    DIMENSIONS,
+    METRICS,
+    QueryAccount,
+    Words,
+    accounts_of,
     explanation_of,
     is_error,
     query_body,
     receipt_of,
-    require_account,
+    rows_of,
     stats_of,
     token_of,
     unsubscribe_body,
+    words_of,
 )
 from syncd.wire import Exchange, Request, Response
 
 UNSUBSCRIBE = "rokt unsubscribe"
 LOGIN = "rokt login"
 ACCOUNT = "rokt account"
+ACCOUNTS = "rokt accounts"
+WORDS = "rokt help"
+TRANSACTIONS = "rokt transactions"
 CAMPAIGNS = "rokt campaign statistics"
 
 KEY_HINT = "compare api_key with One Platform, OP1 - Data, Settings, Webhook API Key"
@@ -60,8 +70,8 @@ class RoktAdapter:
     accepts = frozenset({ChangeKind.UNSUBSCRIBE})
 
     def __init__(self, options: RoktOptions, *, linked: frozenset[str], now: Callable[[], datetime]) -> None:
+        del linked  # a lead is in its campaign; which campaigns go to a list of ours may change while we run
         self.options = options
-        self.linked = linked
         self.now = now
 
     def check(self) -> Exchange[None]:
@@ -135,7 +145,14 @@ class RoktAdapter:
         return webhook.delivery_id(delivery)
 
     def read_delivery(self, delivery: Delivery) -> Sequence[Observation | Hint]:
-        return [webhook.read_delivery(delivery, self.options, self.linked)]
+        return [webhook.read_delivery(delivery, self.options)]
+
+    @property
+    def tests_kept(self) -> Retention:
+        return Retention(self.options.test_leads.keep, self.options.test_leads.keep_max)
+
+    def is_test(self, delivery: Delivery) -> bool:
+        return webhook.is_test(delivery, self.options)
 
 
 class RoktReportingAdapter(RoktAdapter):
@@ -145,9 +162,41 @@ class RoktReportingAdapter(RoktAdapter):
 
     def check(self) -> Exchange[None]:
         """Read the account at the Query API. The unsubscribe key stays unproven; see `RoktAdapter.check`."""
+        yield from self.account()
+
+    def account(self) -> Exchange[QueryAccount]:
+        """The configured account as the Query API shows it."""
         response = yield self._query("GET", f"/accounts/{self.options.account_id}", ACCOUNT)
         self._expect(response, ACCOUNT)
-        require_account(response.body, ACCOUNT)
+        found = accounts_of(response.body, ACCOUNT)
+        if len(found) != 1:
+            raise MalformedError("the answer is not one account", call=ACCOUNT)
+        return found[0]
+
+    def accounts(self) -> Exchange[Sequence[QueryAccount]]:
+        """All accounts that the credentials reach."""
+        response = yield self._query("GET", "/accounts", ACCOUNTS)
+        self._expect(response, ACCOUNTS)
+        return accounts_of(response.body, ACCOUNTS)
+
+    def words(self, about: Literal["campaigns", "transactions"]) -> Exchange[Words]:
+        """What a query may ask for; every account has words of its own."""
+        response = yield self._query("GET", f"/accounts/{self.options.account_id}/{about}/help", WORDS)
+        self._expect(response, WORDS)
+        return words_of(response.body, WORDS)
+
+    def transactions(self, start: date, end: date) -> Exchange[Sequence[Mapping[str, object]]]:
+        """Day rows of all that the account counts of transactions, from `start` up to but not including `end`."""
+        known = yield from self.words("transactions")
+        last = end - timedelta(days=1) if self.options.end_date_inclusive else end
+        response = yield self._query(
+            "POST",
+            f"/accounts/{self.options.account_id}/transactions",  # without the last slash that campaigns want
+            TRANSACTIONS,
+            self._body(start, last, metrics=known.metrics, dimensions=()),
+        )
+        self._expect(response, TRANSACTIONS)
+        return rows_of(response.body, TRANSACTIONS)
 
     def login(self) -> Exchange[Token]:
         options = self.options
@@ -190,7 +239,7 @@ class RoktReportingAdapter(RoktAdapter):
                 "POST",
                 f"/accounts/{self.options.account_id}/campaigns/",  # 404 without the last slash
                 CAMPAIGNS,
-                query_body(start, last),
+                self._body(start, last),
             )
             self._expect(response, CAMPAIGNS)
             found |= stats_of(response.body, start, end, CAMPAIGNS)
@@ -208,6 +257,12 @@ class RoktReportingAdapter(RoktAdapter):
         days = range(0, (tomorrow - start).days, options.report_window_days)
         starts = [start + timedelta(days=offset) for offset in days]
         return list(zip(starts, [*starts[1:], tomorrow], strict=True))
+
+    def _body(
+        self, start: date, last: date, *, metrics: Sequence[str] = METRICS, dimensions: Sequence[str] = DIMENSIONS
+    ) -> bytes:
+        zone, currency = self.options.report_timezone, self.options.report_currency
+        return query_body(start, last, metrics=metrics, dimensions=dimensions, timezone=zone, currency=currency)
 
     def _query(self, method: str, path: str, label: str, body: bytes = b"") -> Request:
         headers = {"accept": "application/json"} | ({"content-type": "application/json"} if body else {})

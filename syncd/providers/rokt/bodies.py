@@ -28,12 +28,20 @@ Attributes = Mapping[str, object]
 DEPTH_MAX = 20
 NAMES_MAX = 500
 
+_UNNAMED = "utf-8-sig"
+"""Where nobody says: all that is ASCII or UTF-8 is read right so."""
+
+_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""Byte order marks, and what they say."""
+
 _UNSPEAKABLE = re.compile("[\x00\ud800-\udfff]")
 
 _CHARSETS = {
-    "": "utf-8-sig",
     "utf-8": "utf-8-sig",  # a byte order mark is no part of the first name
     "utf8": "utf-8-sig",
+    "utf-16": "utf-16",
+    "utf-16le": "utf-16-le",
+    "utf-16be": "utf-16-be",
     "us-ascii": "ascii",
     "iso-8859-1": "cp1252",  # as browsers read the label (WHATWG Encoding)
     "windows-1252": "cp1252",
@@ -91,11 +99,14 @@ def _sniffed(body: bytes) -> Reader:
 
 
 def _charset_of(parameters: str) -> str:
+    """The codec that the header names, or nothing."""
     named = ""
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
             named = value.strip().strip('"').lower()
+    if not named:
+        return ""
     if named not in _CHARSETS:
         raise DeliveryError(415, "send UTF-8")
     return _CHARSETS[named]
@@ -104,7 +115,7 @@ def _charset_of(parameters: str) -> str:
 def _read_json(body: bytes, charset: str) -> object:
     # The standard decoder and not msgspec: only this one shows a name that occurs twice and a number as it was spelt.
     return json.loads(
-        body.decode(charset),
+        body.decode(charset or _UNNAMED),
         object_pairs_hook=_once,
         parse_int=str,
         parse_float=str,
@@ -117,12 +128,12 @@ def _not_a_number(_: str) -> Never:
 
 
 def _read_form(body: bytes, charset: str) -> object:
-    text = body.decode(charset).strip()
+    text = body.decode(charset or _UNNAMED).strip()
     pairs = parse_qsl(
         text,
         keep_blank_values=True,
         strict_parsing=bool(text),
-        encoding=charset.removesuffix("-sig"),
+        encoding=(charset or _UNNAMED).removesuffix("-sig"),
         errors="strict",
         max_num_fields=NAMES_MAX,
     )
@@ -132,7 +143,7 @@ def _read_form(body: bytes, charset: str) -> object:
 def _read_text(body: bytes, charset: str) -> object:
     """Lines of `name=value` or `name: value`; the first of the two signs parts them."""
     pairs = []
-    for line in re.split(r"\r\n|\r|\n", body.decode(charset)):
+    for line in re.split(r"\r\n|\r|\n", body.decode(charset or _UNNAMED)):
         if not line.strip():
             continue
         cut = min((at for sign in "=:" if (at := line.find(sign)) > 0), default=0)
@@ -142,11 +153,13 @@ def _read_text(body: bytes, charset: str) -> object:
     return _once(pairs)
 
 
-def _read_xml(body: bytes, _: str) -> object:
-    # The document's own declaration names its character set. Entities are refused with the document type that could
-    # define them.
+def _read_xml(body: bytes, charset: str) -> object:
+    # A byte order mark comes first, then the header, then the document's own declaration (RFC 7303, 3). Entities are
+    # refused with the document type that could define them.
+    charset = next((marked for mark, marked in _MARKS.items() if body.startswith(mark)), charset)
+    document = body.decode(charset) if charset else body
     try:
-        root: Element = fromstring(body, forbid_dtd=True)
+        root: Element = fromstring(document, forbid_dtd=True)
     except DefusedXmlException:
         raise DeliveryError(400, "a document type is not read") from None
     except ParseError:

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from syncd.providers.options import AccountOptions, Options, Secret, Text, Url
+from syncd.providers.contact_points import read_address
+from syncd.providers.options import AccountOptions, Duration, Options, Secret, Text, Url
 
 PARAMETERS: Mapping[str, str] = {
     # Rokt's own attribute names (Web SDK and conversion attribute lists). A client may ask for any other names,
@@ -69,12 +70,49 @@ class ClientAuth(Options):
 InboundAuth = Annotated[BasicAuth | ApiKeyAuth | ClientAuth, Field(discriminator="kind")]
 
 
+class LeadTests(Options):
+    """How a lead is known that only tries whether we can be reached. Any one of these marks it.
+
+    `parameter` with `value`: one parameter of the lead. `addresses`, `domains`: whom it names; by digest, too. `query`:
+    a parameter of the address, so that the same address with `?test=true` is the one for tests; "" for none.
+    """
+
+    parameter: Text | None = None
+    value: Text = "true"
+    addresses: tuple[Text, ...] = ()
+    domains: tuple[Text, ...] = ()
+    query: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = "test"
+    keep: Duration = 7 * 86_400.0
+    keep_max: Annotated[int, Field(ge=1, le=100_000)] = 1000
+
+    @field_validator("addresses")
+    @classmethod
+    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        if any(read_address(address) is None for address in addresses):
+            raise ValueError("not e-mail addresses, all of them")
+        return addresses
+
+
+class Contact(Options):
+    """Whom Rokt asks when a delivery fails, or whether a test lead has arrived."""
+
+    name: Text
+    role: Text | None = None
+    email: Text | None = None
+    phone: Text | None = None
+
+
 class RoktOptions(AccountOptions):
     provider: Literal["rokt"]
     unsubscribe_url: Url = "https://api.data.rokt.com/1.0/nurture/unsubscribe"
     api_key: Secret
     methods: Annotated[tuple[Literal["POST", "PUT", "GET"], ...], Field(min_length=1)] = ("POST", "PUT")
     inbound_auth: InboundAuth
+    required: tuple[Text, ...] = ()
+    optional: tuple[Text, ...] | None = None
+    test_leads: LeadTests = LeadTests()
+    contact: Contact | None = None
+    environments: dict[Text, Url] = Field(default_factory=dict)
     query_url: Url | None = None
     query_token_url: Url | None = None
     app_id: Text | None = None
@@ -84,6 +122,8 @@ class RoktOptions(AccountOptions):
     report_back_days: Annotated[int, Field(ge=1, le=3660)] = 730
     restated_days: Annotated[int, Field(ge=0, le=366)] = 7
     end_date_inclusive: bool = False
+    report_timezone: Text | None = None
+    report_currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
 
     @field_validator("fields")
     @classmethod
@@ -94,6 +134,13 @@ class RoktOptions(AccountOptions):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"one parameter cannot stand for two fields: {', '.join(twice)}")
         return fields
+
+    @field_validator("required", "optional")
+    @classmethod
+    def _known_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if unknown := sorted(set(names or ()) - PARAMETERS.keys()):
+            raise ValueError(f"no such field: {', '.join(unknown)}; known are {', '.join(PARAMETERS)}")
+        return names
 
     @model_validator(mode="after")
     def _all_query_keys_or_none(self) -> RoktOptions:
@@ -106,6 +153,12 @@ class RoktOptions(AccountOptions):
     def parameters(self) -> Mapping[str, str]:
         """Canonical name -> the name of the parameter in what Rokt sends."""
         return {**PARAMETERS, **self.fields}
+
+    @property
+    def asked_for(self) -> tuple[str, ...]:
+        """Canonical names that a lead may carry besides the required ones, as the sheet asks for them."""
+        names = self.optional if self.optional is not None else tuple(self.parameters)
+        return tuple(name for name in names if name not in self.required)
 
     @property
     def reports(self) -> bool:

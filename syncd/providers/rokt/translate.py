@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -130,29 +130,101 @@ def receipt_of(body: bytes) -> str | None:
 # --- Query API -------------------------------------------------------------------------------------------------------
 
 
-def require_account(body: bytes, call: str) -> None:
-    """Raise unless the body is an account as the Query API shows it. Nothing in it is needed."""
-    try:
-        msgspec.json.decode(body, type=dict[str, object] | list[object])
-    except _UNREADABLE:
-        raise MalformedError("the account's answer cannot be read", call=call) from None
-
-
 METRICS = ("impressions", "referrals", "gross_cost", "acquisitions")
 DIMENSIONS = ("campaign_id", "campaign_name")
 
 
-def query_body(start: date, end: date) -> bytes:
-    """Day rows of every campaign. No `orderBys`: the API refuses to order by the day it answers with."""
-    return msgspec.json.encode(
-        {
-            "interval": "day",
-            "startDate": start.isoformat(),
-            "endDate": end.isoformat(),
-            "metrics": METRICS,
-            "dimensions": DIMENSIONS,
-        }
-    )
+def query_body(
+    start: date,
+    end: date,
+    *,
+    metrics: Sequence[str] = METRICS,
+    dimensions: Sequence[str] = DIMENSIONS,
+    timezone: str | None = None,
+    currency: str | None = None,
+) -> bytes:
+    """Day rows, of every campaign unless other dimensions are given.
+
+    No `orderBys`: the API refuses to order by the day it answers with. Members are named as the Query API names them;
+    the Reporting API before it said `dateStart`, `timeZoneVariation` and `currency`.
+    """
+    body: dict[str, object] = {
+        "interval": "day",
+        "startDate": start.isoformat(),
+        "endDate": end.isoformat(),
+        "metrics": metrics,
+        "dimensions": dimensions,
+    }
+    if timezone is not None:
+        body["timezoneVariation"] = timezone
+    if currency is not None:
+        body["currencyCode"] = currency
+    return msgspec.json.encode(body)
+
+
+class _Slug(msgspec.Struct):
+    slug: str
+
+
+class _Words(msgspec.Struct):
+    dimensions: list[_Slug]
+    metrics: list[_Slug]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a query of one account may ask for."""
+
+    dimensions: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+def words_of(body: bytes, call: str) -> Words:
+    try:
+        found = msgspec.json.decode(body, type=_Words)
+    except _UNREADABLE:
+        raise MalformedError("the words of the account cannot be read", call=call) from None
+    return Words(tuple(one.slug for one in found.dimensions), tuple(one.slug for one in found.metrics))
+
+
+class _Account(msgspec.Struct):
+    accountId: int | str  # noqa: N815 - as it is spelt there
+    accountName: str = ""  # noqa: N815
+    accountCurrencyCode: str | None = None  # noqa: N815
+    accountTimezone: str | None = None  # noqa: N815
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAccount:
+    """An account as the Query API shows it. `id` is text: it exceeds what a float can hold."""
+
+    id: str
+    name: str
+    currency: str | None
+    timezone: str | None
+
+
+def accounts_of(body: bytes, call: str) -> list[QueryAccount]:
+    """All accounts that the credentials reach: a bare list, or a single one."""
+    try:
+        found = msgspec.json.decode(body, type=list[_Account] | _Account)
+    except _UNREADABLE:
+        raise MalformedError("the accounts cannot be read", call=call) from None
+    several = found if isinstance(found, list) else [found]
+    return [
+        QueryAccount(str(one.accountId), one.accountName, one.accountCurrencyCode, one.accountTimezone)
+        for one in several
+    ]
+
+
+def rows_of(body: bytes, call: str) -> list[dict[str, object]]:
+    """The rows of an answer as they are, without those that are no rows."""
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except _UNREADABLE:
+        raise MalformedError("the statistics cannot be read", call=call) from None
+    decoded = (msgspec.json.decode(raw) for raw in answer.data)
+    return [row for row in decoded if isinstance(row, dict)]
 
 
 class _Login(msgspec.Struct):

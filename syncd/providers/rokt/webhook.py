@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC
 
 from syncd.domain.errors import DeliveryError
-from syncd.domain.identity import Identity
+from syncd.domain.identity import Identity, digests_of
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Delivery, Observation, Status
 from syncd.providers.contact_points import read_address
 from syncd.providers.rokt.bodies import Attributes, attributes_of, canonical
@@ -24,6 +24,9 @@ from syncd.providers.rokt.translate import fields_of
 
 LEADS = ("leads",)
 UNSUBSCRIBES = ("unsubscribes",)
+
+YES = frozenset({"1", "true", "yes"})
+"""What the parameter of the address may say that marks a test."""
 
 
 def verify(delivery: Delivery, options: RoktOptions) -> None:
@@ -50,14 +53,22 @@ def delivery_id(delivery: Delivery) -> str:
     return hashlib.sha256(head + canonical(attributes_of(delivery))).hexdigest()
 
 
-def read_delivery(delivery: Delivery, options: RoktOptions, linked: frozenset[str]) -> Observation:
-    """The one observation in a delivery. Raises `DeliveryError(400)` naming the parameter at fault, never its value."""
+def read_delivery(delivery: Delivery, options: RoktOptions) -> Observation:
+    """The one observation in a delivery. Raises `DeliveryError(400)` naming the parameter at fault, never its value.
+
+    A lead is in the container of its campaign, or in the account as a whole if it names none.
+    """
     attributes = attributes_of(delivery)
+    if delivery.route == LEADS:
+        _require(attributes, options)
     address, identity = _person(attributes, options)
+    if identity is None and delivery.route == LEADS and "email" in options.required:
+        raise DeliveryError(400, f"{options.parameters['email']}: not an e-mail address")
     if delivery.route == UNSUBSCRIBES:
         container, status = WHOLE_ACCOUNT, Status.UNSUBSCRIBED
     else:
-        container, status = _container(attributes, options, linked), Status.SUBSCRIBED
+        campaign = text_of(attributes, options.parameters["campaign"])
+        container, status = ContainerId(campaign) if campaign else WHOLE_ACCOUNT, Status.SUBSCRIBED
     return Observation(
         container=container,
         key=identity or address,
@@ -71,12 +82,31 @@ def read_delivery(delivery: Delivery, options: RoktOptions, linked: frozenset[st
     )
 
 
-def _container(attributes: Attributes, options: RoktOptions, linked: frozenset[str]) -> ContainerId:
-    """The campaign that the lead came from, unless only the whole account is linked to a list of ours."""
-    campaign = text_of(attributes, options.parameters["campaign"])
-    if not campaign or (campaign not in linked and WHOLE_ACCOUNT in linked):
-        return WHOLE_ACCOUNT
-    return ContainerId(campaign)
+def _require(attributes: Attributes, options: RoktOptions) -> None:
+    """Refuse a lead that lacks what the account requires, naming everything that it lacks."""
+    names = options.parameters
+    if lacking := [names[field] for field in options.required if not text_of(attributes, names[field])]:
+        raise DeliveryError(400, "; ".join(f"{name}: missing" for name in lacking))
+
+
+def is_test(delivery: Delivery, options: RoktOptions) -> bool:
+    """Whether a lead only tries whether we can be reached. An unsubscribe never does: a "no" is never set aside."""
+    if delivery.route != LEADS:
+        return False
+    tests = options.test_leads
+    if tests.query and any(name == tests.query and value.strip().lower() in YES for name, value in delivery.query):
+        return True
+    attributes = attributes_of(delivery)
+    if tests.parameter and text_of(attributes, tests.parameter).lower() == tests.value.lower():
+        return True
+    address, identity = _person(attributes, options)
+    known = {found for one in tests.addresses if (found := read_address(one)) is not None}
+    if identity is None:
+        return any(address in digests_of(one) for one in known)
+    domain = identity.rpartition("@")[2]
+    return identity in known or any(
+        domain == one or domain.endswith(f".{one}") for one in map(str.lower, tests.domains)
+    )
 
 
 _DIGEST_LENGTHS = {"sha256": 64, "md5": 32}

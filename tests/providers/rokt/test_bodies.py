@@ -63,6 +63,28 @@ def test_xml_says_its_own_character_set(lead):
     assert attributes_of(lead(body.encode("latin-1"), "application/xml"))["firstname"] == "Åsa"
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "utf-16le", "utf-16be", "iso-8859-1", "windows-1252"])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", json.dumps(WANTED, ensure_ascii=False)),
+        ("text/plain", "email=ann@example.org\nfirstname=Åsa\nzipcode=01234"),
+        ("text/xml", '<lead email="ann@example.org" firstname="Åsa" zipcode="01234"/>'),
+        (
+            "text/xml",
+            '<?xml version="1.0" encoding="us-ascii"?><l email="ann@example.org" firstname="Åsa" zipcode="01234"/>',
+        ),
+    ],
+)
+def test_the_character_set_that_the_header_names_is_the_one_read(lead, content_type, body, charset):
+    assert attributes_of(lead(body.encode(charset), f"{content_type}; charset={charset.upper()}")) == WANTED
+
+
+def test_a_byte_order_mark_outweighs_the_header_in_xml(lead):
+    body = '<lead email="ann@example.org" firstname="Åsa" zipcode="01234"/>'.encode("utf-16")
+    assert attributes_of(lead(body, "text/xml; charset=iso-8859-1")) == WANTED
+
+
 def test_a_get_is_read_from_its_query_alone(lead):
     delivery = lead(b"\x00junk", "application/zip", method="GET", query=tuple(WANTED.items()))
     assert attributes_of(delivery) == WANTED

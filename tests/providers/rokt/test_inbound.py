@@ -84,6 +84,14 @@ def test_an_unsubscribe_of_rokt_is_taken_in_each_encoding(adapter, rokt, arrived
     assert (seen.container, seen.status, seen.key) == ("*", Status.UNSUBSCRIBED, "ann@example.org")
 
 
+def test_an_unsubscribe_by_put_is_taken_too(adapter, rokt, arrived):
+    rokt.person_unsubscribes("ann@example.org", method="PUT")
+    delivery = arrived(rokt.outgoing.pop())
+    adapter().verify(delivery)
+    assert one(adapter(), delivery).status is Status.UNSUBSCRIBED
+    refused(adapter(methods=["POST"]), delivery, 405)
+
+
 def test_a_get_lead_is_taken_where_it_is_allowed_and_an_unsubscribe_never(adapter, rokt, arrived):
     rokt.send_lead("ann@example.org", "Ann", method="GET")
     rokt.person_unsubscribes("ann@example.org", method="GET")
@@ -165,6 +173,7 @@ def test_a_hashed_lead_is_known_by_its_digest_in_either_case(adapter, rokt, arri
         assert (seen.address, seen.key, seen.identity, seen.status) == (address, address, None, status)
 
 
+@pytest.mark.quirk("rokt-impossible-digest-sample")
 @pytest.mark.parametrize(
     ("body", "address"),
     [
@@ -208,28 +217,18 @@ def test_configured_names_are_the_ones_read(adapter, lead):
         renamed.read_delivery(lead('{"email":"a@b.org","x":1}'))
 
 
-@pytest.mark.parametrize(
-    ("linked", "campaign", "container"),
-    [
-        ((), "7", "7"),
-        ((), None, "*"),
-        (("*",), "7", "*"),
-        (("*",), None, "*"),
-        (("7",), "7", "7"),
-        (("7",), "8", "8"),
-        (("7", "*"), "7", "7"),
-        (("7", "*"), "8", "*"),
-    ],
-)
-def test_a_lead_lands_in_its_campaign_unless_only_the_account_is_linked(adapter, lead, linked, campaign, container):
-    body = json.dumps({"email": "a@b.org", "campaign_id": campaign})
-    assert one(adapter(linked=frozenset(linked)), lead(body)).container == container
+@pytest.mark.parametrize(("campaign", "container"), [("7", "7"), (" 7 ", "7"), ("", "*"), (None, "*")])
+def test_a_lead_is_in_its_campaign_or_in_the_account_as_a_whole(adapter, lead, campaign, container):
+    assert (
+        one(adapter(), lead(json.dumps({"email": "a@b.org", "campaign_id": campaign, "x": 1}))).container == container
+    )
 
 
 def test_a_campaign_number_above_2_to_the_53_is_text(adapter, lead):
     assert one(adapter(), lead('{"email":"a@b.org","campaign_id":9007199254740993}')).container == "9007199254740993"
 
 
+@pytest.mark.quirk("rokt-mobile-lacks-the-country")
 @pytest.mark.parametrize(
     ("mobile", "country", "phone"),
     [
@@ -250,6 +249,7 @@ def test_a_phone_is_read_with_the_country_it_came_with(mobile, country, phone):
     assert fields_of({"mobile": mobile, "country": country}, PARAMETERS, date(2026, 11, 21)).get("phone") == phone
 
 
+@pytest.mark.quirk("rokt-three-spellings-of-a-birth-date")
 @pytest.mark.parametrize(
     ("raw", "born"),
     [
@@ -285,6 +285,7 @@ def test_what_is_empty_is_not_a_field(adapter, lead):
     assert seen.fields == {"postal_code": "1234"}
 
 
+@pytest.mark.quirk("rokt-deliveries-have-no-id")
 def test_a_repetition_has_the_same_id_in_any_encoding_and_order(adapter, rokt, arrived, lead):
     ids = set()
     for encoding in ENCODINGS:
@@ -319,7 +320,7 @@ def read_status(delivery):
         {"provider": "rokt", "api_key": "k", "inbound_auth": {"kind": "api_key", "key": "k"}}
     )
     try:
-        seen = read_delivery(delivery, options, frozenset())
+        seen = read_delivery(delivery, options)
     except DeliveryError as error:
         return error.status
     assert seen.key

@@ -69,3 +69,18 @@ def test_a_field_nobody_knows_is_named(options):
 def test_one_parameter_cannot_stand_for_two_fields(options):
     with pytest.raises(ValidationError, match="lastname"):
         options(fields={"first_name": "lastname"})
+
+
+def test_what_is_required_and_asked_for_are_fields_that_are_known(options):
+    chosen = options(required=["email", "first_name"], optional=["campaign", "first_name"])
+    assert (chosen.required, chosen.asked_for) == (("email", "first_name"), ("campaign",))
+    assert set(options(required=["email"]).asked_for) == PARAMETERS.keys() - {"email"}
+    for key in ("required", "optional"):
+        with pytest.raises(ValidationError, match="no such field: firstname;"):
+            options(**{key: ["firstname"]})
+
+
+@pytest.mark.parametrize("tests", [{"addresses": ["nobody"]}, {"query": "a b"}, {"keep": "soon"}, {"colour": "red"}])
+def test_marks_of_test_leads_that_cannot_mark_anything_are_refused(options, tests):
+    with pytest.raises(ValidationError):
+        options(test_leads=tests)

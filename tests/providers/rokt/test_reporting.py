@@ -52,6 +52,7 @@ def test_a_first_report_reaches_back_and_has_each_campaign_and_day_once(reportin
     assert set(autumn.counters.values()) == {None}
 
 
+@pytest.mark.quirk("rokt-recent-days-are-restated")
 def test_a_later_report_reads_the_restated_days_again(reporting, rokt, drive, clock):
     seeded(rokt)
     first = {(one.campaign_id, one.day): one for one in drive(reporting(), reporting().campaigns((), None))}
@@ -63,6 +64,7 @@ def test_a_later_report_reads_the_restated_days_again(reporting, rokt, drive, cl
     assert first[key].extra["acquisitions"] < later[key].extra["acquisitions"] < 16
 
 
+@pytest.mark.quirk("rokt-end-date-open-or-closed")
 def test_today_is_in_the_report_under_either_reading_of_the_end(reporting, rokt, drive):
     rokt.add_campaign("77", "Winter", {"2026-11-21": {"referrals": 5}})
     for inclusive in (False, True):
@@ -134,6 +136,7 @@ def row(**values):
     return {"datetime": "2026-11-20T00:00:00Z", "campaign_id": "7", "campaign_name": "A", "referrals": 1} | values
 
 
+@pytest.mark.quirk("rokt-odd-rows")
 def test_odd_rows_are_skipped_and_the_rest_is_kept(reporting):
     odd = [
         [],
@@ -272,6 +275,7 @@ def test_throttling_is_told(reporting):
         converse(reporting().campaigns((), None), lambda _: Response(429, {"retry-after": "3"}, b""))
 
 
+@pytest.mark.quirk("rokt-shape-of-errors")
 @pytest.mark.parametrize(
     ("body", "told"),
     [

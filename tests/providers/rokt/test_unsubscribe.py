@@ -28,6 +28,7 @@ def answered(adapter, status, body=b"", headers=None):
     return converse(adapter.apply([change()]), lambda _: Response(status, headers or {}, body))
 
 
+@pytest.mark.quirk("rokt-nobody-can-be-read-back")
 def test_the_type_claims_what_rokt_can_do_and_no_more(adapter, reporting):
     can = capabilities_of(adapter())
     assert (can.accepts, can.notify) == (frozenset({ChangeKind.UNSUBSCRIBE}), True)
@@ -81,6 +82,7 @@ def test_a_refused_record_is_refused_with_a_reason_that_names_nobody(adapter, st
     assert "example" not in ack.reason
 
 
+@pytest.mark.quirk("rokt-import-status-of-a-wrong-key")
 @pytest.mark.parametrize(
     ("status", "error"),
     [
@@ -157,6 +159,7 @@ def test_an_answer_that_ends_early_loses_only_the_receipt(adapter, rokt):
     assert rokt.unsubscribed
 
 
+@pytest.mark.quirk("rokt-import-is-production-only")
 def test_the_check_asks_nothing_of_a_service_that_has_no_harmless_call(adapter, rokt):
     assert converse(adapter().check(), rokt.handle) is None
     assert not rokt.calls
