@@ -46,6 +46,8 @@ def try_out(
         if email is not None and (identity := read_address(email)) is None:
             raise UsageError("this is not an e-mail address", hint="--email EMAIL")
         record = trial(app.context, app.context.lanes[name], identity, live=live)
+        if record is None:
+            raise UsageError(f"{name} has no test_endpoint", hint=f"syncd connection test {name} --live")
         if not call.json:
             _show_request(call, record)
         tried = await app.context.lanes[name].carrier.carry(record.exchange)

@@ -96,15 +96,15 @@ def _look_at_everybody(context: Context) -> None:
         people.everybody_on_agenda(connection, context.now())
 
 
-def trial(context: Context, lane: Lane, identity: Identity | None, *, live: bool) -> Trial:
-    """A test record for this connection, ready to be carried. Not with the address of somebody who said no."""
+def trial(context: Context, lane: Lane, identity: Identity | None, *, live: bool) -> Trial | None:
+    """A test record for this connection, ready to be carried; None if it has no endpoint for tests.
+
+    Not with the address of somebody who said no.
+    """
     assert isinstance(lane.provider, CanTry)
     if identity is not None:
         with reading(context.engine) as connection:
             consent = people.load_consent(connection, suppression_key(identity))
         if any(state.level.suppresses for state in consent.values()):
-            raise SyncdError("this person said no: their address is not sent, not even as a test", hint="--email")
-    found = lane.provider.trial(identity, live=live)
-    if found is None:
-        raise SyncdError(f"{lane.name} has no test_endpoint", hint=f"syncd connection test {lane.name} --live")
-    return found
+            raise SyncdError("this person said no: their address is not sent, not even as a test", hint="--email EMAIL")
+    return lane.provider.trial(identity, live=live)
