@@ -286,6 +286,7 @@ def test_an_answer_without_a_rule_is_not_taken_for_a_yes(open_small_world: Open)
 # A lost answer -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("http-lost-answer")
 def test_a_delivery_whose_answer_is_lost_is_not_repeated_and_waits_for_a_person(open_world: Open):
     world = opened(open_world)
     world.partner.faults.append(Fault(FaultKind.ANSWER_LOST))

@@ -14,7 +14,7 @@ from syncd.domain.errors import ThrottledError, UnauthorisedError, UnavailableEr
 from syncd.domain.facts import Facts
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT
-from syncd.providers.http.encoding import Parameters, parameters_of, proof_of, request_of, values_of
+from syncd.providers.http.encoding import Parameters, parameters_of, proof_of, request_of, secrets_of, values_of
 from syncd.providers.http.options import EMAIL, LIST, HttpOptions, Unsubscribe
 from syncd.providers.http.rules import Judged, Verdict, judge
 from syncd.providers.protocol import Trial, Tried
@@ -83,24 +83,18 @@ class HttpAdapter:
         sample = {field: SAMPLE.get(field, "test") for field in self.options.fields if field not in {EMAIL, LIST}}
         change = Change(ChangeKind.SUBSCRIBE, WHOLE_ACCOUNT, Identity(whom), whom, fields=sample)
         request = self._delivery(change, url, TEST, marked=True)
-        query = url.partition("?")[2]  # what the configuration wrote there may be a key
-        shown = {
-            name: STARS if name in proof_of(self.options.auth) else value for name, value in request.headers.items()
-        }
-        return Trial(
-            request.method,
-            request.url.replace(query, STARS, 1) if query else request.url,
-            shown,
-            request.body.decode(),
-            self._try(request),
-        )
+        secret = proof_of(self.options.auth)
+        headers = {name: STARS if name in secret else value for name, value in request.headers.items()}
+        place, _, query = url.partition("?")  # what the configuration wrote behind it may be a key
+        shown = place + (f"?{STARS}" if query else "") + request.url.removeprefix(url)
+        return Trial(request.method, shown, headers, request.body.decode(), self._try(request))
 
     def _try(self, request: Request) -> Exchange[Tried]:
         response = yield request
         judged = judge(response, self.options.rules)
         told = response.body[:SHOWN_MAX].decode(errors="replace")
-        for secret in proof_of(self.options.auth).values():
-            told = told.replace(secret.rpartition(" ")[2], STARS)
+        for secret in secrets_of(self.options.auth):
+            told = told.replace(secret, STARS)
         return Tried(judged.status, judged.rule, judged.verdict, told)
 
     def _delivery(self, change: Change, url: str, label: str, *, marked: bool) -> Request:

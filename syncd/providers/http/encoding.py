@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from pydantic import SecretStr
+
 from syncd.domain.changes import Change
 from syncd.providers.http.options import (
     EMAIL,
@@ -86,6 +88,13 @@ def proof_of(auth: Auth) -> dict[str, str]:
             return {auth.client_id_header.lower(): auth.client_id, auth.client_secret_header.lower(): secret}
         case BearerAuth():
             return {"authorization": f"Bearer {auth.token.get_secret_value()}"}
+
+
+def secrets_of(auth: Auth) -> tuple[str, ...]:
+    """What of it must be shown to nobody, in every spelling in which an answer may repeat it; longest first."""
+    plain = tuple(value.get_secret_value() for _, value in auth if isinstance(value, SecretStr))
+    sent = tuple(value.removeprefix("Basic ") for value in proof_of(auth).values())
+    return tuple(sorted({*plain, *sent}, key=len, reverse=True))
 
 
 def _clean(value: str) -> str:

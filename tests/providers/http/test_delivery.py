@@ -210,13 +210,19 @@ def test_a_test_record_is_marked_goes_to_the_test_endpoint_and_shows_no_secret(m
     assert crm.tests in ([expected], [expected | {"key": "t-1"}])
     assert crm.subscribers == {}
     assert "t-1" not in f"{trial.url} {trial.headers} {trial.body}"
+    assert trial.url.startswith(f"{BASE}/test/subscribers?**********")
 
 
-def test_an_answer_that_repeats_the_secret_is_shown_without_it():
-    trial = adapter().trial("ann@example.org", live=True)
+@pytest.mark.parametrize("proof", sorted(PROOFS.keys() - {"none"}))
+def test_an_answer_that_repeats_the_secret_is_shown_without_it(proof: str):
+    auth, headers = PROOFS[proof]
+    trial = adapter(auth=auth).trial("ann@example.org", live=True)
     assert trial is not None
-    tried = converse(trial.exchange, lambda request: Response(200, {}, str(dict(request.headers)).encode()))
-    assert "http-key" not in tried.body
+    echo = f"{headers} {auth}"
+    tried = converse(trial.exchange, lambda _: Response(200, {}, echo.encode()))
+    secrets = {auth.get(name) for name in ("password", "key", "client_secret", "token")} - {None}
+    assert not any(secret in tried.body for secret in secrets)
+    assert headers.get("authorization", "-").rpartition(" ")[2] not in tried.body or proof != "basic"
     assert "**********" in tried.body
 
 
