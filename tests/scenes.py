@@ -47,6 +47,16 @@ account_id = "2581697744617019994"
 """
 
 
+PARTNER = """
+[accounts.partner]
+provider = "http"
+endpoint = "http://127.0.0.1:8705/subscribers"
+test_endpoint = "http://127.0.0.1:8705/test/subscribers"
+auth = {{ kind = "api_key", key = "http-key" }}
+"""
+"""An outbound connection. Lines of its own table may follow."""
+
+
 def configured(config: str = CONFIG, **sections: str) -> str:
     """A configuration with lines added to tables: `guard="release_after = '1h'"`, `crm="timeout = 5"`."""
     for name, lines in sections.items():

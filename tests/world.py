@@ -23,6 +23,8 @@ import structlog
 from syncd.app import App, Outside
 from syncd.config import load
 from syncd.domain.records import Delivery
+from syncd.emulators.emulator import Emulator
+from syncd.emulators.http import HttpEmulator
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
@@ -170,12 +172,15 @@ class World:
         self.mail = RocketResponderEmulator(self.clock, seed=seed, base_url="http://127.0.0.1:8703/api")
         self.mail.double_opt_in = False
         self.rokt = RoktEmulator(self.clock, seed=seed, base_url="http://127.0.0.1:8704")
-        self.emulators = {
+        self.emulators: dict[str, Emulator] = {
             "127.0.0.1:8701": self.rocs,
             "127.0.0.1:8702": self.sales,
             "127.0.0.1:8703": self.mail,
             "127.0.0.1:8704": self.rokt,
         }
+        self.partner = HttpEmulator(self.clock, seed=seed, base_url="http://127.0.0.1:8705")
+        if 'provider = "http"' in config:
+            self.emulators["127.0.0.1:8705"] = self.partner
         self.rocs.add_list("L-1", "Newsletter")
         self.sales_list = self.sales.add_list("Newsletter")
         self.mail.add_list("Newsletter", lid="154")

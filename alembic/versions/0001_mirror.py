@@ -126,6 +126,14 @@ def upgrade() -> None:
     sa.Column('fight', sa.Boolean(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_claim'))
     )
+    op.create_table('connection_link',
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('list', sa.String(), nullable=False),
+    sa.Column('container', sa.String(), nullable=False),
+    sa.Column('linked_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('unlinked_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('account', 'list', name=op.f('pk_connection_link'))
+    )
     op.create_table('consent',
     sa.Column('person_key', sa.String(), nullable=False),
     sa.Column('scope', sa.String(), nullable=False),
@@ -549,6 +557,7 @@ def downgrade() -> None:
 
     op.drop_table('consent_event')
     op.drop_table('consent')
+    op.drop_table('connection_link')
     op.drop_table('claim')
     with op.batch_alter_table('cell', schema=None) as batch_op:
         batch_op.drop_index('ix_cell_person')

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syncd.cli import accounts, check, erase, inspect, leads, lists, people, rehearsal, resync, rounds, setup, status
+from syncd.cli import (
+    accounts,
+    check,
+    connections,
+    erase,
+    inspect,
+    leads,
+    lists,
+    people,
+    rehearsal,
+    resync,
+    rounds,
+    setup,
+    status,
+)
 from syncd.cli.exits import Exit, UsageError, told
 from syncd.cli.invocation import Invocation
 from syncd.domain.errors import SyncdError
@@ -24,7 +38,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Keeps subscribers, lists and campaign statistics of marketing systems in agreement, unsubscribes first.",
 )
-for part in (setup, rounds, status, check, inspect, people, erase, accounts, lists, leads, resync, rehearsal):
+for part in (
+    setup,
+    rounds,
+    status,
+    check,
+    inspect,
+    people,
+    erase,
+    accounts,
+    lists,
+    leads,
+    connections,
+    resync,
+    rehearsal,
+):
     part.declare(app)
 
 

@@ -11,6 +11,9 @@ from syncd.cli.command import command
 from syncd.cli.invocation import Invocation, require_known
 from syncd.cli.skeleton import PROVIDERS
 
+EMULATED = (*PROVIDERS, "http")
+"""Whom we can pretend to be: the four, and a CRM behind an outbound connection."""
+
 
 def declare(app: typer.Typer) -> None:
     command(app, "emulate")(emulate)
@@ -23,7 +26,7 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same people and
 def emulate(
     call: Invocation,
     providers: Annotated[list[str] | None, typer.Argument(metavar="PROVIDER", help="All if none is named.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65532, help="The first port; 0: any free ones.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65531, help="The first port; 0: any free ones.")] = 0,
     seed: Seed = 0,
     faults: Annotated[
         list[str] | None,
@@ -35,11 +38,11 @@ def emulate(
 ) -> int:
     """Serve pretend providers on loopback ports until interrupted, and print the configuration for them."""
     for name in providers or []:
-        require_known("provider", name, PROVIDERS)
+        require_known("provider", name, EMULATED)
     call.log(level="WARNING", as_json=False)
     from syncd.demo import emulate as serve
 
-    return serve(list(providers or PROVIDERS), port, seed, list(faults or []), deliver_to)
+    return serve(list(providers or EMULATED), port, seed, list(faults or []), deliver_to)
 
 
 def demo(

@@ -71,6 +71,9 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
     open_work = ", ".join(f"{shown[name]} {name.replace('_', '-')}" for name in OPEN if shown[name])
     call.write(f"open: {open_work or 'nothing else'}")
     _show_unsubscribes(call, shown["unsubscribes"])
+    if shown["by_hand"]:
+        said = "said no, and stand where no interface takes a no"
+        call.write(f"by hand: {shown['by_hand']} {said} (syncd inspect drift)")
     for entry in shown["breach"]:
         call.write(f"broken since {entry['since']}: {entry['invariant']}, {entry['count']}; only unsubscribes are sent")
     call.write(f"daemon: {shown['daemon'] or 'none runs'}; schema {shown['schema']}")

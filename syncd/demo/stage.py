@@ -20,6 +20,7 @@ from syncd.carrier import Carrier
 from syncd.domain.errors import SyncdError
 from syncd.domain.facts import Facts
 from syncd.emulators.emulator import Emulator, FaultKind
+from syncd.emulators.http import HttpEmulator
 from syncd.emulators.people import (
     LISTS,
     MAIL_LISTS,
@@ -39,7 +40,13 @@ from syncd.emulators.serve import Served, address_of, bind_loopback, serving
 from syncd.providers.rocketresponder.webhook import webhook_urls
 from syncd.wire import Exchange
 
-ACCOUNTS: Mapping[str, str] = {"rocs": "crm", "salesrocks": "sales", "rocketresponder": "mail", "rokt": "leads"}
+ACCOUNTS: Mapping[str, str] = {
+    "rocs": "crm",
+    "salesrocks": "sales",
+    "rocketresponder": "mail",
+    "rokt": "leads",
+    "http": "partner",
+}
 """Provider -> what its account is called in the configuration."""
 
 IDS: Mapping[str, Mapping[str, str]] = {
@@ -47,6 +54,7 @@ IDS: Mapping[str, Mapping[str, str]] = {
     "salesrocks": SALES_LISTS,
     "rocketresponder": MAIL_LISTS,
     "rokt": {NEWSLETTER: "*"},
+    "http": {NEWSLETTER: "*"},
 }
 """Provider -> one of our lists -> its id there. Not every list lives everywhere."""
 
@@ -60,7 +68,7 @@ TOLD_OF = ("confirm", "unsubscribe", "modify", "bounce")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Some of the four emulators, each with the socket at which it is going to be served."""
+    """Some of the emulators, each with the socket at which it is going to be served."""
 
     town: Town
     sockets: Mapping[str, socket.socket]
@@ -68,11 +76,12 @@ class Stage:
     sales: SalesRocksEmulator
     mail: RocketResponderEmulator
     rokt: RoktEmulator
+    partner: HttpEmulator
 
     @property
     def emulators(self) -> dict[str, Emulator]:
         """Those that are served, by provider."""
-        every: tuple[Emulator, ...] = (self.rocs, self.sales, self.mail, self.rokt)
+        every: tuple[Emulator, ...] = (self.rocs, self.sales, self.mail, self.rokt, self.partner)
         return {emulator.name: emulator for emulator in every if emulator.name in self.sockets}
 
     def address(self, provider: str) -> str:
@@ -115,6 +124,7 @@ def build(providers: Sequence[str], *, port: int = 0, seed: int = 0, now: Callab
         sales=SalesRocksEmulator(now, seed=seed, base_url=at.get("salesrocks", somewhere)),
         mail=RocketResponderEmulator(now, seed=seed, base_url=f"{at.get('rocketresponder', somewhere)}/api"),
         rokt=RoktEmulator(now, seed=seed, base_url=at.get("rokt", somewhere)),
+        partner=HttpEmulator(now, seed=seed, base_url=at.get("http", somewhere)),
     )
     for emulator in stage.emulators.values():
         settle(stage.town, emulator)
@@ -212,6 +222,14 @@ app_id = "rokt-app"
 app_secret = "rokt-app-secret"
 account_id = "2581697744617019994"
 report_every = "{interval}"
+""",
+    "http": """
+[accounts.partner]
+provider = "http"
+endpoint = "{at}/subscribers"
+test_endpoint = "{at}/test/subscribers"
+auth = {{ kind = "api_key", header = "X-Api-Key", key = "http-key" }}
+unsubscribe = {{ endpoint = "{at}/unsubscribes" }}
 """,
 }
 

@@ -33,6 +33,8 @@ class Facts:
     `looks_before_subscribe`: its SUBSCRIBE looks the person up first, so repeating it after a failure that was
     answered adds nobody twice.
     `absence_is_unsubscribe`: somebody who vanished from a whole listing has opted out (inferred, guarded).
+    `failure_adds_nobody`: a SUBSCRIBE that was answered with a failure added nobody, so it may be sent again.
+    `deduplicates`: a SUBSCRIBE that arrives twice adds the person once, so one whose answer was lost may be sent again.
     """
 
     batch: dict[ChangeKind, int] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class Facts:
     unsubscribe_removes: bool = False
     absence_is_unsubscribe: bool = False
     looks_before_subscribe: bool = False
+    failure_adds_nobody: bool = False
+    deduplicates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,13 @@ class Capabilities:
     lookup: bool
     report: bool
     notify: bool
+
+    @property
+    def readable(self) -> bool:
+        """Whether it can ever be seen who is there. Elsewhere only what was accepted from us is known."""
+        return self.snapshot or self.feed or self.lookup
+
+    @property
+    def connection(self) -> bool:
+        """Whether new subscribers are delivered there, and nobody is read: an outbound connection."""
+        return ChangeKind.SUBSCRIBE in self.accepts and not self.readable

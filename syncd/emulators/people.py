@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from syncd.emulators.emulator import Emulator
+from syncd.emulators.http import HttpEmulator
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
@@ -117,6 +118,8 @@ def settle(town: Town, emulator: Emulator) -> None:
             _settle_rocketresponder(town, emulator)
         case RoktEmulator():
             _settle_rokt(emulator)
+        case HttpEmulator():
+            pass  # whoever is there was delivered by us
         case _:
             raise ValueError(f"nobody lives at {emulator.name}")
 

@@ -37,6 +37,15 @@ def _https_or_loopback(url: str) -> str:
     return url.rstrip("/")
 
 
+def _as_written(url: str) -> str:
+    _https_or_loopback(url)
+    if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
+        raise ValueError("holds credentials or a fragment: the first belong in `auth`, the second nowhere")
+    if any(ch.isspace() or not ch.isprintable() or not ch.isascii() for ch in url):
+        raise ValueError("must be an address in ASCII, without blanks")
+    return url
+
+
 def _stripped(value: Any) -> Any:
     # Keys are pasted with blanks and newlines around them; RocketResponder's own samples show one (its devzone page).
     return value.strip() if isinstance(value, str) else value
@@ -47,6 +56,9 @@ Duration = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
 
 Url = Annotated[str, AfterValidator(_https_or_loopback)]
 """An https address without a trailing slash; http only to a loopback host."""
+
+Endpoint = Annotated[str, BeforeValidator(_stripped), AfterValidator(_as_written)]
+"""An https address that is called exactly as it is written, also with a trailing slash or a query."""
 
 Secret = Annotated[SecretStr, BeforeValidator(_stripped), Field(min_length=1)]
 """Never printed. May also be given as `x_file`, by environment or by systemd credential."""

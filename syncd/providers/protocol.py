@@ -129,6 +129,39 @@ class CanApply(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a trial came to. `rule`: what in the configuration decided; no verdict: nothing did. `body`: the answer."""
+
+    status: int
+    rule: str
+    verdict: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One marked record on its way: the request as a person may see it, without secrets, and the exchange."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: str
+    exchange: Exchange[Tried]
+
+
+@runtime_checkable
+class CanTry(Protocol):
+    """Can send a record that stands for nobody."""
+
+    def trial(self, address: str | None, *, live: bool) -> Trial | None:
+        """To the place for tests or, if `live`, to the real one; None where there is no such place.
+
+        Whatever the receiver says of it is told, and nothing follows from it.
+        """
+        ...
+
+
 @runtime_checkable
 class CanNotify(Protocol):
     """Sends to us."""

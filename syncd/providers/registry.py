@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+from syncd.providers.http.adapter import http_adapter
+from syncd.providers.http.options import HttpOptions
 from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import Provider
 from syncd.providers.rocketresponder.adapter import RocketResponderAdapter
@@ -42,6 +44,7 @@ REGISTRY: dict[str, Registered[Any]] = {
     "salesrocks": Registered(SalesRocksOptions, SalesRocksAdapter),
     "rocketresponder": Registered(RocketResponderOptions, RocketResponderAdapter),
     "rokt": Registered(RoktOptions, rokt_adapter),
+    "http": Registered(HttpOptions, http_adapter),
 }
 
 

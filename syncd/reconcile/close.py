@@ -14,6 +14,9 @@ from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
 from syncd.reconcile.suppress import concerns, suppressing
 
+LOST = "it may have arrived, and is not repeated: look there, then syncd parked retry ID if it has not"
+"""What a person reads of a delivery whose answer was lost, where nobody can be asked."""
+
 STICKS_MAX = 3
 """Writes of one kind to one cell that were accepted and then read back otherwise, before we stop.
 
@@ -31,8 +34,8 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
         if op.state is OpState.READY:
             if (reason := _unwanted(op, person, topology)) is not None:
                 yield Closing(op, OpState.SUPERSEDED, reason)
-        elif op.state is OpState.UNKNOWN and topology.accounts[op.account].capabilities.facts.blind_unsubscribe:
-            yield Closing(op, OpState.REFUTED, "nobody there can be asked what became of it: told again")
+        elif op.state is OpState.UNKNOWN and not topology.accounts[op.account].capabilities.readable:
+            yield _unasked(op, topology)
         elif op.state in {OpState.UNKNOWN, OpState.ACCEPTED}:
             verdict = _verdict(op, person.at(op.account, op.container, op.identity), topology)
             settled_at = (op.ended_at or now) + timedelta(seconds=topology.accounts[op.account].settle_s)
@@ -42,6 +45,22 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
                 yield settled_at
             elif verdict is False:
                 yield _refuted(op, person)
+
+
+def lost(closing: Closing) -> bool:
+    """Whether it leaves open if somebody is there: a delivery that nobody answered, where nobody can be asked."""
+    unanswered = closing.operation.state is OpState.UNKNOWN and closing.state in {OpState.PARKED, OpState.REFUTED}
+    return unanswered and closing.operation.kind is ChangeKind.SUBSCRIBE and closing.unasked
+
+
+def _unasked(op: Operation, topology: Topology) -> Closing:
+    """What to do about a call of which nobody can be asked what became of it.
+
+    Telling twice of a "no" changes nothing. Delivering somebody twice does, unless the receiver is known to notice.
+    """
+    if op.kind is ChangeKind.UNSUBSCRIBE or topology.accounts[op.account].capabilities.facts.deduplicates:
+        return Closing(op, OpState.REFUTED, "nobody there can be asked what became of it: told again", unasked=True)
+    return Closing(op, OpState.PARKED, f"{op.reason or 'no answer came'}; {LOST}", unasked=True)
 
 
 def _refuted(op: Operation, person: Person) -> Closing:
@@ -59,7 +78,7 @@ def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
     if suppressing(person, topology, op.account, op.container):
         return "the person has said no since"
     here = person.at(op.account, op.container, op.identity)
-    if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT for cell in here):
+    if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT and not cell.lost for cell in here):
         return "the person is known there by now"
     return None
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from syncd.domain.changes import ChangeKind
 from syncd.domain.identity import Identity
 from syncd.domain.records import Status
-from syncd.reconcile.close import STICKS_MAX, close
+from syncd.reconcile.close import STICKS_MAX, close, lost
 from syncd.reconcile.correct import correct
 from syncd.reconcile.desired import Closing, Desired, LookUp
 from syncd.reconcile.fields import merge
@@ -58,9 +58,9 @@ def decide(person: Person, topology: Topology, now: datetime) -> Decision:
     found += _confirm_absences(person)
     found += _ask_after(person, topology, closed)
     desired = [item for item in found if isinstance(item, Desired)]
-    settled = {_place(item.operation) for item in closings if item.state is OpState.VERIFIED}
+    settled = {_place(item.operation) for item in closings if item.state is OpState.VERIFIED or lost(item)}
     if settled:
-        found.append(now)  # its cell reads as asked from here on: whatever else is wanted there is decided next
+        found.append(now)  # its cell says so from here on: whatever else is wanted there is decided next
     sendable, by_hand = _sendable(person, topology, [w for w in desired if _place_of(w) not in settled], closings)
     return Decision(
         desired=tuple(sendable),

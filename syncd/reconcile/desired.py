@@ -55,11 +55,15 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What becomes of an open operation, now that more has been seen."""
+    """What becomes of an open operation, now that more has been seen.
+
+    `unasked`: nobody can be asked, and nothing was seen either.
+    """
 
     operation: Operation
     state: OpState
     reason: str
+    unasked: bool = False
 
 
 def change_for(

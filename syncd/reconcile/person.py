@@ -54,6 +54,11 @@ class Cell:
         return self.account, self.container, self.identity
 
     @property
+    def lost(self) -> bool:
+        """It was sent there, and no answer told what became of it: the person may be there, or not."""
+        return self.status is Status.UNKNOWN and self.grade is Grade.UNKNOWN
+
+    @property
     def left_and_came_back(self) -> bool:
         """It stands, and the very reading that showed so also showed a new unsubscribe before it."""
         return stands(self) and 0 < self.said_no_seq == self.status_seq
@@ -88,7 +93,7 @@ class Operation:
     """One operation on one cell, as far as a decision needs it.
 
     `ended_seq`: from here on a reading may confirm it; `settled_seq`: from here on one may contradict it too, 0 before.
-    `closed_seq`: when it was read back, 0 before.
+    `closed_seq`: when it was read back, 0 before. `reason`: why it stands as it does.
     """
 
     id: int
@@ -102,6 +107,7 @@ class Operation:
     ended_at: datetime | None = None
     settled_seq: int = 0
     closed_seq: int = 0
+    reason: str = ""
 
     @property
     def place(self) -> Place:
@@ -275,12 +281,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class MailingList:
-    """One list of ours: its consent scope, and the containers where it lives, by account."""
+    """One list of ours: its consent scope, and the containers where it lives, by account.
+
+    `unlinked`: accounts to which nobody is added any more; a "no" still reaches those who were.
+    """
 
     name: str
     scope: Scope
     places: Mapping[str, tuple[ContainerId, ...]]
     spread: bool = True
+    unlinked: frozenset[str] = frozenset()
 
     def holds(self, account: str, container: ContainerId) -> bool:
         ids = self.places.get(account, ())

@@ -33,9 +33,14 @@ def suppress(
         cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
         for container in sorted({cell.container for cell in cells}):
             said = suppressing(person, topology, account.name, container)
-            reachable = [cell for cell in cells if cell.container == container and stands(cell)]
+            reachable = [c for c in cells if c.container == container and (stands(c) or _untold(c, account))]
             if said and reachable and not lifted(person, topology, (account.name, container, identity)):
                 yield from _unsubscribe(person, topology, account, reachable, said, now)
+
+
+def _untold(cell: Cell, account: Account) -> bool:
+    """Whether a provider that nobody can read is only assumed to know of a "no": a person wants it told again."""
+    return not account.capabilities.readable and cell.status in SUPPRESSED and cell.grade is Grade.ASSUMED
 
 
 def suppressing(person: Person, topology: Topology, account: str, container: ContainerId) -> frozenset[Scope]:

@@ -293,17 +293,23 @@ class Counts:
     grades: Mapping[str, int]
     reachable: int
     ambiguous: int
+    by_hand: int
 
 
-def counts(connection: Connection, accounts: Sequence[str], now: datetime) -> Counts:
-    """What is left to do, and how good what we have is."""
+def counts(connection: Connection, accounts: Sequence[str], now: datetime, takes_noes: Sequence[str]) -> Counts:
+    """What is left to do, and how good what we have is.
+
+    `takes_noes`: the accounts that can be told of a "no". Whoever stands at another one and said no is by hand.
+    """
+    deaf = [name for name in accounts if name not in takes_noes]
     parked = sa.table("v_parked", sa.column("account"))
     return Counts(
         open=open_work(connection, accounts, now),
         parked=_by_account(connection, parked, parked.c.account.in_(accounts)),
         grades=_grades(connection, accounts),
-        reachable=_drifting(connection, accounts, "reachable"),
+        reachable=_drifting(connection, takes_noes, "reachable"),
         ambiguous=_drifting(connection, accounts, "two records"),
+        by_hand=_drifting(connection, deaf, "reachable") if deaf else 0,
     )
 
 

@@ -412,21 +412,34 @@ def write_told(
     account: str,
     container: str,
     identity: Identity,
+    status: Status = Status.UNSUBSCRIBED,
     *,
     seq: int,
     at: datetime,
     receipt: str | None,
 ) -> None:
-    """A provider that cannot be read accepted a "no": that is all that will ever be known, and its grade says so."""
+    """A provider that cannot be read accepted what we sent: that is all that will ever be known, and its grade says so.
+
+    `UNKNOWN` stands for what was sent and never answered: they may be there.
+    """
     place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    grade = Grade.UNKNOWN if status is Status.UNKNOWN else Grade.ACCEPTED
     values = {
-        "status": Status.UNSUBSCRIBED.value, "status_seq": seq, "status_at": at, "said_no_seq": seq,
-        "seq": seq, "observed_at": at,
-        "grade": Grade.ACCEPTED.value, "receipt": receipt, "route": OWN_ANSWER,
+        "status": status.value, "status_seq": seq, "status_at": at, "seq": seq, "observed_at": at,
+        "grade": grade.value, "receipt": receipt, "route": OWN_ANSWER,
     }  # fmt: skip
+    if status in SUPPRESSED:
+        values["said_no_seq"] = seq
     if connection.execute(cell.update().where(*place).values(values)).rowcount:
         return
     connection.execute(cell.insert().values(_unread(account, container, identity, seq, at) | values))
+
+
+def forget_lost(connection: Connection, account: str, container: str, identity: Identity) -> None:
+    """A person has looked: what was sent there and never answered did not arrive."""
+    place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    lost = (cell.c.status == Status.UNKNOWN.value, cell.c.grade == Grade.UNKNOWN.value, cell.c.route == OWN_ANSWER)
+    connection.execute(cell.delete().where(*place, *lost))
 
 
 def _unread(account: str, container: str, identity: Identity, seq: int, at: datetime) -> dict[str, Any]:

@@ -167,6 +167,7 @@ _OPERATION = (
     "settled_seq",
     "ended_at",
     "closed_seq",
+    "reason",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
 _CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
@@ -267,6 +268,7 @@ def _operation(row: Any) -> Operation:
         settled_seq=row.settled_seq,
         ended_at=row.ended_at,
         closed_seq=row.closed_seq,
+        reason=row.reason,
     )
 
 

@@ -16,7 +16,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level, Scope
 from syncd.domain.facts import Grade
 from syncd.domain.identity import SuppressionKey
-from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId
+from syncd.domain.records import SUPPRESSED, ContainerId
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.reconcile.person import OpState
 from syncd.store.tables import AgendaRow, CautionRow, CellRow, ConsentRow, ContainerRow, LookUpRow, OpRow, PersonRow
@@ -156,7 +156,6 @@ def forget_told(connection: Connection, extent: Extent, accounts: Sequence[str])
     """That these accounts know of each "no" is only assumed from here on: they are told again. Says of how many."""
     told = (
         cell.c.account.in_([name for name in extent.places if name in accounts]),
-        cell.c.container == WHOLE_ACCOUNT,
         cell.c.status.in_([status.value for status in SUPPRESSED]),
         cell.c.route == OWN_ANSWER,
         cell.c.person_key.in_(said_no(extent)),

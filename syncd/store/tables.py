@@ -104,6 +104,20 @@ class CampaignLinkRow(SQLModel, table=True):
     linked_at: datetime
 
 
+class ConnectionLinkRow(SQLModel, table=True):
+    """A list of ours that a person linked to an outbound connection, beside what the configuration links.
+
+    One that was unlinked stays: nobody is delivered any more, and a "no" still reaches those who were.
+    """
+
+    __tablename__ = "connection_link"
+    account: str = Field(primary_key=True)
+    list: str = Field(primary_key=True)
+    container: str
+    linked_at: datetime
+    unlinked_at: datetime | None = None
+
+
 class PageRow(SQLModel, table=True):
     """What each page of the latest whole listing held: a digest of the body, and the keys in their order."""
 

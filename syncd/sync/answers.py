@@ -17,7 +17,7 @@ from syncd.domain.errors import (
     UnavailableError,
     UnreachableError,
 )
-from syncd.domain.records import WHOLE_ACCOUNT, digest_of
+from syncd.domain.records import Status, digest_of
 from syncd.reconcile.person import OpState
 from syncd.store import mirror, outbox, people
 from syncd.store.outbox import Sendable
@@ -31,6 +31,10 @@ FAILURES_MAX = 3
 
 REFUSED_HEAD_START = 4
 """A refused unsubscribe is tried again, as if it had failed so many times already: soon is no use."""
+
+
+TOLD = {ChangeKind.UNSUBSCRIBE: Status.UNSUBSCRIBED, ChangeKind.SUBSCRIBE: Status.SUBSCRIBED}
+"""What holds where nobody can be read, once the provider has said yes."""
 
 
 @dataclass(slots=True)
@@ -64,11 +68,11 @@ class Ended:
         """Take one answer down, and look at the person again."""
         (op,) = veiled_operations(self.connection, [op])
         match ack.outcome:
-            case Outcome.ACCEPTED if self._cannot_be_read(op):
+            case Outcome.ACCEPTED if not self.lane.capabilities.readable:
                 self._finish(op, OpState.DONE, ack)
                 change = op.change
                 mirror.write_told(
-                    self.connection, self.lane.name, change.container, change.identity,
+                    self.connection, self.lane.name, change.container, change.identity, TOLD[change.kind],
                     seq=self.ended, at=self.now, receipt=ack.receipt,
                 )  # fmt: skip
                 self.pushed.accepted += 1
@@ -124,9 +128,8 @@ class Ended:
         """Nobody knows whether it arrived: looked up before anything else happens to it."""
         batch = veiled_operations(self.connection, batch)
         for op in batch:
-            if self._cannot_be_read(op):
-                # Nobody can be asked, and telling somebody twice of a "no" changes nothing.
-                self._postpone([op], self.now + self._wait(op.attempts), f"{reason}; told again")
+            if self._may_be_told_twice(op):
+                self._tell_again(op, reason)
             else:
                 outbox.finish(self.connection, op.id, OpState.UNKNOWN, self.ended, self.now, keys=keys, reason=reason)
                 self.pushed.unknown += 1
@@ -137,10 +140,9 @@ class Ended:
 
         A change that may be repeated is, some times; any other is looked up first.
         """
-        adds_blindly = (
-            op.change.kind is ChangeKind.SUBSCRIBE and not self.lane.capabilities.facts.looks_before_subscribe
-        )
-        if adds_blindly:
+        facts = self.lane.capabilities.facts
+        known_not_added = facts.looks_before_subscribe or facts.failure_adds_nobody
+        if op.change.kind is ChangeKind.SUBSCRIBE and not known_not_added:
             self.unknown([op], reason)
         elif op.attempts + 1 >= self.context.policy.attempts_max:
             self.refused(op, f"{reason}, {op.attempts + 1} times")
@@ -158,8 +160,22 @@ class Ended:
             known = mirror.known_cells(self.connection, self.lane.name, seen.container, keys)
             observe(self.connection, self.context, self.lane, readings, known, seq=self.began, route="lookup")
 
-    def _cannot_be_read(self, op: Sendable) -> bool:
-        return self.lane.capabilities.facts.blind_unsubscribe and op.change.container == WHOLE_ACCOUNT
+    def _may_be_told_twice(self, op: Sendable) -> bool:
+        """Where nobody can be asked what became of a call: whether sending it again does no harm."""
+        once = op.change.kind is ChangeKind.UNSUBSCRIBE or self.lane.capabilities.facts.deduplicates
+        return once and not self.lane.capabilities.readable
+
+    def _tell_again(self, op: Sendable, reason: str) -> None:
+        """A "no" as often as it takes; a delivery some times, and meanwhile the person may be there already."""
+        if op.change.kind is not ChangeKind.UNSUBSCRIBE:
+            mirror.write_told(
+                self.connection, self.lane.name, op.change.container, op.change.identity, Status.UNKNOWN,
+                seq=self.ended, at=self.now, receipt=None,
+            )  # fmt: skip
+            if op.attempts + 1 >= self.context.policy.attempts_max:
+                self.refused(op, f"{reason}, {op.attempts + 1} times")
+                return
+        self._postpone([op], self.now + self._wait(op.attempts), f"{reason}; told again")
 
     def _finish(self, op: Sendable, state: OpState, ack: Ack) -> None:
         # Of somebody who was erased the ids that the answer names are not kept: one may be their address.

@@ -14,7 +14,7 @@ from syncd.domain.records import WHOLE_ACCOUNT, ContainerId
 from syncd.providers.protocol import Provider
 from syncd.reconcile.guard import Limits
 from syncd.reconcile.person import Account, MailingList, Topology
-from syncd.store import containers, journal, leads
+from syncd.store import connections, containers, journal, leads
 from syncd.store.sequence import Sequence
 from syncd.store.session import Connection, Engine, writing
 from syncd.wire import Exchange
@@ -125,16 +125,19 @@ class Context:
             )
             for lane in self.lanes.values()
         }
+        links = [row for row in connections.load_links(connection) if row.account in accounts]
         lists = {
             entry.name: MailingList(
                 name=entry.name,
                 scope=entry.scope,
                 places={
                     account: tuple(resolve(account, written, known) for written in ids)
-                    for account, ids in _merged(entry.places, commanded.get(entry.name, {})).items()
+                    for account, ids in _merged(self._places(entry, links), commanded.get(entry.name, {})).items()
                     if account in accounts
                 },
                 spread=entry.spread,
+                unlinked=frozenset(row.account for row in links if row.list == entry.name and row.unlinked_at)
+                - entry.places.keys(),
             )
             for entry in self.lists.values()
         }
@@ -146,6 +149,12 @@ class Context:
             flaps_max=self.policy.flaps_max,
             flaps_window_s=self.policy.limits.window_s,
         )
+
+    @staticmethod
+    def _places(entry: ListConfig, links: list[Any]) -> dict[str, tuple[str, ...]]:
+        """As configured; a link by command counts where the configuration says nothing."""
+        by_command = {row.account: (str(row.container),) for row in links if row.list == entry.name}
+        return {**by_command, **entry.places}
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""

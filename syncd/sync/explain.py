@@ -160,9 +160,8 @@ def _where(container: str) -> str:
 def _seen(row: Shown) -> str:
     if row["status"] == Status.ABSENT:
         return f"{row['observed_at']}: asked about in {_where(row['container'])}, and not there."
-    how = {"delivery": "a notice that it sent", "answer": "what it accepted from us"}.get(
-        row["route"], f"a {row['route']}"
-    )
+    ours = "what it accepted from us" if row["status"] != Status.UNKNOWN else "what we sent and nobody answered for"
+    how = {"delivery": "a notice that it sent", "answer": ours}.get(row["route"], f"a {row['route']}")
     gone = f", missing from the last {row['missing_count']} whole listings" if row["missing_count"] else ""
     return (
         f"{row['observed_at']}: {row['status']} in {_where(row['container'])} as {row['remote_id'] or row['key']}, "

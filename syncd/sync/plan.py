@@ -16,7 +16,8 @@ from datetime import timedelta
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
-from syncd.domain.records import ContainerId
+from syncd.domain.records import ContainerId, Status
+from syncd.reconcile.close import lost
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
 from syncd.reconcile.exempt import ended_by, grants
@@ -256,7 +257,7 @@ def _decide(
     closings = [closing for _, decision in decided for closing in decision.closings]
     outbox.close_operations(connection, closings, now, seq=seq)
     for closing in closings:
-        _note_verified(connection, context, closing, seq)
+        _note_closed(connection, context, closing, seq)
     wishes = [wish for _, decision in decided for wish in decision.desired]
     look_ups = [look for _, decision in decided for look in decision.look_ups]
     nobody = erasure.unknown_among(connection, [*(wish.change for wish in wishes), *look_ups])
@@ -333,11 +334,17 @@ def _own_word(wish: Desired) -> bool:
     return wish.change.kind is ChangeKind.UNSUBSCRIBE and wish.explicit and not wish.mass
 
 
-def _note_verified(connection: Connection, context: Context, closing: Closing, seq: int) -> None:
+def _note_closed(connection: Connection, context: Context, closing: Closing, seq: int) -> None:
+    """What follows for the cell: an unsubscribe that was read back holds, a delivery that was lost may have arrived."""
     op = closing.operation
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
         mirror.note_said_no(connection, op.account, op.container, op.identity)
+    if lost(closing):
+        there = Status.UNKNOWN
+        mirror.write_told(
+            connection, op.account, op.container, op.identity, there, seq=seq, at=context.now(), receipt=None
+        )
 
 
 def _release_due_plans(connection: Connection, context: Context) -> None:

@@ -93,7 +93,7 @@ def _done(connection: Connection, context: Context, verb: Verb, extent: Extent) 
             look_ups=stored.forget_ages(connection, extent, asked, now),
         )
     if verb is Verb.REASSERT:
-        blind = [lane.name for lane in lanes if lane.capabilities.facts.blind_unsubscribe]
+        blind = [lane.name for lane in lanes if not lane.capabilities.readable]
         reopened = stored.reopen(connection, extent, now)
         told = stored.forget_told(connection, extent, blind)
         everybody = stored.concerned(extent).union(stored.said_no(extent))

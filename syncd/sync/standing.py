@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from syncd.domain.changes import ChangeKind
 from syncd.reconcile.convergence import AccountStanding, Standing, Verdict, judge
 from syncd.store import dark, inspect, journal, ledger
 from syncd.store.session import known_head, reading
@@ -28,7 +29,8 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
     names = list(context.lanes)
     with reading(context.engine) as connection:
         rows = {row.name: row for row in journal.load_accounts(connection)}
-        counted = inspect.counts(connection, names, now)
+        takes_noes = [n for n in names if ChangeKind.UNSUBSCRIBE in context.lanes[n].capabilities.accepts]
+        counted = inspect.counts(connection, names, now, takes_noes)
         unsubscribes = ledger.underway(connection, names, now, timedelta(seconds=context.policy.unsubscribe_within_s))
         daemon = journal.holding(connection, now)
         broken = journal.broken(connection)
@@ -78,6 +80,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
         "due": counted.open.due,
         "deliveries": counted.open.deliveries,
         "reachable": counted.reachable,
+        "by_hand": counted.by_hand,
         "overdue": unsubscribes.overdue,
         "unsubscribes": {
             "within_s": context.policy.unsubscribe_within_s,

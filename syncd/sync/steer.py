@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.domain.errors import SyncdError
-from syncd.store import inbox, inspect, journal, outbox, people
+from syncd.store import inbox, inspect, journal, mirror, outbox, people
 from syncd.store.session import writing
 from syncd.sync.context import Context
 
@@ -44,5 +44,6 @@ def retry(context: Context, parked_id: str) -> str:
             inbox.settle_delivery(connection, parked_id, "new")
         else:
             outbox.retry_parked(connection, int(parked_id), context.now())
+            mirror.forget_lost(connection, found["account"], found["remote_list"], found["email"])
             people.put_on_agenda(connection, [inspect.person_of(connection, int(parked_id))], context.now())
         return str(found["what"])

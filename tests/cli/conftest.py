@@ -21,6 +21,8 @@ from sqlalchemy.engine import Engine
 
 from syncd.app import Outside
 from syncd.cli import main
+from syncd.emulators.emulator import Emulator
+from syncd.emulators.http import HttpEmulator
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
@@ -74,11 +76,13 @@ class Desk:
         self.mail = RocketResponderEmulator(self.now, base_url="http://127.0.0.1:8703/api")
         self.mail.double_opt_in = False
         self.rokt = RoktEmulator(self.now, base_url="http://127.0.0.1:8704")
-        self.emulators = {
+        self.partner = HttpEmulator(self.now, base_url="http://127.0.0.1:8705")
+        self.emulators: dict[str, Emulator] = {
             "127.0.0.1:8701": self.rocs,
             "127.0.0.1:8702": self.sales,
             "127.0.0.1:8703": self.mail,
             "127.0.0.1:8704": self.rokt,
+            "127.0.0.1:8705": self.partner,
         }
         self.rocs.add_list("L-1", "Newsletter")
         self.sales_list = self.sales.add_list("Newsletter")
@@ -125,7 +129,7 @@ class Desk:
     def data(self, *arguments: str) -> Any:
         """What a command prints with `--json`, held against its schema, which is named for the command."""
         words = list(itertools.takewhile(lambda word: word.isalpha() and word.islower(), arguments))
-        deep = words[0] in {"config", "db", "inspect", "account", "parked", "list", "leads"}
+        deep = words[0] in {"config", "db", "inspect", "account", "parked", "list", "leads", "connection"}
         return self.run(*arguments, "--json").data("-".join(words[: 2 if deep else 1]))
 
     def data_of_status(self) -> Any:

@@ -37,7 +37,7 @@ def test_all_providers_are_emulated_unless_some_are_named(small: Desk, started: 
         == 0
     )
     assert started == [
-        (["rocs", "salesrocks", "rocketresponder", "rokt"], 0, 0, [], None),
+        (["rocs", "salesrocks", "rocketresponder", "rokt", "http"], 0, 0, [], None),
         (["rokt"], 8700, 5, ["html=0.1", "rokt:empty=0.2"], None),
     ]
 

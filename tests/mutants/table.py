@@ -19,6 +19,7 @@ class Mutant:
 FENCE, GUARD, ABSENCE, BAD = (
     f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
 )
+LINKED = "tests/reconcile/test_connection.py::test_"
 DOOR, CARRIER = (f"tests/test_{name}.py::test_" for name in ("receiver", "carrier"))
 OUTBOX, PEOPLE, SESSION = (f"tests/store/test_{name}.py::test_" for name in ("outbox", "people", "session"))
 
@@ -295,6 +296,21 @@ MUTANTS = (
         "        ended_before = self._logins_ended\n        clock = asyncio.get_running_loop().time",
         "        ended_before = self._logins_ended\n        clock = lambda: self._now().timestamp()",
         (f"{CARRIER}a_token_is_renewed_a_little_before_its_end_on_the_monotonic_clock",),
+    ),
+    # Where nobody can be read.
+    Mutant(
+        "a delivery without an answer is repeated",
+        "syncd/reconcile/close.py",
+        "    if op.kind is ChangeKind.UNSUBSCRIBE or topology.accounts[op.account].capabilities.facts.deduplicates:",
+        "    if op.kind:",
+        (f"{LINKED}a_delivery_nobody_answered_is_parked_with_what_to_do_next",),
+    ),
+    Mutant(
+        "what was delivered counts as somebody's own joining",
+        "syncd/reconcile/spread.py",
+        "cell.status is Status.SUBSCRIBED and cell.route != OWN_ANSWER",
+        "cell.status is Status.SUBSCRIBED",
+        (f"{LINKED}what_was_delivered_makes_nobody_join_elsewhere",),
     ),
     # The border.
     Mutant(

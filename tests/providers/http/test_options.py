@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from syncd.config import load, masked
+from syncd.domain.errors import ConfigurationError
+from tests.providers.http.conftest import BASE, options
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"endpoint": "http://crm.example.org/leads"},
+        {"endpoint": "https://user:secret@crm.example.org/leads"},
+        {"endpoint": "https://crm.example.org/leads#top"},
+        {"endpoint": "https://crm.example.org/le ads"},
+        {"test_endpoint": "http://crm.example.org/test"},
+        {"method": "PATCH"},
+        {"encoding": "yaml"},
+        {"auth": {"kind": "digest"}},
+        {"auth": {"kind": "basic", "username": "u"}},
+        {"auth": {"kind": "api_key", "header": "X Key", "key": "k"}},
+        {"headers": {"Authorization": "Bearer x"}},
+        {"headers": {"X-Api-Key": "x"}},
+        {"headers": {"Cookie": "x"}},
+        {"headers": {"Content-Type": "text/csv"}},
+        {"headers": {"X-A": "one\r\nX-B: two"}},
+        {"headers": {"X:A": "one"}},
+        {"fields": {"first_name": "first"}},
+        {"fields": {"email": "a b"}},
+        {"fields": {"email": "a=b"}},
+        {"fields": {"email": "a..b"}},
+        {"fields": {"email": "<a>"}},
+        {"fields": {"email": "1a"}},
+        {"fields": {"email": "a", "phone": "a"}},
+        {"fields": {"email": "a", "phone": "a.b"}},
+        {"constants": {"email": "x"}},
+        {"constants": {"a\nb": "x"}},
+        {"required": ["email", "phone"]},
+        {"xml_root": "a.b"},
+        {"unsubscribe": {"endpoint": BASE, "fields": {"list": "list"}}},
+        {"unsubscribe": {"endpoint": BASE, "constants": {"email": "x"}}},
+        {"unsubscribe": {"endpoint": BASE, "method": "PATCH"}},
+    ],
+)
+def test_what_cannot_work_is_refused(given: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        options(**given)
+
+
+def test_an_endpoint_is_called_as_it_is_written():
+    assert options(endpoint="https://crm.example.org/leads/?f=1").endpoint == "https://crm.example.org/leads/?f=1"
+
+
+FILE = """
+[mirror]
+url = "sqlite:////tmp/nowhere.db"
+
+[accounts.partner]
+provider = "http"
+endpoint = "https://crm.example.org/subscribers"
+auth = { kind = "client", client_id = "us", client_secret_file = "secret" }
+
+[[accounts.partner.rules]]
+status = 200
+pointer = "/success"
+equals = false
+verdict = "rejected"
+"""
+
+
+def test_the_file_is_read_with_its_secret_and_rules_and_shown_without(tmp_path: Path):
+    (tmp_path / "secret").write_text("canary-1\n")
+    (tmp_path / "secret").chmod(0o600)
+    file = tmp_path / "syncd.toml"
+    file.write_text(FILE)
+    settings = load(file, {})
+    account: Any = settings.accounts["partner"]
+    assert account.auth.client_secret.get_secret_value() == "canary-1"
+    assert str(account.rules[0]) == "200 and /success is false: rejected"
+    assert "canary-1" not in str(masked(settings))
+    assert "canary-1" not in repr(settings)
+    over = load(file, {"SYNCD_ACCOUNTS__PARTNER__AUTH__CLIENT_SECRET": "canary-2"})
+    assert over.accounts["partner"].auth.client_secret.get_secret_value() == "canary-2"  # type: ignore[attr-defined]
+
+
+def test_every_fault_of_a_rule_is_named_by_its_place(tmp_path: Path):
+    (tmp_path / "secret").write_text("x")
+    file = tmp_path / "syncd.toml"
+    file.write_text(FILE.replace("status = 200", 'status = "2x"'))
+    with pytest.raises(ConfigurationError) as raised:
+        load(file, {})
+    (problem,) = raised.value.problems
+    assert problem.where.startswith("accounts.partner.rules.0")
+    assert "not a status" in problem.what
