@@ -61,6 +61,7 @@ class ScheduleSettings(Options):
     settle: Duration = 30.0
     check_every: Annotated[Duration, Field(gt=0)] = 3600.0
     check_full_every: Annotated[Duration, Field(gt=0)] = 86_400.0
+    register_every: Annotated[Duration, Field(gt=0)] = 3600.0
 
 
 class GuardSettings(Options):

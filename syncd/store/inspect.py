@@ -309,7 +309,7 @@ def open_work(connection: Connection, accounts: Sequence[str], now: datetime) ->
         operations=_by_account(connection, op, op.c.state.in_(_words(OPEN)), op.c.account.in_(accounts)),
         held=held,
         due=_count(connection, agenda, agenda.c.due_at <= now),
-        look_ups=_count(connection, lookup, lookup.c.account.in_(accounts)),
+        look_ups=_count(connection, lookup, lookup.c.given_up == "", lookup.c.account.in_(accounts)),
         deliveries=_count(connection, inbox, inbox.c.state == "new", inbox.c.account.in_(accounts)),
         claims=_count(connection, claim, claim.c.state == "open", claim.c.account.in_(accounts)),
     )

@@ -83,6 +83,14 @@ def known_cells(connection: Connection, account: str, container: ContainerId, ke
     return {row[0]: Known(*row[1:]) for row in rows}
 
 
+def fields_of(
+    connection: Connection, account: str, container: ContainerId, keys: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """The fields of these records as they were last seen."""
+    rows = _select(connection, account, container, keys, ("fields",))
+    return {row.key: msgspec.json.decode(row.fields) for row in rows}
+
+
 def known_digests(
     connection: Connection, account: str, container: ContainerId, keys: Sequence[str]
 ) -> dict[str, tuple[bytes, int]]:
@@ -391,6 +399,12 @@ def remove_records(
             .where(cell.c.account == account, cell.c.container == container, cell.c.key.in_(part), cell.c.seq <= seq)
             .values(_asked_and_gone(seq, at))
         )
+
+
+def forget_unread(connection: Connection, account: str, container: str, prefix: str, besides: Sequence[str]) -> None:
+    """What stood for records that could not be read is gone, but for `besides`: by now they can be, or are others."""
+    here = (cell.c.account == account, cell.c.container == container, cell.c.identity.is_(None))
+    connection.execute(cell.delete().where(*here, cell.c.key.startswith(prefix), cell.c.key.not_in(besides)))
 
 
 def note_said_no(connection: Connection, account: str, container: str, identity: Identity) -> None:

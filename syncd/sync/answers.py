@@ -156,7 +156,10 @@ class Ended:
             readings = veiled(self.connection, self.context, self.lane.name, fresh)
             keys = [entry.observation.key for entry in readings]
             known = mirror.known_cells(self.connection, self.lane.name, seen.container, keys)
-            observe(self.connection, self.context, self.lane, readings, known, seq=self.began, route="lookup")
+            observe(
+                self.connection, self.context, self.lane, readings, known,
+                seq=self.began, route="lookup", in_part=True,
+            )  # fmt: skip
 
     def _cannot_be_read(self, op: Sendable) -> bool:
         return self.lane.capabilities.facts.blind_unsubscribe and op.change.container == WHOLE_ACCOUNT

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import groupby
 
 from syncd.domain.changes import Change, ChangeKind
-from syncd.domain.errors import ProviderError, RefusedError
+from syncd.domain.errors import FailedError, ProviderError, RefusedError
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OpState, Person, Topology
@@ -24,6 +24,7 @@ from syncd.store.outbox import Sendable
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
 from syncd.sync.context import Context, Lane
+from syncd.sync.outage import endure
 from syncd.sync.veil import spoken
 
 
@@ -80,7 +81,9 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     except ProviderError as error:
         with _ended(lane, context, pushed, began) as ended:
             give_up = ended.failed(batch, error)
-        if give_up:
+        if give_up and isinstance(error, FailedError):
+            await endure(lane, error, pushed.failures)
+        elif give_up:
             raise
     except BaseException:
         with _ended(lane, context, pushed, began) as ended:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from syncd.providers.options import AccountOptions, Secret, Text, Url
+from syncd.providers.options import AccountOptions, Duration, Secret, Text, Url
 from syncd.providers.rocs.table import NAMES, PATHS, WORDS_MEAN, Table, path_fault, shared_name, unknown_key
 
 CANONICAL = frozenset({"first_name", "last_name", "phone", "country", "language", "postal_code", "birth_date"})
@@ -35,7 +35,9 @@ class RocsOptions(AccountOptions):
     base_url: Url = "https://api.msp-cloud.com"
     token_url: Url
     client_id: Text
-    client_secret: Secret
+    client_secret: Annotated[
+        tuple[Secret, ...], BeforeValidator(_several, json_schema_input_type=str | list[str]), Field(min_length=1)
+    ]
     resource: Text | None = None
     scope: Annotated[Text | None, Field(validate_default=True)] = None
     webhook_secret: Annotated[
@@ -47,6 +49,9 @@ class RocsOptions(AccountOptions):
     page_size: Annotated[int, Field(ge=1, le=10_000)] = 500
     campaign_page_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     campaigns_max: Annotated[int, Field(ge=1)] = 10_000
+    max_age: Duration = 86_400.0  # of dynamic fields, which only a look-up shows
+    lookups_per_round: Annotated[int, Field(ge=1)] = 500
+    unread_max: Annotated[int, Field(ge=0, le=1000)] = 10
     phone_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
 
     @field_validator("scope")
@@ -104,6 +109,10 @@ class RocsOptions(AccountOptions):
     def dynamic_fields(self) -> dict[str, str]:
         """Canonical name to the name of a dynamic field."""
         return {field: to.removeprefix(DYNAMIC) for field, to in self.fields.items() if to.startswith(DYNAMIC)}
+
+    def client_secrets(self) -> tuple[str, ...]:
+        """All secrets that may open the account, newest first."""
+        return tuple(secret.get_secret_value() for secret in self.client_secret)
 
     def webhook_secrets(self) -> tuple[bytes, ...]:
         """All secrets that a notice may be signed with, newest first."""
