@@ -27,7 +27,7 @@ def _several(value: Any) -> Any:
     # One text is one secret; a secret file may hold one secret a line while they are being rotated.
     if isinstance(value, str):
         return tuple(line for line in value.splitlines() if line.strip())
-    return value
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 class RocsOptions(AccountOptions):
