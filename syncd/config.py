@@ -358,6 +358,7 @@ class _Reading:
             where = f"fields.{name}"
             if not _FIELD.fullmatch(name) or name in NO_FIELDS:
                 self._problem(where, "not a name for a field", "a to z, 0 to 9 and _; email and campaign are taken")
+                continue
             one = self._validated(table, FieldSettings, where)
             if one is None:
                 continue
@@ -539,7 +540,7 @@ def _told(fault: ErrorDetails, where: str, shapes: Mapping[str, _Shape]) -> tupl
             return str(context.get("error")), ""
         case "string_too_short" | "too_short":
             return "is empty", ""
-        case "literal_error":
+        case "literal_error" | "enum":
             return f"must be {context.get('expected')}", ""
         case "union_tag_not_found":
             return "says no kind", "write kind = …"
