@@ -218,7 +218,10 @@ class App:
         for name, lane in self.context.lanes.items():
             options = self.settings.accounts[name]
             kinds = {field: str(self.settings.kinds.get(field, "")) for field in options.fields}
-            mapped = {field: f"{kinds[field]} {place}" for field, place in options.fields.items()}
+            mapped = {
+                field: f"{kinds[field]} {options.formats.get(field, '')} {place}"
+                for field, place in options.fields.items()
+            }
             before = journal.get_value(connection, f"fields/{name}")
             known = _Mapped() if before is None else msgspec.json.decode(before, type=_Mapped)
             if before is not None and known.mapped != mapped:

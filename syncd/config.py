@@ -382,6 +382,8 @@ class _Reading:
                     self._problem(where, "no such field", _nearest(name, kinds) or _DECLARE)
                 elif fault := form_fault(kinds[name], form):
                     self._problem(where, fault)
+                elif form == "national" and not getattr(options, "phone_region", None):
+                    self._problem(where, "nobody can tell whose national number that is", "set phone_region as well")
         mapped = {name for options in accounts.values() for name in options.fields}
         if len(accounts) == len(self.document.get("accounts", {})):
             for name in fields.keys() - CANONICAL.keys() - mapped:

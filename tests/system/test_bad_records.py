@@ -198,3 +198,23 @@ def test_an_outage_in_the_middle_of_a_look_up_is_one(open_small_world):
     world.round()
     assert account(world, "crm")["state"] == "failing"
     assert parked(world, "look-up") == []
+
+
+def test_a_dozen_customers_that_cannot_be_asked_about_are_no_outage(open_small_world):
+    fields = 'fields = {{ country = "dynamic:Land" }}'
+    world = open_small_world(config=configured(crm=fields, push="attempts_max = 1"))
+    world.rocs.define_dynamic("Land")
+    emails = agreed(world, 16)
+    keys = [of(world, email) for email in emails]
+    # Only the interface of dynamic fields fails, and for most of them.
+    world.rocs.dynamic_touches = True
+    for key in keys:
+        world.rocs.set_dynamic(key, {"Land": "SE"})
+    world.rocs.no_dynamic.update(keys[:11])
+    for _ in range(2):
+        world.wait(300)
+        world.round()
+        well(world)
+    assert len(parked(world, "look-up")) == 11
+    read = world.rows("SELECT COUNT(*) AS n FROM cell WHERE container = '*' AND fields LIKE '%SE%'")
+    assert read == [{"n": 5}]
