@@ -200,7 +200,7 @@ def test_an_outage_in_the_middle_of_a_look_up_is_one(open_small_world):
     assert parked(world, "look-up") == []
 
 
-def test_a_dozen_customers_that_cannot_be_asked_about_are_no_outage(open_small_world):
+def test_customers_whose_dynamic_fields_fail_keep_no_others_from_being_asked(open_small_world):
     fields = 'fields = {{ country = "dynamic:Land" }}'
     world = open_small_world(config=configured(crm=fields, push="attempts_max = 1"))
     world.rocs.define_dynamic("Land")
