@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import signal
@@ -21,9 +22,11 @@ from urllib.parse import quote
 
 import uvicorn
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from pydantic import SecretStr
 
 from syncd.app import HOLD_S, App
 from syncd.domain.errors import ConfigurationError, MirrorError, Problem, ProviderError
+from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import CanRegister
 from syncd.receiver import places_of, receiver
 from syncd.settings import ReceiverSettings
@@ -44,7 +47,6 @@ class Pace:
     idle_max_s: float = 60.0
     keep_s: float = 20.0
     drain_s: float = 10.0
-    register_s: float = 86_400.0
     register_again_s: float = 900.0
     pause_s: float = 1.0
     pause_max_s: float = 300.0
@@ -292,19 +294,31 @@ class _Daemon:
                 or not getattr(options, "webhook_secret", ())
             ):
                 continue
-            await self._register_at(lane, provider, f"{public_url}/in/{quote(lane.name, safe='')}/webhook")
+            callback_url = f"{public_url}/in/{quote(lane.name, safe='')}/webhook"
+            await self._register_at(lane, provider, callback_url, mark_of(callback_url, options))
 
-    async def _register_at(self, lane: Lane, provider: CanRegister, callback_url: str) -> None:
+    async def _register_at(self, lane: Lane, provider: CanRegister, callback_url: str, mark: str) -> None:
+        """Registered once, and once more where it was lost there or where our secret is another one by now."""
+        place = f"webhook/{lane.name}"
+        with reading(self._context.engine) as connection:
+            before = journal.get_value(connection, place)
+        rotated = before is not None and before != mark
         try:
-            await lane.carrier.carry(provider.register(callback_url))
+            await lane.carrier.carry(
+                provider.register(callback_url, anew=True) if rotated else provider.register(callback_url)
+            )
         except ProviderError as error:
             self._unregistered = True
             self._log.warning("webhook.not_registered", account=lane.name, call=error.call, reason=error.message)
         else:
-            self._log.info("webhook.registered", account=lane.name)
+            if before != mark:
+                with writing(self._context.engine) as connection:
+                    journal.set_value(connection, place, mark)
+                self._log.info("webhook.registered", account=lane.name, rotated=rotated)
 
     def _until_next_registration(self) -> float:
-        return self._pace.register_again_s if self._unregistered else self._pace.register_s
+        every = self._app.settings.schedule.register_every
+        return min(self._pace.register_again_s, every) if self._unregistered else every
 
     # The mirror ------------------------------------------------------------------------------------------------------
 
@@ -375,6 +389,13 @@ class _Daemon:
             with writing(self._context.engine) as connection:
                 journal.abandon_runs(connection, self._context.now())
         self._log.info("daemon.stopped", cut_off=len(late))
+
+
+def mark_of(callback_url: str, options: AccountOptions) -> str:
+    """Of an address and the newest secret: other if either is, and nothing that a secret could be guessed from."""
+    newest = getattr(options, "webhook_secret", ("",))[0]
+    secret = newest.get_secret_value() if isinstance(newest, SecretStr) else str(newest)
+    return hashlib.scrypt(secret.encode(), salt=callback_url.encode(), n=2**14, r=8, p=1, dklen=8).hex()
 
 
 async def _wake(event: asyncio.Event) -> None:

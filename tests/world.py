@@ -235,7 +235,7 @@ class World:
         return killed
 
     def restart(self) -> None:
-        """The process stops and starts again."""
+        """The process stops and starts again, with the configuration as it is by now."""
         run(self.loop, self.app.aclose())
         self.app = self._start()
 

@@ -299,6 +299,8 @@ def upgrade() -> None:
     sa.Column('reason', sa.String(), nullable=False),
     sa.Column('urgent', sa.Boolean(), nullable=False),
     sa.Column('wanted_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('failures', sa.Integer(), nullable=False),
+    sa.Column('given_up', sa.String(), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', 'identity', name=op.f('pk_lookup'))
     )
     op.create_table('meta',

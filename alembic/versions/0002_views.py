@@ -46,7 +46,7 @@ VIEWS = {
         JOIN account a ON a.name = c.account
         LEFT JOIN container n ON n.account = c.account AND n.container = c.container
         LEFT JOIN link l ON l.account = c.account AND (l.container = c.container OR l.container = '*')
-        WHERE c.status <> 'absent'""",
+        WHERE c.status <> 'absent' AND c.key NOT LIKE 'unread:%'""",
     "v_counters": """
         SELECT c.identity AS email, s.account AS account, a.provider AS provider, s.container AS remote_list,
                COALESCE(c.remote_id, c.key) AS remote_id, CAST(s.counters AS TEXT) AS counters, s.observed_at AS observed_at
@@ -82,13 +82,17 @@ VIEWS = {
         WHERE o.state IN ('ready', 'inflight', 'unknown', 'accepted')""",
     "v_parked": """
         SELECT CAST(o.id AS TEXT) AS id, 'change' AS what, o.account AS account, o.container AS remote_list, o.identity AS email,
-               o.kind AS kind, o.reason AS reason, o.closed_at AS at
+               o.kind AS kind, o.reason AS reason, COALESCE(o.closed_at, o.sent_at) AS at
         FROM op o WHERE o.state IN ('parked', 'blocked')
+           OR (o.state = 'ready' AND o.kind = 'unsubscribe' AND o.reason LIKE 'refused: %') -- never given up, and not taken
+        UNION ALL
+        SELECT 'look-up/' || k.account || '/' || k.container || '/' || k.identity, 'look-up', k.account, k.container, k.identity, NULL,
+               k.given_up, k.wanted_at FROM lookup k WHERE k.given_up <> ''
         UNION ALL
         SELECT i.id, 'delivery', i.account, NULL, NULL, NULL, i.reason, i.received_at FROM inbox i WHERE i.state = 'parked'
         UNION ALL
         SELECT c.account || '/' || c.container || '/' || c.key, 'record', c.account, c.container, c.address, c.status,
-               'the address cannot be mailed', c.observed_at
+               CASE WHEN c.key LIKE 'unread:%' THEN c.raw ELSE 'the address cannot be mailed' END, c.observed_at
         FROM cell c WHERE c.identity IS NULL AND c.status <> 'removed' AND c.key NOT LIKE 'sha256:%' AND c.key NOT LIKE 'md5:%'
         UNION ALL
         SELECT c.account || '/' || c.container || '/' || c.key, 'lead', c.account, c.container, c.address, c.status,

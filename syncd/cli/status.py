@@ -89,6 +89,8 @@ TARGETS = ("account", "provider", "verified", "accepted", "assumed", "unknown", 
 def _show_unsubscribes(call: Invocation, shown: dict[str, Any]) -> None:
     """How those of late have arrived, and which of the open ones is due first."""
     within = lasting(shown["within_s"])
+    if shown["refused"]:
+        call.write(f"unsubscribes: {shown['refused']} refused by the provider, and tried again (syncd inspect parked)")
     if shown["targets"]:
         title = f"unsubscribes of the last {within}, by how well they are known to have arrived"
         call.table(TARGETS, [[target[name] for name in TARGETS] for target in shown["targets"]], title)
@@ -110,6 +112,8 @@ def _next(shown: dict[str, Any]) -> str:
         case "unreachable":
             names = [a["name"] for a in shown["accounts"] if a["state"] in {"failing", "quarantined"}]
             return f"syncd account check {names[0]}"
+        case "waits" if shown["unsubscribes"]["refused"]:
+            return "syncd inspect parked"
         case "waits":
             return "syncd plan"
         case _:

@@ -10,6 +10,7 @@
     │   ├── AnswerLostError     sent, and no whole answer came: look before repeating
     │   ├── ThrottledError      asked to wait
     │   ├── UnavailableError    the provider failed: try again later
+    │   │   └── FailedError         at this one request, perhaps because of what it is about
     │   ├── UnauthorisedError   the credentials are refused: the account waits for a person
     │   ├── MalformedError      an answer that cannot be read: nothing may be inferred from it
     │   └── RefusedError        this one record or request will never be taken
@@ -99,6 +100,10 @@ class ThrottledError(ProviderError):
 
 class UnavailableError(ProviderError):
     pass
+
+
+class FailedError(UnavailableError):
+    """The answer of providers that say the same to a bad record and in an outage: whether others are served tells."""
 
 
 class UnauthorisedError(ProviderError):

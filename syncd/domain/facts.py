@@ -27,7 +27,8 @@ class Facts:
     `has_lists`: False where
     every container is the whole account. `unsubscribe_is_global`: an unsubscribe there ends everything there.
     `blind_unsubscribe`: can be told of
-    an unsubscribe of somebody it has never named to us. `fields`: canonical fields that can be written.
+    an unsubscribe of somebody it has never named to us. `fields`: canonical fields that can be written; `looked_up`:
+    those that only a look-up shows.
     `unsubscribe_removes`: there a "no" is written by taking the record away, so that gone is what it should read
     afterwards.
     `looks_before_subscribe`: its SUBSCRIBE looks the person up first, so repeating it after a failure that was
@@ -39,6 +40,7 @@ class Facts:
 
     batch: dict[ChangeKind, int] = field(default_factory=dict)
     fields: frozenset[str] = frozenset()
+    looked_up: frozenset[str] = frozenset()
     has_lists: bool = True
     keeps_duplicates: bool = False
     one_name_field: bool = False

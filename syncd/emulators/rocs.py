@@ -27,6 +27,7 @@ from syncd.emulators.rocs_state import (
     Member,
     Registration,
     RocsState,
+    as_json,
     iso,
     spell_customer,
     spell_member,
@@ -74,11 +75,14 @@ class _Asked:
 class RocsEmulator(RocsState):
     """State is in the public attributes; whoever acts at ROCS does so by the methods of `RocsState`.
 
-    Switches: `poison` (ids or addresses whose writes answer 500), `page_size_max` (caps without a word),
+    Switches: `poison` (ids or addresses whose writes answer 500), `unreadable` (ids whose reads do, and every page that
+    would show them), `no_dynamic` (ids whose dynamic fields cannot be read), `broken` (everything but the token service answers 500), `page_size_max` (caps without a word),
+    `charset` (of all answers, which say so), `more_secrets` and `expired_secrets` of the application,
     `broken_stats` (campaigns whose statistics answer 500), `echo` (our own writes cause notices too),
     `delivery_drop_rate`, `delivery_duplicate_rate` and `delivery_shuffle` (notices lost, twice, out of order),
     `stale_for_s` (reads show what was true so long ago; set it before the changes that shall be hidden),
-    `touch_unchanged` (a PUT that changes nothing still moves `modifiedAt`).
+    `touch_unchanged` (a PUT that changes nothing still moves `modifiedAt`), `dynamic_touches` (a change of dynamic
+    fields moves it as well).
     """
 
     name = "rocs"
@@ -100,10 +104,16 @@ class RocsEmulator(RocsState):
         self.token_path = token_path
         self.client_id = client_id
         self.client_secret = client_secret
+        self.more_secrets: set[str] = set()
+        self.expired_secrets: set[str] = set()
         self.resource = resource  # None: any audience is known
         self.token_lifetime_s = token_lifetime_s
         self.tokens: dict[str, datetime] = {}
         self.poison: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.no_dynamic: set[str] = set()
+        self.broken = False
+        self.charset = "utf-8"
         self.page_size_max = 1000
         self.broken_stats: set[str] = set()
 
@@ -125,15 +135,23 @@ class RocsEmulator(RocsState):
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or self.tokens.get(token, datetime.min.replace(tzinfo=UTC)) <= self.now():
             return _json(401, {"message": "Authorization has been denied for this request."})
+        if self.broken:
+            return _json(500, {"message": "An error has occurred."})
         try:
             for method, pattern, call in self._routes:
                 if method == request.method and (match := pattern.fullmatch(path)):
                     query = dict(parse_qsl(urlsplit(request.url).query, keep_blank_values=True))
                     asked = _Asked(tuple(unquote(part) for part in match.groups()), query, request)
-                    return _json(200, call(self, asked))
+                    return self._spelt(_json(200, call(self, asked)))
         except _FaultError as fault:
             return _json(500, {"message": str(fault)})
         return _json(500, {"message": "no such resource"})
+
+    def _spelt(self, response: Response) -> Response:
+        if self.charset == "utf-8":
+            return response
+        body = response.body.decode().encode(self.charset, "backslashreplace")
+        return Response(response.status, {"content-type": f"application/json; charset={self.charset}"}, body)
 
     def _path(self, request: Request) -> str:
         return urlsplit(request.url).path.removeprefix(urlsplit(self.base_url).path)
@@ -150,7 +168,11 @@ class RocsEmulator(RocsState):
             return self._denied(400, "unsupported_grant_type", 70003, "The grant type is not supported.")
         if form.get("client_id") != self.client_id:
             return self._denied(400, "unauthorized_client", 700016, "The application was not found in the directory.")
-        if not hmac.compare_digest(form.get("client_secret", "").encode(), self.client_secret.encode()):
+        given = form.get("client_secret", "").encode()
+        if any(hmac.compare_digest(given, secret.encode()) for secret in self.expired_secrets):
+            return self._denied(401, "invalid_client", 7000222, "The provided client secret keys are expired.")
+        known = (self.client_secret, *self.more_secrets)  # an application may have several at once
+        if not any(hmac.compare_digest(given, secret.encode()) for secret in known):
             return self._denied(401, "invalid_client", 7000215, "Invalid client secret provided.")
         if audience is None:
             return self._denied(400, "invalid_request", 900144, "The body must contain 'resource'.")
@@ -206,7 +228,9 @@ class RocsEmulator(RocsState):
         return self._page(asked, "customers", found, spell_customer, {"modifiedSince", "email"})
 
     def _get_customer(self, asked: _Asked) -> Any:
-        return spell_customer(self._known(asked.ids[0], self._seen(self.customers)))
+        customer = self._known(asked.ids[0], self._seen(self.customers))
+        self._refuse_unreadable([customer])
+        return spell_customer(customer)
 
     def _post_customer(self, asked: _Asked) -> Any:
         body = self._customer_body(asked)
@@ -252,7 +276,11 @@ class RocsEmulator(RocsState):
     # Dynamic fields
 
     def _get_dynamic(self, asked: _Asked) -> Any:
-        return self._known(asked.ids[0]).dynamic
+        customer = self._known(asked.ids[0])
+        self._refuse_unreadable([customer])
+        if customer.id in self.no_dynamic:
+            raise _FaultError("Object reference not set to an instance of an object.")
+        return customer.dynamic
 
     def _put_dynamic(self, asked: _Asked) -> Any:
         customer = self._known(asked.ids[0])
@@ -262,7 +290,7 @@ class RocsEmulator(RocsState):
             kind = self.dynamic_fields[name]
             if not isinstance(value, DYNAMIC_TYPES[kind]) or (kind == "number" and isinstance(value, bool)):
                 raise _FaultError(f"validation: '{name}' takes a {kind}")
-        customer.dynamic.update(body)
+        self.set_dynamic(customer.id, body)
         return customer.dynamic
 
     def _get_dynamic_fields(self, _: _Asked) -> Any:
@@ -342,6 +370,7 @@ class RocsEmulator(RocsState):
             raise _FaultError("validation: 'page' and 'pageSize' count from 1")
         used = min(int(size), self.page_size_max)
         first = (int(number) - 1) * used
+        self._refuse_unreadable(found[first : first + used])
         items = [spell(one) for one in found[first : first + used]]
         return {"page": int(number), "pageSize": used, "totalCount": len(found), name: items}
 
@@ -355,6 +384,11 @@ class RocsEmulator(RocsState):
         if key not in self.lists:
             raise _FaultError(f"unknown list '{key}'")
         return self.lists[key]
+
+    def _refuse_unreadable(self, found: Sequence[Any]) -> None:
+        ids = {one.customer_id if isinstance(one, Member) else one.id for one in found}
+        if self.unreadable & ids:
+            raise _FaultError("Object reference not set to an instance of an object.")
 
     def _refuse_poison(self, *names: str) -> None:
         if self.poison.intersection(names):
@@ -403,4 +437,4 @@ def _since(asked: _Asked, name: str) -> datetime | None:
 
 
 def _json(status: int, payload: Any) -> Response:
-    return Response(status, _JSON, msgspec.json.encode(payload))
+    return Response(status, _JSON, as_json(payload))

@@ -21,6 +21,9 @@ from syncd.emulators.emulator import Emulator
 from syncd.wire import Request
 
 EVENTS = ("customer.created", "customer.updated", "customer.deleted", "list.subscribed", "list.unsubscribed")
+HALF = "\ue000"
+"""In any text: half a letter, as a column that is too narrow leaves it. Answers spell it as a lone surrogate."""
+
 MEMBER_WORDS = frozenset({"subscribed", "unsubscribed"})
 DYNAMIC_TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -98,6 +101,7 @@ class RocsState(Emulator):
         self.delivery_shuffle = False
         self.stale_for_s = 0.0
         self.touch_unchanged = False
+        self.dynamic_touches = False
 
         self._last_id = 100_000
         self._past: deque[tuple[datetime, dict[str, Any], str, Any]] = deque(maxlen=100_000)
@@ -163,7 +167,12 @@ class RocsState(Emulator):
         self.dynamic_fields[name] = kind
 
     def set_dynamic(self, customer_id: str, values: Mapping[str, Any]) -> None:
-        self.customers[customer_id].dynamic.update(values)
+        """Change dynamic fields. `modifiedAt` moves only if `dynamic_touches`, and no notice is sent."""
+        customer = self.customers[customer_id]
+        customer.dynamic.update(values)
+        if self.dynamic_touches:
+            self._keep(self.customers, customer_id)
+            customer.modified_at = self._moment()
 
     def add_campaign(self, campaign_id: str, name: str, status: str = "sent", **stats: int) -> Campaign:
         at = self._moment()
@@ -240,7 +249,7 @@ class RocsState(Emulator):
             notice["customer"] = spell_customer(about)
         if isinstance(about, Member) and mailing_list is not None:
             notice |= {"list": {"id": mailing_list.id}, "member": spell_member(about)}
-        body = msgspec.json.encode(notice)
+        body = as_json(notice)
         for registration in self.registrations.values():
             if event in registration.events:
                 self._send(registration, body)
@@ -313,6 +322,10 @@ def spell_customer(one: Customer) -> dict[str, Any]:
 def spell_member(one: Member) -> dict[str, Any]:
     shown = {"customerId": one.customer_id, "email": one.email, "status": one.status, "changedAt": iso(one.changed_at)}
     return shown | one.odd
+
+
+def as_json(payload: Any) -> bytes:
+    return msgspec.json.encode(payload).replace(HALF.encode(), rb"\ud83d")
 
 
 def iso(moment: datetime) -> str:

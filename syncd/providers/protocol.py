@@ -195,10 +195,11 @@ class CanBeTried(Protocol):
 class CanRegister(Protocol):
     """Wants to be told where to send notices."""
 
-    def register(self, callback_url: str) -> Exchange[str]:
+    def register(self, callback_url: str, *, anew: bool = False) -> Exchange[str]:
         """Make sure that exactly one registration for this address exists;
 
-        returns its id. Repeating changes nothing.
+        returns its id. Repeating changes nothing. `anew`: whatever is registered gives way to a new one, since the
+        secret is another by now and no provider shows which one it has.
         """
         ...
 

@@ -45,7 +45,8 @@ class Standing:
 
     `due`: people to be looked at now. `deliveries`: taken in, not read yet. `reachable`: records through which somebody
     who said no could still be mailed. `ambiguous`: addresses that several records of one account claim. `overdue`:
-    unsubscribes that a provider did not accept in time. `broken`: invariants that do not hold.
+    unsubscribes that a provider did not accept in time; `refused`: those that it does not take. `broken`: invariants
+    that do not hold.
     """
 
     accounts: Sequence[AccountStanding]
@@ -58,6 +59,7 @@ class Standing:
     reachable: int = 0
     ambiguous: int = 0
     overdue: int = 0
+    refused: int = 0
     broken: int = 0
 
 
@@ -101,6 +103,6 @@ def _condition(standing: Standing, distance: int) -> Condition:
         return Condition.UNREACHABLE
     if distance == 0:
         return Condition.CONVERGED
-    if standing.held or standing.claims or standing.ambiguous or "paused" in states:
+    if standing.held or standing.claims or standing.ambiguous or standing.refused or "paused" in states:
         return Condition.WAITS
     return Condition.PENDING

@@ -26,6 +26,7 @@ class PageDigest(NamedTuple):
 
     digest: bytes
     keys: tuple[str, ...]
+    hidden: int = 0  # of the keys: those that may stand behind a record that could not be read
 
 
 def save_containers(connection: Connection, account: str, found: Sequence[Container]) -> bool:
@@ -161,7 +162,7 @@ def save_pages(
                     "container": container_id,
                     "number": number,
                     "digest": entry.digest,
-                    "count": len(entry.keys),
+                    "count": len(entry.keys) - entry.hidden,
                     "keys": _pack(entry.keys),
                 }
                 for number, entry in pages.items()

@@ -246,8 +246,8 @@ def history(connection: Connection, key: SuppressionKey) -> History:
     return History(
         cells=rows(
             cell,
-            "account container key remote_id identity address status grade observed_at status_at route missing_count "
-            "receipt",
+            "account container key remote_id identity address status grade observed_at status_at route "
+            "missing_count fields receipt",
             order="account container key",
         ),
         events=[entry | {"level": Level(entry["level"]).word} for entry in events],
@@ -324,7 +324,7 @@ def open_work(connection: Connection, accounts: Sequence[str], now: datetime) ->
         operations=_by_account(connection, op, op.c.state.in_(_words(OPEN)), op.c.account.in_(accounts)),
         held=held,
         due=_count(connection, agenda, agenda.c.due_at <= now),
-        look_ups=_count(connection, lookup, lookup.c.account.in_(accounts)),
+        look_ups=_count(connection, lookup, lookup.c.given_up == "", lookup.c.account.in_(accounts)),
         deliveries=_count(connection, inbox, inbox.c.state == "new", inbox.c.account.in_(accounts)),
         claims=_count(connection, claim, claim.c.state == "open", claim.c.account.in_(accounts)),
     )

@@ -182,7 +182,8 @@ def _timed(row: Shown, now: datetime) -> Shown:
 
 @dataclass(frozen=True, slots=True)
 class Underway:
-    """How the unsubscribes stand. `open`: those that have not arrived, each place counted; `overdue`: too late of them.
+    """How the unsubscribes stand. `open`: those that have not arrived, each place counted; `overdue`: too late of them;
+    `refused`: those that a provider does not take, and that are tried all the same.
 
     `worst`: the open one whose deadline is, or was, the first. `targets`: for each account what became of those that
     were learnt within the time an unsubscribe may take.
@@ -190,6 +191,7 @@ class Underway:
 
     open: int
     overdue: int
+    refused: int
     worst: Shown | None
     targets: list[Shown]
 
@@ -204,6 +206,7 @@ def underway(connection: Connection, accounts: Sequence[str], now: datetime, wit
     return Underway(
         open=connection.scalar(sa.select(sa.func.count()).select_from(_VIEW).where(*there)) or 0,
         overdue=len(late | _waiting(connection, accounts, now - within)),
+        refused=_refused(connection, accounts),
         worst={name: worst[0][name] for name in _WORST} if worst else None,
         targets=_targets(connection, accounts, now),
     )
@@ -211,6 +214,13 @@ def underway(connection: Connection, accounts: Sequence[str], now: datetime, wit
 
 _WORST = ("account", "remote_list", "state", "learnt_at", "deadline", "time_left_s")
 """Nothing that names the person: the status is shown on a page."""
+
+
+def _refused(connection: Connection, accounts: Sequence[str]) -> int:
+    parked = sa.table("v_parked", sa.column("what"), sa.column("kind"), sa.column("account"))
+    query = sa.select(sa.func.count()).select_from(parked)
+    here = (parked.c.what == "change", parked.c.kind == ChangeKind.UNSUBSCRIBE.value, parked.c.account.in_(accounts))
+    return connection.scalar(query.where(*here)) or 0
 
 
 def _waiting(connection: Connection, accounts: Sequence[str], since: datetime) -> set[tuple[Any, ...]]:

@@ -13,11 +13,12 @@ from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import LookUp
 from syncd.store.bulk import chunks
-from syncd.store.tables import CellRow, ContainerRow, LookUpRow
+from syncd.store.tables import CellRow, ContainerRow, LinkRow, LookUpRow
 
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 container = ContainerRow.__table__  # type: ignore[attr-defined]
+link = LinkRow.__table__  # type: ignore[attr-defined]
 
 
 _NAMED = ~sa.and_(cell.c.person_key.like("erased@%"), cell.c.person_key.not_like("erased@%.%"))
@@ -48,6 +49,8 @@ def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, ur
     return new
 
 
+_OPEN = lookup.c.given_up == ""
+
 _PLACE = (
     lookup.c.account == sa.bindparam("of_account"),
     lookup.c.container == sa.bindparam("of_container"),
@@ -55,6 +58,7 @@ _PLACE = (
 )
 _WANTED_BEFORE = sa.select(lookup.c.address).where(*_PLACE)
 _UPDATE = lookup.update().where(*_PLACE)
+_FAILURES = sa.select(lookup.c.failures).where(*_PLACE)
 _DONE = lookup.delete().where(*_PLACE)
 
 
@@ -62,22 +66,43 @@ def done(connection: Connection, account: str, container_id: str, identity: Iden
     connection.execute(_DONE, {"of_account": account, "of_container": container_id, "of_identity": identity})
 
 
-def wanted(connection: Connection, account: str, limit: int) -> list[Target]:
+def wanted(connection: Connection, account: str, now: datetime, limit: int) -> list[Target]:
     """Asked for by name, the urgent first, then the oldest."""
-    rows = connection.execute(_WANTED, {"of_account": account, "most": limit}).all()
+    rows = connection.execute(_WANTED, {"of_account": account, "now": now, "most": limit}).all()
     return [_target(connection, account, *row) for row in rows]
 
 
 _WANTED = (
     sa.select(lookup.c.container, lookup.c.identity, lookup.c.address)
-    .where(lookup.c.account == sa.bindparam("of_account"))
+    .where(lookup.c.account == sa.bindparam("of_account"), _OPEN, lookup.c.wanted_at <= sa.bindparam("now"))
     .order_by(lookup.c.urgent.desc(), lookup.c.wanted_at, lookup.c.identity)
     .limit(sa.bindparam("most"))
 )
 
 
+def failures_of(connection: Connection, account: str, container_id: str, identity: Identity) -> int:
+    """How often in a row the provider has failed at this one."""
+    place = {"of_account": account, "of_container": container_id, "of_identity": identity}
+    return connection.scalar(_FAILURES, place) or 0
+
+
+def note_failure(
+    connection: Connection, account: str, container_id: str, identity: Identity, *, until: datetime, given_up: str = ""
+) -> None:
+    """The provider failed at this one: asked again from `until` on, or, with a reason, given up for a person to see."""
+    place = {"of_account": account, "of_container": container_id, "of_identity": identity}
+    values = {"failures": lookup.c.failures + 1, "wanted_at": until, "given_up": given_up}
+    connection.execute(_UPDATE.values(values), place)
+
+
+def try_again(connection: Connection, account: str, container_id: str, identity: str, at: datetime) -> None:
+    """A person wants somebody to be asked about who was given up."""
+    place = {"of_account": account, "of_container": container_id, "of_identity": identity}
+    connection.execute(_UPDATE.values(failures=0, given_up="", wanted_at=at), place)
+
+
 def count_wanted(connection: Connection, account: str | None = None) -> int:
-    query = sa.select(sa.func.count()).select_from(lookup)
+    query = sa.select(sa.func.count()).select_from(lookup).where(_OPEN)
     return connection.scalar(query if account is None else query.where(lookup.c.account == account)) or 0
 
 
@@ -85,7 +110,7 @@ def wanted_among(connection: Connection, identities: Sequence[Identity]) -> set[
     """Those of them who are to be asked about."""
     found: set[Identity] = set()
     for part in chunks(identities, IN_MAX):
-        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part)).distinct()
+        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part), _OPEN).distinct()
         found |= {Identity(identity) for identity in connection.scalars(query)}
     return found
 
@@ -95,7 +120,7 @@ def accounts_wanting(connection: Connection) -> set[str]:
     return set(connection.scalars(_WANTING))
 
 
-_WANTING = sa.select(lookup.c.account).distinct()
+_WANTING = sa.select(lookup.c.account).where(_OPEN).distinct()
 
 
 def due(
@@ -118,6 +143,39 @@ def due(
         )
         # Somebody who stands subscribed can be mailed: they are asked about before the rest.
         .order_by(moved.desc(), (cell.c.status == Status.SUBSCRIBED.value).desc(), cell.c.observed_at, cell.c.identity)
+        .limit(limit)
+    )
+    return [_target(connection, account, *row) for row in connection.execute(query).all()]
+
+
+def due_for_fields(connection: Connection, account: str, older_than: datetime, limit: int) -> list[Target]:
+    """Whose fields only a look-up shows: people on lists of ours.
+
+    First those whose record came in by another way since, then those asked about before `older_than`.
+    """
+    there = cell.alias()
+    linked = (
+        sa.select(there.c.key)
+        .join(link, sa.and_(link.c.account == there.c.account, link.c.container == there.c.container))
+        .where(there.c.account == account, there.c.person_key == cell.c.person_key)
+    )
+    wanted_anyway = sa.select(lookup.c.identity).where(
+        lookup.c.account == account, lookup.c.container == WHOLE_ACCOUNT, lookup.c.identity == cell.c.identity
+    )
+    asked = cell.c.route == "lookup"
+    query = (
+        sa.select(cell.c.container, cell.c.identity, cell.c.address)
+        .where(
+            cell.c.account == account,
+            cell.c.container == WHOLE_ACCOUNT,
+            cell.c.identity.is_not(None),
+            cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value]),
+            _NAMED,
+            sa.or_(~asked, cell.c.observed_at <= older_than),
+            sa.exists(linked),
+            ~sa.exists(wanted_anyway),
+        )
+        .order_by(asked, cell.c.observed_at, cell.c.identity)
         .limit(limit)
     )
     return [_target(connection, account, *row) for row in connection.execute(query).all()]

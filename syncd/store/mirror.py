@@ -17,9 +17,11 @@ from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Observation, Status, later
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
-from syncd.store.tables import CellRow, CounterSampleRow
+from syncd.store.tables import CellRow, ContainerRow, CounterSampleRow, PageRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
+container = ContainerRow.__table__  # type: ignore[attr-defined]
+page = PageRow.__table__  # type: ignore[attr-defined]
 counter_sample = CounterSampleRow.__table__  # type: ignore[attr-defined]
 
 IN_MAX = 1000
@@ -81,6 +83,14 @@ def known_cells(connection: Connection, account: str, container: ContainerId, ke
     """What is known of these records."""
     rows = _select(connection, account, container, keys, Known._fields)
     return {row[0]: Known(*row[1:]) for row in rows}
+
+
+def fields_of(
+    connection: Connection, account: str, container: ContainerId, keys: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """The fields of these records as they were last seen."""
+    rows = _select(connection, account, container, keys, ("fields",))
+    return {row.key: msgspec.json.decode(row.fields) for row in rows}
 
 
 def known_digests(
@@ -327,6 +337,13 @@ def mark_missing(
     return [SuppressionKey(key) for key in connection.scalars(query)]
 
 
+def forget_digests(connection: Connection, account: str) -> None:
+    """Every record of this account is read anew when it is next listed, whether it has changed or not."""
+    connection.execute(cell.update().where(cell.c.account == account).values(digest=b""))
+    connection.execute(page.update().where(page.c.account == account).values(digest=b""))
+    connection.execute(container.update().where(container.c.account == account).values(watermark=None))
+
+
 def reappeared(connection: Connection, account: str, container: str, keys: Sequence[str]) -> None:
     """These records are listed again, unchanged: they are not missing any more."""
     for part in chunks(keys, IN_MAX):
@@ -391,6 +408,12 @@ def remove_records(
             .where(cell.c.account == account, cell.c.container == container, cell.c.key.in_(part), cell.c.seq <= seq)
             .values(_asked_and_gone(seq, at))
         )
+
+
+def forget_unread(connection: Connection, account: str, container: str, prefix: str, besides: Sequence[str]) -> None:
+    """What stood for records that could not be read is gone, but for `besides`: by now they can be, or are others."""
+    here = (cell.c.account == account, cell.c.container == container, cell.c.identity.is_(None))
+    connection.execute(cell.delete().where(*here, cell.c.key.startswith(prefix), cell.c.key.not_in(besides)))
 
 
 def note_said_no(connection: Connection, account: str, container: str, identity: Identity) -> None:

@@ -378,7 +378,13 @@ def taken_away(connection: Connection, account: str, container: ContainerId, sin
 
 
 def retry_parked(connection: Connection, id: int, at: datetime) -> bool:
-    """Let an operation that was given up be planned again; says whether there was one."""
+    """Let an operation that was given up be planned again; says whether there was one.
+
+    An unsubscribe is never given up: a refused one is sent once more at once.
+    """
+    refused = (op.c.id == id, op.c.state == OpState.READY.value, op.c.kind == ChangeKind.UNSUBSCRIBE.value)
+    if connection.execute(op.update().where(*refused).values(not_before=at)).rowcount:
+        return True
     given_up = [OpState.PARKED.value, OpState.BLOCKED.value]
     row = connection.execute(sa.select(op).where(op.c.id == id, op.c.state.in_(given_up))).one_or_none()
     if row is None:

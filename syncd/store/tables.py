@@ -268,6 +268,8 @@ class LookUpRow(SQLModel, table=True):
     reason: str
     urgent: bool = False
     wanted_at: datetime
+    failures: int = 0
+    given_up: str = ""
 
 
 _OPEN = sa.text("state IN ('ready','inflight','unknown','accepted')")

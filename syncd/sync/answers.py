@@ -158,7 +158,10 @@ class Ended:
             readings = veiled(self.connection, self.context, self.lane.name, fresh)
             keys = [entry.observation.key for entry in readings]
             known = mirror.known_cells(self.connection, self.lane.name, seen.container, keys)
-            observe(self.connection, self.context, self.lane, readings, known, seq=self.began, route="lookup")
+            observe(
+                self.connection, self.context, self.lane, readings, known,
+                seq=self.began, route="lookup", in_part=True,
+            )  # fmt: skip
 
     def _may_be_told_twice(self, op: Sendable) -> bool:
         """Where nobody can be asked what became of a call: whether sending it again does no harm."""

@@ -12,16 +12,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
-from syncd.domain.errors import RefusedError
+from syncd.domain.errors import FailedError, RefusedError
 from syncd.domain.identity import suppression_key
-from syncd.domain.records import SUPPRESSED, ContainerId, Observation, Page, Record, Status, digest_of
+from syncd.domain.records import SUPPRESSED, UNREAD, ContainerId, Observation, Page, Record, Status, digest_of
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
+from syncd.reconcile.desired import LookUp
 from syncd.reconcile.whole import SHIFTED, Evidence, doubt
 from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane, resolve
+from syncd.sync.outage import endure
 from syncd.sync.seen import observe
 from syncd.sync.veil import spoken, veiled, veiled_identity
 
@@ -221,7 +223,7 @@ def _not_listed(lane: Lane, context: Context, listing: Listing) -> set[str] | No
         past_end = [number for number in listing.known if number > listing.number]
         old = containers.load_page_keys(connection, lane.name, listing.container, [*listing.fresh, *past_end])
         listed = {key for page in listing.fresh.values() for key in page.keys} if old else set()
-        gone = {key for keys in old.values() for key in keys} - listed
+        gone = {key for keys in old.values() for key in keys if not key.startswith(UNREAD)} - listed
         return gone if gone or mirror.any_missing(connection, lane.name, listing.container) else None
 
 
@@ -249,7 +251,10 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             if reason != SHIFTED:
                 plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
             return
+        unread = _hide(listing, gone)
+        mirror.forget_unread(connection, lane.name, container, UNREAD, unread)
         containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
+        gone = set() if unread else gone
         missing = mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
         people.put_on_agenda(connection, missing, now)
         if listing.afresh:  # and not because of what was asked for while it went on
@@ -264,6 +269,19 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
         if not row.whole_seq and len(context.lanes) > 1:
             # From now on it is known who is not here: whoever was decided about before that is looked at again.
             people.everybody_on_agenda(connection, now)
+
+
+def _hide(listing: Listing, gone: set[str]) -> list[str]:
+    """The records that could not be read. Whoever is gone may be one of them: nobody is missing until all can be read.
+
+    Who that is stays with the page, so that they are missed once everybody else is there.
+    """
+    unread = [key for page in listing.fresh.values() for key in page.keys if key.startswith(UNREAD)]
+    if unread:
+        number = next(n for n, page in listing.fresh.items() if unread[0] in page.keys)
+        keys = (*listing.fresh[number].keys, *sorted(gone))
+        listing.fresh[number] = PageDigest(b"", keys, hidden=len(gone))
+    return unread
 
 
 def _taken_away(connection: Connection, lane: Lane, row: Any) -> int:
@@ -313,7 +331,8 @@ def _observe(
         # Read before one of our writes ended: of these it shows nothing that may be believed, and is read again.
         left_out = len(readings) - len(admissible)
         context.log.info("page.inadmissible", account=lane.name, container=container, route=route, cells=left_out)
-    return len(admissible) == len(readings)
+    unread = any(record.key.startswith(UNREAD) for record in page.records)
+    return len(admissible) == len(readings) and not unread
 
 
 def _read(lane: Lane, container: ContainerId, records: list[Record], digests: dict[str, bytes]) -> list[mirror.Reading]:
@@ -343,6 +362,7 @@ async def read_feed(lane: Lane, context: Context, container: ContainerId, since:
     at: str | None = None
     watermark = since
     first = True
+    unread: list[str] = []
     while True:
         seq = context.sequence.take()
         page = await lane.carrier.carry(provider.feed(container, since, at))
@@ -353,9 +373,11 @@ async def read_feed(lane: Lane, context: Context, container: ContainerId, since:
         first = False
         with writing(context.engine) as connection:
             clean = _observe(connection, lane, context, container, page, seq, "feed", pulled)
+            unread += [record.key for record in page.records if record.key.startswith(UNREAD)]
             if not clean:
                 watermark = since  # somebody had to be left out: read the same again
             if page.next is None or page.next == at:
+                mirror.forget_unread(connection, lane.name, container, f"{UNREAD}changed-", unread)
                 containers.update_container(
                     connection, lane.name, container, watermark=watermark, read_at=context.now()
                 )
@@ -373,7 +395,7 @@ async def look_up(
     if not isinstance(lane.provider, CanLookup):
         return
     with reading(context.engine) as connection:
-        targets = lookups.wanted(connection, lane.name, lane.look_ups_max)
+        targets = lookups.wanted(connection, lane.name, context.now(), lane.look_ups_max)
         if due and lane.asks_only and len(targets) < lane.look_ups_max:
             older_than = context.now() - timedelta(seconds=lane.max_age_s)
             linked = [
@@ -384,15 +406,42 @@ async def look_up(
             more = lookups.due(connection, lane.name, linked, older_than, lane.look_ups_max - len(targets))
             asked = {(target.container, target.identity) for target in targets}
             targets += [target for target in more if (target.container, target.identity) not in asked]
+    if due and lane.capabilities.facts.looked_up and len(targets) < lane.look_ups_max:
+        older_than = context.now() - timedelta(seconds=lane.max_age_s)
+        with reading(context.engine) as connection:
+            more = lookups.due_for_fields(connection, lane.name, older_than, lane.look_ups_max - len(targets))
+        asked = {(target.container, target.identity) for target in targets}
+        targets += [target for target in more if (target.container, target.identity) not in asked]
+    failures = 0
     for number, target in enumerate(targets, 1):
         await between()
-        await ask(lane, context, target, pulled)
+        try:
+            await ask(lane, context, target, pulled)
+            failures = 0
+        except FailedError as error:
+            failures += 1
+            await endure(lane, error, failures)
+            _note_unanswered(lane, context, target, error)
         context.progress(lane.name, "look-ups", number, len(targets))
     if due and lane.asks_only:
         with writing(context.engine) as connection:
             for row in containers.load_containers(connection, lane.name):
                 if row.moved_at is not None and not lookups.moved_left(connection, lane.name, row.container):
                     _explain_movement(connection, lane, row, context.now())
+
+
+def _note_unanswered(lane: Lane, context: Context, target: Target, error: FailedError) -> None:
+    """Others are served, and this one is not: asked again in later rounds, and in the end given up for a person."""
+    place, policy = (lane.name, target.container, target.identity), context.policy
+    wish = LookUp(lane.name, target.container, target.identity, target.address, "the provider failed when asked")
+    with writing(context.engine) as connection:
+        lookups.want(connection, [wish], context.now())
+        failures = lookups.failures_of(connection, *place) + 1
+        wait = outbox.backoff(failures, context.jitter(), base_s=policy.backoff_s, max_s=policy.backoff_max_s)
+        given_up = f"{error.message}, {failures} times" if failures >= policy.attempts_max else ""
+        lookups.note_failure(connection, *place, until=context.now() + wait, given_up=given_up)
+    tell = context.log.warning if given_up else context.log.info
+    tell("lookup.failed", account=lane.name, call=error.call, reason=given_up or error.message)
 
 
 async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> bool:

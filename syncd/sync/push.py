@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 
 from syncd.domain.changes import Change, ChangeKind
-from syncd.domain.errors import ProviderError, RefusedError
+from syncd.domain.errors import FailedError, ProviderError, RefusedError
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OpState, Person, Topology
@@ -24,6 +25,7 @@ from syncd.store.outbox import Sendable
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
 from syncd.sync.context import Context, Lane
+from syncd.sync.outage import endure
 from syncd.sync.veil import spoken
 
 
@@ -73,6 +75,7 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     batch = [op for op in batch if op.id in begun]
     if not batch:
         return
+    changes = [replace(change, fields=lane.rules.spelt(change.fields)) for change in changes]
     try:
         acks = await lane.carrier.carry(provider.apply(changes))
     except RefusedError as error:
@@ -80,7 +83,9 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     except ProviderError as error:
         with _ended(lane, context, pushed, began) as ended:
             give_up = ended.failed(batch, error)
-        if give_up:
+        if give_up and isinstance(error, FailedError):
+            await endure(lane, error, pushed.failures)
+        elif give_up:
             raise
     except BaseException:
         with _ended(lane, context, pushed, began) as ended:

@@ -27,10 +27,42 @@ def observe(
     *,
     seq: int,
     route: str,
+    in_part: bool = False,
 ) -> Observed:
-    """As `mirror.observe`, now."""
+    """As `mirror.observe`, now, with the values of fields in their one form.
+
+    What only a look-up shows stays as the last one showed it, and so it does where one was made `in_part`.
+    """
+    readings = [
+        reading._replace(observation=reading.observation._replace(fields=lane.rules.read(reading.observation.fields)))
+        if reading.observation.fields
+        else reading
+        for reading in readings
+    ]
+    if in_part or route != "lookup":
+        readings = _with_looked_up(connection, lane, readings, known)
     _take_note(connection, context, _covered(readings, known))
     return mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route=route)
+
+
+def _with_looked_up(
+    connection: Connection, lane: Lane, readings: Sequence[Reading], known: Mapping[str, Known]
+) -> Sequence[Reading]:
+    names = lane.capabilities.facts.looked_up
+    if not names or not known:
+        return readings
+    shown = (
+        mirror.fields_of(connection, lane.name, readings[0].observation.container, sorted(known)) if readings else {}
+    )
+    carried = {key: {name: value for name, value in fields.items() if name in names} for key, fields in shown.items()}
+    return [
+        reading._replace(
+            observation=reading.observation._replace(fields={**carried[key], **reading.observation.fields})
+        )
+        if carried.get(key := reading.observation.key)
+        else reading
+        for reading in readings
+    ]
 
 
 def _covered(readings: Sequence[Reading], known: Mapping[str, Known]) -> dict[SuppressionKey, int]:

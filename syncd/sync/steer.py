@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from syncd.domain.errors import SyncdError
-from syncd.store import inbox, inspect, journal, mirror, outbox, people
+from syncd.domain.records import UNREAD
+from syncd.store import inbox, inspect, journal, lookups, mirror, outbox, people
 from syncd.store.session import writing
 from syncd.sync.context import Context
 
@@ -30,6 +31,11 @@ def retry(context: Context, parked_id: str) -> str:
         found = inspect.parked(connection, parked_id)
         if found is None:
             raise SyncdError(f"nothing is parked under {parked_id}", hint="syncd inspect parked")
+        if found["what"] == "record" and parked_id.partition(f"/{found['remote_list']}/")[2].startswith(UNREAD):
+            raise SyncdError(
+                f"{parked_id} is a record that the provider cannot give out; every round asks for it anew",
+                hint=f"tell {found['account']} what it answered: {found['reason']}",
+            )
         if found["what"] == "record":
             raise SyncdError(
                 f"{parked_id} is a record whose address cannot be mailed; it is read again once it changes there",
@@ -42,6 +48,8 @@ def retry(context: Context, parked_id: str) -> str:
             )
         if found["what"] == "delivery":
             inbox.settle_delivery(connection, parked_id, "new")
+        elif found["what"] == "look-up":
+            lookups.try_again(connection, found["account"], found["remote_list"], found["email"], context.now())
         else:
             outbox.retry_parked(connection, int(parked_id), context.now())
             mirror.forget_lost(connection, found["account"], found["remote_list"], found["email"])

@@ -17,6 +17,7 @@ from syncd.domain.changes import Ack, Change, ChangeKind, Target
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.facts import Facts
 from syncd.domain.records import (
+    UNREAD,
     WHOLE_ACCOUNT,
     CampaignStats,
     Container,
@@ -29,9 +30,10 @@ from syncd.domain.records import (
 )
 from syncd.providers.protocol import Token
 from syncd.providers.rocs import webhook
-from syncd.providers.rocs.answer import decode, raise_for, token_error
+from syncd.providers.rocs.answer import decode, is_secret_refused, raise_for, text_of, token_error
 from syncd.providers.rocs.calls import Calls
 from syncd.providers.rocs.options import RocsOptions
+from syncd.providers.rocs.pages import Listing, Pages, Part
 from syncd.providers.rocs.translate import Translator, id_of
 from syncd.providers.rocs.writes import Writes
 from syncd.wire import Exchange, Request
@@ -55,10 +57,12 @@ class RocsAdapter:
         self.options = options
         self._translator = Translator(options)
         self._calls = Calls(options, self._translator, now)
+        self._pages = Pages(self._calls, self._translator)
         self._writes = Writes(self._calls)
         self._now = now
         self.facts = Facts(
             fields=frozenset({*self._translator.standard, *self._translator.dynamic}),
+            looked_up=frozenset(self._translator.dynamic),
             looks_before_subscribe=True,
         )
 
@@ -68,16 +72,38 @@ class RocsAdapter:
     # Logging in
 
     def login(self) -> Exchange[Token]:
-        """Client credentials at Azure AD; v1.0 is told the `resource`, v2.0 the `scope`. There is no refresh token."""
+        """Client credentials at Azure AD; v1.0 is told the `resource`, v2.0 the `scope`. There is no refresh token.
+
+        Of several secrets the first that is not refused is used, newest first.
+        """
+        *rotated, last = self.options.client_secrets()
+        for secret in rotated:
+            # While secrets are rotated the newest may not be known there yet, and the oldest not any more.
+            response = yield self._token_request(secret)
+            if not is_secret_refused(response):
+                break
+        else:
+            response = yield self._token_request(last)
+        if not 200 <= response.status < 300:
+            raise token_error(response, now=self._now)
+        answer = decode(text_of(response), dict[str, Any], call="token")
+        if "error" in answer:
+            raise token_error(response, now=self._now)
+        value = answer.get("access_token")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value:
+            raise MalformedError("token: the answer holds no usable token", call="token")
+        return Token(value, _lifetime_s(answer.get("expires_in")))
+
+    def _token_request(self, secret: str) -> Request:
         options = self.options
         audience = {"resource": options.resource} if options.resource else {"scope": options.scope}
         form = {
             "grant_type": "client_credentials",
             "client_id": options.client_id,
-            "client_secret": options.client_secret.get_secret_value(),
+            "client_secret": secret,
             **audience,
         }
-        response = yield Request(
+        return Request(
             "POST",
             options.token_url,
             {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"},
@@ -86,15 +112,6 @@ class RocsAdapter:
             repeatable=True,
             token=False,
         )
-        if not 200 <= response.status < 300:
-            raise token_error(response, now=self._now)
-        answer = decode(response.body, dict[str, Any], call="token")
-        if "error" in answer:
-            raise token_error(response, now=self._now)
-        value = answer.get("access_token")
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value:
-            raise MalformedError("token: the answer holds no usable token", call="token")
-        return Token(value, _lifetime_s(answer.get("expires_in")))
 
     def authorise(self, request: Request, token: Token) -> Request:
         return replace(request, headers={**request.headers, "authorization": f"Bearer {token.value}"})
@@ -140,12 +157,19 @@ class RocsAdapter:
         at: str | None = "1"
         while at is not None and len(found) < self.options.campaigns_max:
             number, size = int(at), self.options.campaign_page_size
-            body = yield from self._calls.listing("campaigns", number, size, {})
-            campaigns, at = self._translator.campaigns(body, number=number, size=size, call="get-campaigns")
-            for campaign in campaigns:
-                if (key := self._translator.campaign_id(campaign)) is not None:
-                    stats = yield from self._stats(key, campaign)
-                    found.append(stats)
+            parts, extent = yield from self._pages.read(Listing("campaigns", {}, {}), number, size)
+            for part in parts:
+                if part.body is None:
+                    continue  # this campaign alone cannot be given out
+                campaigns, at = self._translator.campaigns(
+                    part.body, number=part.number, size=part.size, call="get-campaigns"
+                )
+                for campaign in campaigns:
+                    if (key := self._translator.campaign_id(campaign)) is not None:
+                        stats = yield from self._stats(key, campaign)
+                        found.append(stats)
+            if extent is not None:
+                at = extent.after(number)
         return found
 
     def _page(self, container: ContainerId, at: str | None, since: str | None) -> Exchange[Page]:
@@ -153,8 +177,19 @@ class RocsAdapter:
         row, ids = ("customers", {}) if whole else ("members", {"list": container})
         number, size = int(at or "1"), self.options.page_size
         parameter = self._calls.table.names["query.modified_since" if whole else "query.changed_since"]
-        body = yield from self._calls.listing(row, number, size, {parameter: since} if since else {}, ids)
-        return self._translator.page(container, body, number=number, size=size, call=f"get-{row}")
+        listing = Listing(row, ids, {parameter: since} if since else {})
+        parts, extent = yield from self._pages.read(listing, number, size)
+        pages = [self._part(container, part, row, since) for part in parts]
+        if extent is None:
+            return pages[0]
+        return _joined(pages, extent.after(number), extent.total)
+
+    def _part(self, container: ContainerId, part: Part, row: str, since: str | None) -> Page:
+        if part.body is not None:
+            return self._translator.page(container, part.body, number=part.number, size=part.size, call=f"get-{row}")
+        where = "changed-" if since else ""
+        stands_for = Record(f"{UNREAD}{where}{part.position + 1}", part.reason.encode())
+        return Page(part.reason.encode(), 1, lambda: (stands_for,), None)
 
     def _with_dynamic(self, found: Sequence[Observation]) -> Exchange[list[Observation]]:
         whole = []
@@ -170,7 +205,7 @@ class RocsAdapter:
         if response.status == 500:
             return self._translator.campaign_stats(key, campaign, None, call=request.label)
         raise_for(response, call=request.label, now=self._now)
-        return self._translator.campaign_stats(key, campaign, response.body, call=request.label)
+        return self._translator.campaign_stats(key, campaign, text_of(response), call=request.label)
 
     # Writing
 
@@ -180,6 +215,11 @@ class RocsAdapter:
             ack = yield from self._writes.apply(change)
             acks.append(ack)
         return acks
+
+    def delete_customer(self, key: str) -> Exchange[None]:
+        """Take a customer away. The sync never does: a record that is gone keeps nobody from being added again."""
+        request = self._calls.request("DELETE", "customer", repeatable=True, ids={"id": key})
+        raise_for((yield request), call=request.label, now=self._now)
 
     # Being told
 
@@ -192,7 +232,7 @@ class RocsAdapter:
     def read_delivery(self, delivery: Delivery) -> Sequence[Observation | Hint]:
         return webhook.read_delivery(delivery, self._translator)
 
-    def register(self, callback_url: str) -> Exchange[str]:
+    def register(self, callback_url: str, *, anew: bool = False) -> Exchange[str]:
         """One registration for this address, with exactly our events. A new one is made before old ones are removed."""
         secrets = self.options.webhook_secrets()
         if not secrets:
@@ -201,7 +241,7 @@ class RocsAdapter:
         body = yield from self._calls.get("webhooks")
         registered = self._translator.registrations(body, call="get-webhooks")
         ours = [one for one in registered if one.get(name["webhook.url"]) == callback_url]
-        kept = next((key for one in ours if (key := self._registered(one))), None)
+        kept = None if anew else next((key for one in ours if (key := self._registered(one))), None)
         if kept is None:
             kept = yield from self._post_webhook(callback_url, secrets[0])
         for one in ours:
@@ -226,10 +266,23 @@ class RocsAdapter:
         request = self._calls.request("POST", "webhooks", body=self._translator.webhook_body(callback_url, secret))
         response = yield request
         raise_for(response, call=request.label, now=self._now, sent=(secret.decode(), callback_url))
-        answer = decode(response.body, dict[str, Any], call=request.label)
+        answer = decode(text_of(response), dict[str, Any], call=request.label)
         if (key := id_of(answer.get(self._calls.table.names["webhook.id"]))) is None:
             raise MalformedError(f"{request.label}: not the documented shape", call=request.label)
         return key
+
+
+def _joined(pages: Sequence[Page], following: str | None, total: int) -> Page:
+    """One page out of the parts that it had to be taken into."""
+    newest = max((page.watermark for page in pages if page.watermark), default=None)
+    return Page(
+        b"".join(page.body for page in pages),
+        sum(page.count for page in pages),
+        lambda: tuple(record for page in pages for record in page.records),
+        following,
+        total=total,
+        watermark=newest,
+    )
 
 
 def _lifetime_s(expires_in: Any) -> float:

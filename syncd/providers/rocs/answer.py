@@ -2,7 +2,7 @@
 
 The page of ROCS (section on status codes) has three: 200 for every success, 401 for authentication, 500 for everything
 else. A 500 is therefore both "your mobile number is not valid" and "our disk is full", and nothing on the page tells
-them apart; it is an outage here, and whoever repeats it counts the attempts of the single record.
+them apart: it is a `FailedError`, and whether the service serves others says which of the two it was.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from syncd.domain.errors import (
+    FailedError,
     MalformedError,
     ProviderError,
     RefusedError,
@@ -23,6 +24,7 @@ from syncd.domain.errors import (
     UnauthorisedError,
     UnavailableError,
 )
+from syncd.providers.json_text import in_utf8, mended
 from syncd.wire import Response
 
 T = TypeVar("T")
@@ -38,16 +40,27 @@ _NOT_FOUND = re.compile(
 )
 
 
+def text_of(response: Response) -> bytes:
+    """The body in UTF-8. The one page that can be seen of this host is itself encoded wrongly: its word is checked."""
+    return in_utf8(response.body, response.headers.get("content-type", "")).removeprefix(b"\xef\xbb\xbf")
+
+
 def decode(body: bytes, as_: type[T], *, call: str) -> T:
     """JSON of the expected shape; anything else, an error inside a 200 too, is a `MalformedError`."""
-    # A byte order mark is tolerated: the one page that can be seen of this host is itself encoded wrongly.
-    text = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return msgspec.json.decode(text, type=as_)
+        return loosely(body, as_)
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError are ValueErrors
-        what = "an error inside a success" if _error_member(text) else "not the documented shape"
+        what = "an error inside a success" if _error_member(body) else "not the documented shape"
         # The decoder's own message may quote the body, and the body holds persons.
         raise MalformedError(f"{call}: {what}", call=call) from None
+
+
+def loosely(body: bytes, as_: type[T]) -> T:
+    """Decode; what no JSON may hold is replaced where it stands, and spoils nothing beside it."""
+    try:
+        return msgspec.json.decode(body, type=as_)
+    except (ValueError, RecursionError):
+        return msgspec.json.decode(mended(body), type=as_)
 
 
 def raise_for(response: Response, *, call: str, now: Callable[[], datetime], sent: Iterable[str] = ()) -> None:
@@ -66,7 +79,9 @@ def error_of(response: Response, *, call: str, now: Callable[[], datetime], sent
         return ThrottledError(text, call=call, retry_after_s=retry_after(response, now()))
     if message := said(response, sent):
         text = f"{text}: {message}"
-    if status >= 500 or status == 408:
+    if status == 500:
+        return FailedError(text, call=call)
+    if status > 500 or status == 408:
         return UnavailableError(text, call=call)
     if status >= 400:
         return RefusedError(text, call=call)
@@ -77,7 +92,7 @@ def token_error(response: Response, *, now: Callable[[], datetime]) -> ProviderE
     """Azure AD names the fault in a code. Its description holds ids and line breaks, so only the code is kept."""
     if response.status == 429 or response.status >= 500:
         return error_of(Response(response.status, response.headers), call="token", now=now)
-    answer = _object(response.body)
+    answer = _object(text_of(response))
     word = answer.get("error")
     code = _AADSTS.search(str(answer.get("error_description", "")))
     codes = answer.get("error_codes")
@@ -92,6 +107,16 @@ def token_error(response: Response, *, now: Callable[[], datetime]) -> ProviderE
     if word == "temporarily_unavailable":
         return UnavailableError(f"token: {named}", call="token")
     return UnauthorisedError(f"token refused: {named}", call="token", hint="syncd account check")
+
+
+def is_secret_refused(response: Response) -> bool:
+    """Whether the token service refused this very secret (unknown, AADSTS7000215, or expired, AADSTS7000222)."""
+    if response.status not in {400, 401}:
+        return False
+    answer = _object(text_of(response))
+    codes = answer.get("error_codes")
+    listed = isinstance(codes, list) and any(code in {7000215, 7000222} for code in codes if isinstance(code, int))
+    return listed or bool(re.search(r"AADSTS70002(?:15|22)\b", str(answer.get("error_description", ""))))
 
 
 def is_not_found(response: Response) -> bool:
@@ -121,13 +146,13 @@ def retry_after(response: Response, now: datetime) -> float | None:
 
 
 def _message(response: Response) -> str:
-    message = _object(response.body).get("message")
+    message = _object(text_of(response)).get("message")
     return message if isinstance(message, str) else ""
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return loosely(body, dict[str, Any])
     except (ValueError, RecursionError):
         return {}
 

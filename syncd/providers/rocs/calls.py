@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from syncd.domain.errors import MalformedError
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, Observation
-from syncd.providers.rocs.answer import decode, error_of, is_not_found, raise_for
+from syncd.providers.rocs.answer import decode, error_of, is_not_found, raise_for, text_of
 from syncd.providers.rocs.options import RocsOptions
 from syncd.providers.rocs.translate import Translator, id_of
 from syncd.wire import Exchange, Request, Response
@@ -53,14 +53,22 @@ class Calls:
         request = self.request("GET", row, query=query, repeatable=True, ids=ids)
         response = yield request
         raise_for(response, call=request.label, now=self.now)
-        return response.body
+        return text_of(response)
 
     def listing(
         self, row: str, number: int, size: int, extra: Mapping[str, str], ids: Mapping[str, str] | None = None
     ) -> Exchange[bytes]:
+        request = self.page(row, number, size, extra, ids)
+        response = yield request
+        raise_for(response, call=request.label, now=self.now)
+        return text_of(response)
+
+    def page(
+        self, row: str, number: int, size: int, extra: Mapping[str, str], ids: Mapping[str, str] | None = None
+    ) -> Request:
         name = self.table.names
         query = {name["query.page"]: str(number), name["query.size"]: str(size), **extra}
-        return (yield from self.get(row, query=query, ids=ids))
+        return self.request("GET", row, query=query, repeatable=True, ids=ids)
 
     def search(self, address: str, identity: Identity) -> Exchange[list[Observation]]:
         """All customers whose address has this identity: by the spelling known there, then by its normal form."""
@@ -90,7 +98,7 @@ class Calls:
         if is_not_found(response):
             return None
         raise_for(response, call=request.label, now=self.now)
-        return self.translator.customer(self.translator.record(WHOLE_ACCOUNT, self.checked(response.body, key)))
+        return self.translator.customer(self.translator.record(WHOLE_ACCOUNT, self.checked(text_of(response), key)))
 
     def checked(self, body: bytes, key: str | None = None) -> bytes:
         """The body, if it is a customer, and the one that was asked for."""
@@ -111,7 +119,7 @@ class Calls:
         if is_not_found(response):
             return {}
         raise_for(response, call=request.label, now=self.now)
-        return self.translator.dynamic_values(response.body, call=request.label)
+        return self.translator.dynamic_values(text_of(response), call=request.label)
 
     def failed(self, response: Response, request: Request, sent: tuple[str, ...]) -> Exception:
         return error_of(response, call=request.label, now=self.now, sent=sent)

@@ -7,10 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from syncd.providers.options import AccountOptions, Secret, Text, Url
+from syncd.providers.fields import CANONICAL
+from syncd.providers.options import AccountOptions, Duration, Secret, Text, Url, custom_fields
 from syncd.providers.rocs.table import NAMES, PATHS, WORDS_MEAN, Table, path_fault, shared_name, unknown_key
-
-CANONICAL = frozenset({"first_name", "last_name", "phone", "country", "language", "postal_code", "birth_date"})
 
 DYNAMIC = "dynamic:"
 """Prefix of a field name in `fields` that lives in the customer's dynamic fields."""
@@ -27,7 +26,7 @@ def _several(value: Any) -> Any:
     # One text is one secret; a secret file may hold one secret a line while they are being rotated.
     if isinstance(value, str):
         return tuple(line for line in value.splitlines() if line.strip())
-    return value
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 class RocsOptions(AccountOptions):
@@ -35,7 +34,9 @@ class RocsOptions(AccountOptions):
     base_url: Url = "https://api.msp-cloud.com"
     token_url: Url
     client_id: Text
-    client_secret: Secret
+    client_secret: Annotated[
+        tuple[Secret, ...], BeforeValidator(_several, json_schema_input_type=str | list[str]), Field(min_length=1)
+    ]
     resource: Text | None = None
     scope: Annotated[Text | None, Field(validate_default=True)] = None
     webhook_secret: Annotated[
@@ -47,6 +48,9 @@ class RocsOptions(AccountOptions):
     page_size: Annotated[int, Field(ge=1, le=10_000)] = 500
     campaign_page_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     campaigns_max: Annotated[int, Field(ge=1)] = 10_000
+    max_age: Duration = 86_400.0  # of dynamic fields, which only a look-up shows
+    lookups_per_round: Annotated[int, Field(ge=1)] = 500
+    unread_max: Annotated[int, Field(ge=0, le=1000)] = 10
     phone_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
 
     @field_validator("scope")
@@ -73,8 +77,9 @@ class RocsOptions(AccountOptions):
 
     @field_validator("fields")
     @classmethod
-    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
-        faults = [unknown_key(field, sorted(CANONICAL)) for field in fields if field not in CANONICAL]
+    def _known_fields(cls, fields: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        known = CANONICAL.keys() | custom_fields(info)
+        faults = [unknown_key(field, sorted(known)) for field in fields if field not in known]
         faults += [f"{field}: no name after {DYNAMIC!r}" for field, to in fields.items() if to == DYNAMIC]
         return _faultless(fields, faults)
 
@@ -104,6 +109,10 @@ class RocsOptions(AccountOptions):
     def dynamic_fields(self) -> dict[str, str]:
         """Canonical name to the name of a dynamic field."""
         return {field: to.removeprefix(DYNAMIC) for field, to in self.fields.items() if to.startswith(DYNAMIC)}
+
+    def client_secrets(self) -> tuple[str, ...]:
+        """All secrets that may open the account, newest first."""
+        return tuple(secret.get_secret_value() for secret in self.client_secret)
 
     def webhook_secrets(self) -> tuple[bytes, ...]:
         """All secrets that a notice may be signed with, newest first."""

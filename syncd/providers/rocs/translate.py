@@ -23,6 +23,7 @@ from syncd.domain.records import (
     Status,
 )
 from syncd.providers.contact_points import read_address, read_phone
+from syncd.providers.json_text import SPOILT, mended
 from syncd.providers.rocs.answer import decode
 from syncd.providers.rocs.options import RocsOptions
 
@@ -60,6 +61,7 @@ class Translator:
         self._customers = self._listing("page.customers")
         self._members = self._listing("page.members")
         self._campaigns = self._listing("page.campaigns")
+        self._listings = {"customers": self._customers, "members": self._members, "campaigns": self._campaigns}
         self._customer_head = _head(self._id, self._modified)
         self._member_head = _head(name["member.customer"], name["member.changed"])
 
@@ -80,6 +82,11 @@ class Translator:
                 newest, watermark = moment, str(changed)
         following = _next(listing, number, size)
         return Page(body, len(records), lambda: tuple(records), following, total=listing.total, watermark=watermark)
+
+    def extent(self, row: str, body: bytes, *, number: int, size: int) -> tuple[int, int, bool]:
+        """Of a page: how many records there are in all, how many ROCS puts on a page, whether this one has any."""
+        listing = self._read_listing(body, self._listings[row], number, f"get-{row}")
+        return listing.total, _used(listing, size), bool(listing.items)
 
     def campaigns(self, body: bytes, *, number: int, size: int, call: str) -> tuple[list[dict[str, Any]], str | None]:
         listing = self._read_listing(body, self._campaigns, number, call)
@@ -114,7 +121,10 @@ class Translator:
         try:
             found = head.decode(raw)
         except (ValueError, RecursionError):
-            return _keyless(raw), None
+            try:
+                found = head.decode(mended(raw))
+            except (ValueError, RecursionError):
+                return _keyless(raw), None
         return id_of(found.key) or _keyless(raw), found.changed
 
     # Records
@@ -172,7 +182,7 @@ class Translator:
         address = address.strip() if isinstance(address, str) else ""
         # Without an id nothing can be written to it, so it is nobody's.
         known = id_of(found.get(id_name)) is not None
-        identity = read_address(address) if known and address else None
+        identity = read_address(address) if known and address and SPOILT not in address else None
         return Observation(container, record.key, address, identity, status, fields, record.raw, remote_id=record.key)
 
     def _field(self, canonical: str, value: Any) -> str | None:
@@ -184,13 +194,19 @@ class Translator:
             text = str(value)
         else:
             return None
+        if SPOILT in text:
+            return None  # kept as it came, and told to nobody else
         if canonical == "phone" and text and not _E164.fullmatch(text):
-            return read_phone(text, self._region)
+            return read_phone(text, self._region) or text
         return text or None
 
     def _loose(self, raw: bytes) -> dict[str, Any]:
         try:
             return self._object.decode(raw)
+        except (ValueError, RecursionError):
+            pass
+        try:
+            return self._object.decode(mended(raw))
         except (ValueError, RecursionError):
             return {}
 
@@ -320,7 +336,8 @@ class Translator:
 def id_of(value: Any) -> str | None:
     """An id as text. A number is spelt out: it may be larger than what a float can hold."""
     if isinstance(value, str):
-        return value if value and "\x00" not in value else None  # no text of a database holds a NUL
+        # No text of a database holds a NUL, and an id that could not be read whole is another's, or nobody's.
+        return value if value and "\x00" not in value and SPOILT not in value else None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -341,10 +358,13 @@ def _keyless(raw: bytes) -> str:
 
 
 def _next(listing: _Listing, number: int, asked: int) -> str | None:
-    # A service may cap the page size without a word, so the size that it says it used decides. Nothing on a page means
-    # the end whatever the total says; the caller sees that fewer came than were counted.
-    size = listing.size if listing.size is not None and listing.size > 0 else asked
-    return str(number + 1) if listing.items and number * size < listing.total else None
+    # Nothing on a page means the end whatever the total says; the caller sees that fewer came than were counted.
+    return str(number + 1) if listing.items and number * _used(listing, asked) < listing.total else None
+
+
+def _used(listing: _Listing, asked: int) -> int:
+    # A service may cap the page size without a word, so the size that it says it used decides.
+    return listing.size if listing.size is not None and listing.size > 0 else asked
 
 
 def _moment(value: Any) -> datetime | None:

@@ -15,6 +15,8 @@ import msgspec
 
 from syncd.domain.errors import DeliveryError
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Delivery, Hint, Observation, Status
+from syncd.providers.json_text import mended
+from syncd.providers.rocs.answer import loosely
 from syncd.providers.rocs.translate import Translator, id_of
 
 ROUTE = ("webhook",)
@@ -40,7 +42,7 @@ def verify(delivery: Delivery, secrets: Sequence[bytes], header: str) -> None:
 def delivery_id(delivery: Delivery, translator: Translator) -> str:
     """The event's own id, which a repetition carries again; a body without one is its own name."""
     try:
-        found = msgspec.json.decode(delivery.body, type=dict[str, Any])
+        found = loosely(delivery.body, dict[str, Any])
     except (ValueError, RecursionError):
         found = {}
     own = id_of(found.get(translator.table.names["delivery.id"]))
@@ -96,10 +98,19 @@ def _container(notice: Mapping[str, msgspec.Raw], translator: Translator) -> Con
 
 def _members(body: bytes) -> dict[str, msgspec.Raw]:
     try:
-        msgspec.json.decode(body)  # the whole of it: raw slices are not looked into
+        body = _sound(body)
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (ValueError, RecursionError):
         raise DeliveryError(400, "the notice is not a JSON object") from None
+
+
+def _sound(body: bytes) -> bytes:
+    try:
+        msgspec.json.decode(body)  # the whole of it: raw slices are not looked into
+    except ValueError:
+        body = mended(body)  # a name cut in the middle of a letter must not keep anybody's "no" from being read
+        msgspec.json.decode(body)
+    return body
 
 
 def _object(raw: msgspec.Raw | None) -> bytes | None:

@@ -12,7 +12,7 @@ from typing import Any
 from syncd.domain.changes import Ack, Change, ChangeKind, Outcome
 from syncd.domain.errors import MalformedError, RefusedError, UnavailableError
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, Observation, Status
-from syncd.providers.rocs.answer import decode
+from syncd.providers.rocs.answer import decode, text_of
 from syncd.providers.rocs.calls import Calls
 from syncd.providers.rocs.translate import id_of
 from syncd.wire import Exchange, Request
@@ -176,7 +176,7 @@ class Writes:
                 return Ack(Outcome.REFUSED, reason=error.message)
             raise error
         try:
-            answer = decode(response.body, dict[str, Any], call=request.label)
+            answer = decode(text_of(response), dict[str, Any], call=request.label)
         except MalformedError as error:
             return Ack(Outcome.UNCERTAIN, reason=error.message)
         if "error" in answer:

@@ -168,7 +168,8 @@ def hold_against_schemas(request: Request, response: Response) -> None:
         else:
             sent = dict(parse_qsl(request.body.decode())) if form else json.loads(request.body)
             validator(entry["request"]).validate(sent)
-    validator(entry["response"][str(response.status)]).validate(json.loads(response.body))
+    charset = response.headers["content-type"].rpartition("charset=")[2]
+    validator(entry["response"][str(response.status)]).validate(json.loads(response.body.decode(charset)))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ def log_in(crm, *answers):
     return converse(crm.adapter.login(), lambda _: next(replies))
 
 
+@pytest.mark.quirk("rocs-two-token-endpoints")
 def test_a_resource_is_told_to_the_v1_endpoint_which_states_the_lifetime_as_text(crm):
     token = converse(crm.adapter.login(), crm.send)
     (request,) = crm.asked
@@ -25,6 +26,7 @@ def test_a_resource_is_told_to_the_v1_endpoint_which_states_the_lifetime_as_text
     assert request.headers["content-type"] == "application/x-www-form-urlencoded"
 
 
+@pytest.mark.quirk("rocs-two-token-endpoints")
 def test_a_scope_is_told_to_the_v2_endpoint_which_states_the_lifetime_as_a_number(crm):
     crm.use(scope="api://rocs/.default")
     token = converse(crm.adapter.login(), crm.send)
@@ -33,10 +35,34 @@ def test_a_scope_is_told_to_the_v2_endpoint_which_states_the_lifetime_as_a_numbe
     assert token.lifetime_s == 3599
 
 
+@pytest.mark.quirk("rocs-secret-url-encoded")
 def test_a_secret_with_reserved_characters_arrives_whole(crm):
     crm.emulator.client_secret = "a+b&c=d %~é"
     crm.use()
     assert converse(crm.adapter.login(), crm.send).value
+
+
+@pytest.mark.quirk("rocs-several-client-secrets")
+def test_while_secrets_are_rotated_the_first_that_is_taken_opens(crm):
+    crm.emulator.expired_secrets.add("old")
+    crm.use(client_secret=["not known there yet", "old", "rocs-secret", "never tried"])
+    assert converse(crm.adapter.login(), crm.send).value
+    tried = [parse_qs(request.body.decode())["client_secret"][0] for request in crm.asked]
+    assert tried == ["not known there yet", "old", "rocs-secret"]
+
+
+def test_with_every_secret_refused_the_last_refusal_is_told(crm):
+    crm.emulator.expired_secrets.add("old")
+    crm.use(client_secret="new\nold")
+    with pytest.raises(UnauthorisedError, match="AADSTS7000222"):
+        converse(crm.adapter.login(), crm.send)
+
+
+def test_only_a_refused_secret_makes_the_next_one_tried(crm):
+    crm.use(client_secret=["one", "rocs-secret"], client_id="somebody")
+    with pytest.raises(UnauthorisedError, match="AADSTS700016"):
+        converse(crm.adapter.login(), crm.send)
+    assert len(crm.asked) == 1
 
 
 def test_neither_token_nor_secret_is_printed(crm):
@@ -47,6 +73,7 @@ def test_neither_token_nor_secret_is_printed(crm):
     assert request.headers["authorization"] == f"Bearer {token.value}"
 
 
+@pytest.mark.quirk("rocs-token-errors-hold-ids")
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -107,6 +134,7 @@ def test_an_answer_without_a_usable_token_cannot_be_read(crm, body):
         log_in(crm, Response(200, {}, body))
 
 
+@pytest.mark.quirk("rocs-lifetime-text-or-number")
 @pytest.mark.parametrize(
     ("stated", "lifetime"),
     [
@@ -127,6 +155,7 @@ def test_the_lifetime_is_read_in_every_spelling_and_short_where_it_makes_no_sens
     assert token.lifetime_s == lifetime
 
 
+@pytest.mark.quirk("rocs-401-and-no-refresh")
 def test_an_expired_token_is_refused_and_a_new_one_is_taken(crm):
     crm.carry(crm.adapter.check())
     crm.pass_time(3598)

@@ -37,7 +37,7 @@ def test_defaults_are_those_of_the_contract():
 
 def test_secrets_are_trimmed_and_never_printed():
     options = made(webhook_secret="also-hush")
-    assert options.client_secret.get_secret_value() == "hush"
+    assert options.client_secrets() == ("hush",)
     assert "hush" not in repr(options)
 
 

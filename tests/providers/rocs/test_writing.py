@@ -5,7 +5,7 @@ import json
 import pytest
 
 from syncd.domain.changes import Change, ChangeKind, Outcome
-from syncd.domain.errors import MalformedError, ThrottledError, UnauthorisedError, UnavailableError
+from syncd.domain.errors import FailedError, MalformedError, ThrottledError, UnauthorisedError, UnavailableError
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
 from syncd.emulators.emulator import Fault, FaultKind
@@ -300,9 +300,10 @@ def test_updates_that_can_never_be_are_refused_without_a_call(crm, container, mo
 # Answers to writes
 
 
-def test_a_500_on_a_write_is_an_outage_whatever_it_says(crm):
+@pytest.mark.quirk("rocs-500-means-anything")
+def test_a_500_on_a_write_may_be_an_outage_whatever_it_says(crm):
     key = crm.emulator.add_customer("ann@example.org", "Ann")
-    with pytest.raises(UnavailableError, match="validation: 'mobile' is not a phone number") as raised:
+    with pytest.raises(FailedError, match="validation: 'mobile' is not a phone number") as raised:
         crm.change(UPDATE, "ann@example.org", keys=(key,), fields={"phone": "x"})
     assert raised.value.call == "put-customer"
 
@@ -338,6 +339,22 @@ def test_other_refusals_park_the_record_with_a_reason_that_names_nobody(crm, sta
 def test_a_reason_is_of_bounded_length(crm):
     ack = answered(crm, UNSUBSCRIBE, Response(400, {}, json.dumps({"message": "x " * 9999}).encode()), keys=("1",))
     assert len(ack.reason) < 300
+
+
+@pytest.mark.quirk("rocs-success-is-always-200")
+def test_create_update_and_delete_all_answer_200(crm):
+    crm.change(SUBSCRIBE, "ann@example.org", fields={"first_name": "Ann"})
+    (key,) = crm.emulator.customers
+    crm.change(UPDATE, "ann@example.org", keys=(key,), fields={"first_name": "Anna"})
+    crm.carry(crm.adapter.delete_customer(key))
+    assert crm.emulator.customers == {}
+    done = [(call.method, call.status) for call in crm.emulator.calls if call.write]
+    assert done == [("POST", 200), ("PUT", 200), ("DELETE", 200)]
+
+
+def test_a_deletion_that_fails_says_so(crm):
+    with pytest.raises(UnavailableError, match="delete-customer: HTTP 500"):
+        crm.carry(crm.adapter.delete_customer("C-1"))
 
 
 def test_many_changes_are_answered_in_order(crm):
