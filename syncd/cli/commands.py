@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from syncd.cli import accounts, check, erase, inspect, people, rehearsal, resync, rounds, setup, status
+from syncd.cli import accounts, check, erase, inspect, people, rehearsal, resync, rounds, salesrocks, setup, status
 from syncd.cli.exits import Exit, UsageError, told
 from syncd.cli.invocation import Invocation
 from syncd.domain.errors import SyncdError
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Keeps subscribers, lists and campaign statistics of marketing systems in agreement, unsubscribes first.",
 )
-for part in (setup, rounds, status, check, inspect, people, erase, accounts, resync, rehearsal):
+for part in (setup, rounds, status, check, inspect, people, erase, accounts, resync, salesrocks, rehearsal):
     part.declare(app)
 
 

@@ -90,6 +90,8 @@ def test_the_password_is_not_printed(account):
 # -- login ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("salesrocks-token-key")
+@pytest.mark.quirk("salesrocks-lifetime-number-or-string")
 @pytest.mark.parametrize("token_key", ["access_token", "AccessToken", "both"])
 @pytest.mark.parametrize("expires_as", ["number", "string"])
 def test_a_login_is_read_in_both_spellings(account, token_key, expires_as):
@@ -168,6 +170,8 @@ def test_a_refused_login_is_unauthorised_and_an_outage_is_not(account, answered,
     assert "example.org" not in str(error.value)
 
 
+@pytest.mark.quirk("salesrocks-401-and-403")
+@pytest.mark.quirk("salesrocks-no-refresh-token")
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_expired_token_is_replaced_once(account, status):
     account.emulator.expired_status = status
@@ -197,6 +201,8 @@ def test_authorising_leaves_the_request_as_it_was(account):
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("salesrocks-status-twice")
+@pytest.mark.quirk("salesrocks-error-envelope")
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize(
     ("code", "kind"),
@@ -294,6 +300,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(account, answered, header, 
     assert error.value.retry_after_s == wait
 
 
+@pytest.mark.quirk("salesrocks-limits-not-stated")
 def test_too_many_calls_are_throttled_without_a_wait(account):
     account.emulator.calls_per_minute = 2
     account.talk(account.adapter.check())

@@ -38,6 +38,7 @@ def test_the_adapter_has_exactly_its_capabilities(account):
 # -- lists ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("salesrocks-data-calls-take-uuid")
 def test_lists_carry_their_uuid_and_the_number_that_other_calls_use(account):
     account.emulator.add_list("News", str(L))
     (found,) = account.talk(account.adapter.containers())
@@ -58,6 +59,7 @@ def test_all_lists_are_read_once_each_whatever_the_provider_cuts(account, count,
     assert [found.id for found in account.talk(account.adapter.containers())] == wanted
 
 
+@pytest.mark.quirk("salesrocks-created-id-unlisted")
 def test_linked_ids_that_getlists_never_shows_are_containers_all_the_same(account):
     uuid = account.emulator.add_list("News", str(L))
     number = account.emulator.lists[uuid].id
@@ -95,6 +97,7 @@ def test_a_provider_that_does_not_turn_the_page_is_noticed(account, answered):
 # -- a whole listing --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("salesrocks-paging-without-total")
 @settings(max_examples=80, deadline=None)
 @given(
     count=st.integers(0, 60),
