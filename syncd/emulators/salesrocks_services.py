@@ -80,6 +80,7 @@ class Services:
     bare: bool = False  # the verifier answers as in the first sample: words of its own, and no score
     confidence_as: Literal["number", "string"] = "number"
     finds_nothing: Literal["empty", "404"] = "empty"  # how a search says that there is nothing
+    refuses: int | None = None  # the verifiers refuse everything with this status
     tells_more: bool = False  # a contact by handle has a name and a title, which the page does not document
     refuses_logins: bool = False  # a mailbox cannot be logged in to, which is said in as many words
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)  # address -> as it was made
@@ -109,6 +110,7 @@ class Services:
     # -- validation -------------------------------------------------------------------------------------------------
 
     def email_verifier(self, asked: dict[str, Any]) -> Any:
+        self._serve()
         email = _address(asked, "email")
         domain = email.rpartition("@")[2].lower()
         score = self.scores.get(email.lower(), SCORES.get(domain.partition(".")[0], VALID))
@@ -130,10 +132,15 @@ class Services:
         return found | {"confidence_score": score, "confidence_description": band(score)}
 
     def phone_verifier(self, asked: dict[str, Any]) -> Any:
+        self._serve()
         phones = asked["phones"]
         if not isinstance(phones, list) or not phones or not all(isinstance(one, str) for one in phones):
             raise RefusalError(400, "phones must be a list of strings")
         return [_phone(one) for one in phones]
+
+    def _serve(self) -> None:
+        if self.refuses is not None:
+            raise RefusalError(self.refuses, "Not part of your plan")
 
     # -- search -----------------------------------------------------------------------------------------------------
 

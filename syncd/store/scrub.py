@@ -32,6 +32,7 @@ from syncd.store.tables import (
     ConsentRow,
     CounterSampleRow,
     ExemptionRow,
+    HygieneRow,
     InboxRow,
     LookUpRow,
     OpRow,
@@ -49,6 +50,7 @@ consent = ConsentRow.__table__  # type: ignore[attr-defined]
 consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
 counter_sample = CounterSampleRow.__table__  # type: ignore[attr-defined]
 exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
+hygiene = HygieneRow.__table__  # type: ignore[attr-defined]
 inbox_table = InboxRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
@@ -103,7 +105,7 @@ def known_of(connection: Connection, key: SuppressionKey) -> Known:
         for row in connection.execute(sa.select(table.c.identity, table.c.fields).where(table.c.person_key == key)):
             known.identities.add(Identity(row.identity))
             known.values.append(row.fields)
-    for table in (consent_event, claim):
+    for table in (consent_event, claim, hygiene):
         query = sa.select(table.c.identity).where(table.c.person_key == key).distinct()
         known.identities.update(Identity(identity) for identity in connection.scalars(query))
     return known
@@ -122,7 +124,7 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     plans.replace_items(connection, [key], [], [], at, at)
     done["op"] = _operations(connection, key, names, known, at)
     done["propagation"] = _ledger(connection, key, names)
-    for table in (person, claim, agenda, exemption, rename):
+    for table in (person, claim, agenda, exemption, rename, hygiene):
         done[table.name] = connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     spellings = sorted(known.identities)
     done["lookup"] = connection.execute(lookup.delete().where(lookup.c.identity.in_(spellings))).rowcount
@@ -282,7 +284,20 @@ def returned(veil: Veil) -> list[SuppressionKey]:
     """Suppression keys in plain of people who were erased: none, but where an older backup brought them back."""
     found: list[SuppressionKey] = []
     keys: set[SuppressionKey] = set()
-    for table in (cell, person, consent, consent_event, op, item, claim, agenda, exemption, propagation, rename):
+    for table in (
+        cell,
+        person,
+        consent,
+        consent_event,
+        op,
+        item,
+        claim,
+        agenda,
+        exemption,
+        propagation,
+        rename,
+        hygiene,
+    ):
         query = sa.select(table.c.person_key).where(table.c.person_key.is_not(None)).distinct()
         keys.update(SuppressionKey(key) for key in veil.connection.scalars(query))
     for part in [sorted(keys)[start : start + 1000] for start in range(0, len(keys), 1000)]:

@@ -16,6 +16,7 @@ import msgspec
 from syncd.domain.changes import Ack, Change, ChangeKind, Outcome, Target
 from syncd.domain.errors import MalformedError, RefusedError, UnauthorisedError
 from syncd.domain.facts import Facts
+from syncd.domain.hygiene import Verification
 from syncd.domain.records import CampaignStats, Container, ContainerId, Observation, Page, Record, Status
 from syncd.providers.protocol import Token
 from syncd.providers.salesrocks import search, translate
@@ -30,6 +31,7 @@ from syncd.providers.salesrocks.answers import (
 from syncd.providers.salesrocks.calls import JSON, Calls
 from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.providers.salesrocks.translate import ContactTable, ListRow
+from syncd.providers.salesrocks.verify import verify_email, verify_phones
 from syncd.wire import Exchange, Request
 
 NAMES = frozenset({"first_name", "last_name"})
@@ -201,6 +203,20 @@ class SalesRocksAdapter:
         except (NotFoundError, ForbiddenError):
             return None
         return translate.read_statistics(answer.data, number, name, self._options.zone, call)
+
+    # -- vetting ----------------------------------------------------------------------------------------------------
+
+    def vet(self, address: str, phone: str) -> Exchange[Verification]:
+        """Both, also of an address that receives nothing: what was said is kept, and looked at by rules that change.
+
+        Numbers go without the plus, as the sample has them.
+        """
+        mail = yield from verify_email(self.calls, address)
+        score, word = mail.confidence_score, (mail.status or "").lower()
+        if not phone:
+            return Verification(score, word)
+        (number,) = yield from verify_phones(self.calls, [phone.removeprefix("+")])
+        return Verification(score, word, phone, phone_sound=number.status == "VALID")
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

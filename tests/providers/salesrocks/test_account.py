@@ -75,12 +75,24 @@ def test_facts_follow_the_configuration(account_with):
         ({"unsubscribe_field": "email"}, "two meanings: email"),
         ({"subscribe_value": "Unsubscribed"}, "must differ"),
         ({"base_url": "http://api.sales.rocks"}, "must be https"),
+        ({"hygiene_bands": {"likely": 45}}, "must rise in this order"),
+        ({"hygiene_bands": {"good": 45}}, "'risky', 'likely'"),
+        ({"hygiene_bands": {"valid": 101}}, "less than or equal"),
+        ({"hygiene_spreads_from": "invalid"}, "'risky', 'likely'"),
+        ({"hygiene_per_round": 0}, "greater than or equal"),
         ({"unknown": 1}, "Extra inputs"),
     ],
 )
 def test_a_faulty_configuration_is_refused_in_words(account_with, options, words):
     with pytest.raises(ValidationError, match=words):
         account_with(**options)
+
+
+def test_bands_are_the_documented_ones_unless_configured(account_with):
+    assert account_with().options.least_scores == {"risky": 50, "likely": 70, "full_inbox": 80, "valid": 90}
+    assert account_with(hygiene_bands={"likely": 60}).options.least_scores["likely"] == 60
+    options = account_with(hygiene_max_age="30d").options
+    assert (options.hygiene, options.hygiene_spreads_from, options.hygiene_max_age) == (False, "likely", 30 * 86_400)
 
 
 def test_the_password_is_not_printed(account):

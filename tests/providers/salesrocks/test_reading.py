@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import ContainerId, Record, Status
-from syncd.providers.protocol import CanApply, CanList, CanLogin, CanLookup, CanReport, CanSnapshot, capabilities_of
+from syncd.providers.protocol import (
+    CanApply,
+    CanList,
+    CanLogin,
+    CanLookup,
+    CanReport,
+    CanSnapshot,
+    CanVet,
+    capabilities_of,
+)
 from syncd.wire import converse
 
 L = ContainerId("3eOWdnMBeufg1eXhALxM")
@@ -28,7 +37,7 @@ def record(row, key="610293b84fc684655e4eeb93"):
 
 def test_the_adapter_has_exactly_its_capabilities(account):
     adapter = account.adapter
-    for able in (CanLogin, CanList, CanSnapshot, CanLookup, CanReport, CanApply):
+    for able in (CanLogin, CanList, CanSnapshot, CanLookup, CanReport, CanApply, CanVet):
         assert isinstance(adapter, able)
     capabilities = capabilities_of(adapter)
     assert not capabilities.feed

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from syncd.domain.errors import MalformedError, RefusedError
+from syncd.domain.hygiene import Verification
 from syncd.providers.salesrocks import search, verify, warmer
 from syncd.wire import converse
 
@@ -104,6 +105,19 @@ def test_numbers_get_a_verdict_each_in_the_order_asked(account):
 def test_verdicts_that_are_not_one_for_each_number_prove_nothing(account, answered, body):
     with pytest.raises(MalformedError):
         converse(verify.verify_phones(calls_of(account), ["1", "2"]), answered(body))
+
+
+def test_somebody_is_vetted_by_address_and_by_the_number_they_have(account):
+    said = account.talk(account.adapter.vet("ann@catchall.example", ""))
+    assert said == Verification(56, "accept all")
+    assert account.paths() == ["emailVerifier"]
+    said = account.talk(account.adapter.vet("ann@example.com", "+3897841883"))
+    assert said == Verification(95, "valid", "+3897841883", phone_sound=False)
+    assert account.last_body() == {"phones": ["3897841883"]}
+    account.emulator.services.bare = True
+    assert account.talk(account.adapter.vet("ann@example.com", "+46701740605")) == Verification(
+        None, "valid", "+46701740605"
+    )
 
 
 # -- search -----------------------------------------------------------------------------------------------------------
