@@ -81,6 +81,7 @@ class Services:
     confidence_as: Literal["number", "string"] = "number"
     finds_nothing: Literal["empty", "404"] = "empty"  # how a search says that there is nothing
     refuses: int | None = None  # the verifiers refuse everything with this status
+    refused: set[str] = field(default_factory=set)  # addresses that the verifier does not take
     tells_more: bool = False  # a contact by handle has a name and a title, which the page does not document
     refuses_logins: bool = False  # a mailbox cannot be logged in to, which is said in as many words
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)  # address -> as it was made
@@ -112,6 +113,8 @@ class Services:
     def email_verifier(self, asked: dict[str, Any]) -> Any:
         self._serve()
         email = _address(asked, "email")
+        if email.lower() in self.refused:
+            raise RefusalError(400, f"Cannot verify {email}")
         domain = email.rpartition("@")[2].lower()
         score = self.scores.get(email.lower(), SCORES.get(domain.partition(".")[0], VALID))
         status = "Invalid" if score < 50 else "Accept All" if score < 80 else "Valid"
