@@ -20,10 +20,12 @@ import structlog
 
 from syncd.carrier import Carrier
 from syncd.domain.consent import Scope
+from syncd.domain.hygiene import Band, Hygiene
 from syncd.providers.fields import Rules
 from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import capabilities_of
 from syncd.providers.registry import provider_for
+from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.reconcile.guard import Limits
 from syncd.settings import Settings
 from syncd.store import journal, mirror, outbox, people, protection, resync, witness
@@ -129,6 +131,8 @@ class App:
             rename_open_s=getattr(options, "rename_open", 0.0),
             rename_wait_s=getattr(options, "rename_wait", 0.0),
             rename_tolerance_s=getattr(options, "rename_tolerance", 0.0),
+            hygiene=hygiene_of(name, options),
+            hygiene_per_round=getattr(options, "hygiene_per_round", 0),
         )
 
     async def __aenter__(self) -> Self:
@@ -247,6 +251,18 @@ class _Mapped(msgspec.Struct):
     late: list[str] = []
 
 
+def hygiene_of(name: str, options: AccountOptions) -> Hygiene | None:
+    """The rules by which an account verifies new leads, if it is to."""
+    if not isinstance(options, SalesRocksOptions) or not options.hygiene:
+        return None
+    return Hygiene(
+        account=name,
+        least=options.least_scores,
+        spreads_from=Band(options.hygiene_spreads_from),
+        max_age_s=options.hygiene_max_age,
+    )
+
+
 def lists_of(settings: Settings) -> Mapping[str, ListConfig]:
     return {
         name: ListConfig(name=name, scope=Scope(entry.scope), places=entry.accounts, spread=entry.spread)
@@ -268,6 +284,9 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+HYGIENE_KEYS = ("hygiene", "hygiene_bands", "hygiene_spreads_from", "hygiene_max_age")
+
+
 def shape_of(settings: Settings) -> str:
     """A digest of what decisions depend on, without any secret."""
     accounts = {
@@ -277,6 +296,7 @@ def shape_of(settings: Settings) -> str:
             dict(entry.fields),
             dict(entry.formats),
             *(getattr(entry, key, None) for key in ("on_unsubscribe", "on_absence")),
+            *(getattr(entry, key, None) for key in HYGIENE_KEYS if getattr(entry, "hygiene", False)),
         ]
         for name, entry in settings.accounts.items()
     }

@@ -246,6 +246,28 @@ def upgrade() -> None:
     sa.Column('until', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_holder'))
     )
+    op.create_table('hygiene',
+    sa.Column('identity', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('phone', sa.String(), nullable=False),
+    sa.Column('state', sa.String(), nullable=False),
+    sa.Column('reason', sa.String(), nullable=False),
+    sa.Column('first_contact', sa.Boolean(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('tried_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('trouble', sa.String(), nullable=False),
+    sa.Column('checked_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('score', sa.Integer(), nullable=True),
+    sa.Column('word', sa.String(), nullable=False),
+    sa.Column('checked_phone', sa.String(), nullable=False),
+    sa.Column('phone_sound', sa.Boolean(), nullable=False),
+    sa.PrimaryKeyConstraint('identity', name=op.f('pk_hygiene'))
+    )
+    with op.batch_alter_table('hygiene', schema=None) as batch_op:
+        batch_op.create_index('ix_hygiene_person', ['person_key'], unique=False)
+        batch_op.create_index('ix_hygiene_state', ['state', 'account'], unique=False)
+
     op.create_table('inbox',
     sa.Column('id', sa.String(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -540,6 +562,11 @@ def downgrade() -> None:
         batch_op.drop_index('ix_inbox_state')
 
     op.drop_table('inbox')
+    with op.batch_alter_table('hygiene', schema=None) as batch_op:
+        batch_op.drop_index('ix_hygiene_state')
+        batch_op.drop_index('ix_hygiene_person')
+
+    op.drop_table('hygiene')
     op.drop_table('holder')
     with op.batch_alter_table('exemption', schema=None) as batch_op:
         batch_op.drop_index('ix_exemption_person')

@@ -142,7 +142,13 @@ VIEWS = {
         UNION ALL
         SELECT 'dark', CAST(NULL AS TEXT), d.account, CASE WHEN d.what = 'list' THEN d.id END,
                CAST(d.dark AS TEXT) || ' opted out of ' || d.what || ' ' || d.id || ' whom nobody knows', d.since
-        FROM dark d WHERE d.dark > 0""",
+        FROM dark d WHERE d.dark > 0
+        UNION ALL
+        SELECT CASE WHEN h.state = 'waiting' THEN 'unverified' ELSE 'unsound' END, h.identity, h.account, CAST(NULL AS TEXT),
+               CASE WHEN h.state = 'withheld' THEN h.reason || ', so they are added nowhere else'
+                    WHEN h.trouble = '' THEN 'waits to be verified before they are added elsewhere'
+                    ELSE 'waits to be verified before they are added elsewhere: ' || h.trouble END, h.since
+        FROM hygiene h WHERE h.state IN ('waiting', 'withheld')""",
 }
 
 

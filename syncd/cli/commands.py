@@ -21,6 +21,7 @@ from syncd.cli import (
     rehearsal,
     resync,
     rounds,
+    salesrocks,
     setup,
     status,
 )
@@ -51,6 +52,7 @@ for part in (
     leads,
     connections,
     resync,
+    salesrocks,
     rehearsal,
 ):
     part.declare(app)

@@ -12,6 +12,7 @@ from syncd.domain.errors import (
     DeliveryError,
     MirrorError,
     ProviderError,
+    RefusedError,
     SyncdError,
 )
 
@@ -44,6 +45,7 @@ CODES: Mapping[type[SyncdError], Exit] = {
     MirrorError: Exit.CONFIGURATION,
     ApprovalError: Exit.WAITS,
     ProviderError: Exit.UNREACHABLE,
+    RefusedError: Exit.FAILED,  # it answers, and will never do this
     DeliveryError: Exit.USAGE,  # on the command line only an address that is none gets this far
     UsageError: Exit.USAGE,
     PendingError: Exit.PENDING,

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from syncd.emulators.emulator import Emulator
+from syncd.emulators.salesrocks_services import Body, RefusalError, Services, body
 from syncd.wire import Request, Response
 
 JSON = {"content-type": "application/json"}
@@ -62,15 +63,8 @@ class _Past:
     row: dict[str, Any] | None
 
 
-class _RefusalError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 class SalesRocksEmulator(Emulator):
-    """State is in `lists` and `campaigns`; the switches below may be turned at any time."""
+    """State is in `lists`, `campaigns` and `services`; the switches below may be turned at any time."""
 
     name = "salesrocks"
 
@@ -106,7 +100,9 @@ class SalesRocksEmulator(Emulator):
         self.keeps_case = False  # a value that differs in case alone is answered as matched, and stays as it was
         self.updated_moves = True  # updated_at of a list follows its contacts
         self.zone: tzinfo = UTC  # of times that name none
+        self.services = Services(now, self.rng, self._local)  # with switches of its own
         self.stale_for_s = 0.0  # reads of contacts show how things stood so long ago
+        self._calls = self._lists_calls() | self.services.calls
         self._home: dict[str, str] = {}  # contact id -> uuid of its list
         self._pages: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # rows in order, until the list changes
         self._past: deque[_Past] = deque()
@@ -169,45 +165,50 @@ class SalesRocksEmulator(Emulator):
 
     def answer(self, request: Request) -> Response:
         try:
-            body = self._dispatch(request)
-        except _RefusalError as refusal:
+            found = self._dispatch(request)
+        except RefusalError as refusal:
             error = {"error": {"status_code": refusal.status, "message": refusal.message}}
             return Response(200 if self.errors_in_200 else refusal.status, JSON, msgspec.json.encode(error))
-        return Response(200, JSON, msgspec.json.encode(body))
+        return Response(200, JSON, msgspec.json.encode(found))
 
     def _dispatch(self, request: Request) -> Any:
         path = self._path(request)
-        calls: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "/auth/accessToken": self._access_token,
-            "/search/getListNameAndIds": self._get_list_name_and_ids,
-            "/drip-campaign/getCampaignStatistics": self._get_campaign_statistics,
-            "/editable-lists/createList": self._create_list,
-            "/editable-lists/addToList": self._add_to_list,
-            "/editable-lists/getLists": self._get_lists,
-            "/editable-lists/getListData": self._get_list_data,
-            "/editable-lists/getContact": self._get_contact,
-            "/editable-lists/deleteListData": self._delete_list_data,
-            "/editable-lists/updateListData": self._update_list_data,
-        }
-        if path not in calls:
-            raise _RefusalError(404, "Not found")
+        if path not in self._calls:
+            raise RefusalError(404, "Not found")
         if request.method != "POST":
-            raise _RefusalError(405, "Method not allowed")
+            raise RefusalError(405, "Method not allowed")
         self._count_call()
         headers = {name.lower(): value for name, value in request.headers.items()}
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise _RefusalError(400, "Content-Type must be application/json")
+            raise RefusalError(400, "Content-Type must be application/json")
         if not path.startswith("/auth/"):
             self._authorise(headers.get("authorization", ""))
         try:
-            body = json.loads(request.body)
+            asked = json.loads(request.body)
         except ValueError:
-            raise _RefusalError(400, "Invalid request body") from None
-        if body == [] and path.endswith("/getLists"):
-            body = {}  # a public client (Advanced Form Integration) asks so
-        if not isinstance(body, dict):
-            raise _RefusalError(400, "Invalid request body")
-        return calls[path](body)
+            raise RefusalError(400, "Invalid request body") from None
+        if asked == [] and path.endswith("/getLists"):
+            asked = {}  # a public client (Advanced Form Integration) asks so
+        if not isinstance(asked, dict):
+            raise RefusalError(400, "Invalid request body")
+        members, call = self._calls[path]
+        members.check(asked)
+        return call(asked)
+
+    def _lists_calls(self) -> dict[str, tuple[Body, Callable[[dict[str, Any]], Any]]]:
+        lists = "/editable-lists"
+        return {
+            "/auth/accessToken": (body("username password"), self._access_token),
+            "/search/getListNameAndIds": (body("email"), self._get_list_name_and_ids),
+            "/drip-campaign/getCampaignStatistics": (body("campaign_id"), self._get_campaign_statistics),
+            f"{lists}/createList": (body("list_name permission"), self._create_list),
+            f"{lists}/addToList": (body("list_id data"), self._add_to_list),
+            f"{lists}/getLists": (body("", "page size"), self._get_lists),
+            f"{lists}/getListData": (body("list_id", "page size"), self._get_list_data),
+            f"{lists}/getContact": (body("_id"), self._get_contact),
+            f"{lists}/deleteListData": (body("ids"), self._delete_list_data),
+            f"{lists}/updateListData": (body("data"), self._update_list_data),
+        }
 
     def _path(self, request: Request) -> str:
         path = "/" + request.url.partition("://")[2].partition("/")[2].partition("?")[0]
@@ -221,24 +222,24 @@ class SalesRocksEmulator(Emulator):
         while self._recent and now - self._recent[0] >= MINUTE:
             self._recent.popleft()
         if len(self._recent) >= self.calls_per_minute:
-            raise _RefusalError(429, "Too many requests")
+            raise RefusalError(429, "Too many requests")
         self._recent.append(now)
 
     def _authorise(self, header: str) -> None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise _RefusalError(401, "No valid API key provided")
+            raise RefusalError(401, "No valid API key provided")
         until = self.tokens.get(token)
         if until is None or self.now() >= until:
-            raise _RefusalError(self.expired_status, "The token is expired or invalid")
+            raise RefusalError(self.expired_status, "The token is expired or invalid")
 
     # -- its calls --------------------------------------------------------------------------------------------------
 
-    def _access_token(self, body: dict[str, Any]) -> Any:
-        if not all(isinstance(body.get(name), str) for name in ("username", "password")):
-            raise _RefusalError(400, "username and password are required")
-        if (body["username"], body["password"]) != (self.username, self.password):
-            raise _RefusalError(401, "Wrong username or password")
+    def _access_token(self, asked: dict[str, Any]) -> Any:
+        if not all(isinstance(asked.get(name), str) for name in ("username", "password")):
+            raise RefusalError(400, "username and password are required")
+        if (asked["username"], asked["password"]) != (self.username, self.password):
+            raise RefusalError(401, "Wrong username or password")
         at = self.now()
         claims = {"iat": int(at.timestamp()), "exp": int(at.timestamp()) + TOKEN_LIFETIME_S}
         parts = [
@@ -252,10 +253,10 @@ class SalesRocksEmulator(Emulator):
         lifetime = TOKEN_LIFETIME_S if self.expires_as == "number" else str(TOKEN_LIFETIME_S)
         return dict.fromkeys(keys, token) | {"token_type": "Bearer", "expires_in": lifetime}
 
-    def _get_list_name_and_ids(self, body: dict[str, Any]) -> Any:
-        email = body.get("email")
+    def _get_list_name_and_ids(self, asked: dict[str, Any]) -> Any:
+        email = asked.get("email")
         if not isinstance(email, str) or "@" not in email:
-            raise _RefusalError(400, "email is required")
+            raise RefusalError(400, "email is required")
         if self.finds_by_owner:
             found = list(self.lists.values()) if _same(email, self.username) else []
         else:
@@ -272,13 +273,13 @@ class SalesRocksEmulator(Emulator):
             for entry in found
         ]
 
-    def _get_campaign_statistics(self, body: dict[str, Any]) -> Any:
-        number = body.get("campaign_id")
+    def _get_campaign_statistics(self, asked: dict[str, Any]) -> Any:
+        number = asked.get("campaign_id")
         if isinstance(number, bool) or not isinstance(number, (int, str)):
-            raise _RefusalError(400, "campaign_id is required")
+            raise RefusalError(400, "campaign_id is required")
         campaign = self.campaigns.get(str(number))
         if campaign is None:
-            raise _RefusalError(404, "Campaign not found")
+            raise RefusalError(404, "Campaign not found")
         data = {
             "campaign_name": campaign.name,
             "campaign_status": campaign.status,
@@ -289,25 +290,25 @@ class SalesRocksEmulator(Emulator):
         }
         return {"status_code": 200, "data": data}
 
-    def _create_list(self, body: dict[str, Any]) -> Any:
-        name, permission = body.get("list_name"), body.get("permission")
+    def _create_list(self, asked: dict[str, Any]) -> Any:
+        name, permission = asked.get("list_name"), asked.get("permission")
         if not isinstance(name, str) or not name.strip():
-            raise _RefusalError(400, "list_name is required")
+            raise RefusalError(400, "list_name is required")
         if permission not in PERMISSIONS:
-            raise _RefusalError(400, "permission must be personal or company")
+            raise RefusalError(400, "permission must be personal or company")
         uuid = self.add_list(name, permissions=PERMISSIONS[permission])
         return _success("List created successfully.", list_id=self.lists[uuid].list_id)
 
-    def _add_to_list(self, body: dict[str, Any]) -> Any:
-        entry = self._list_of(body)
-        rows = self._batch(body.get("data"), "data")
+    def _add_to_list(self, asked: dict[str, Any]) -> Any:
+        entry = self._list_of(asked)
+        rows = self._batch(asked.get("data"), "data")
         if not all(isinstance(row, dict) and row for row in rows):
-            raise _RefusalError(400, "data must be a list of objects")
+            raise RefusalError(400, "data must be a list of objects")
         ids = [self._insert(entry, row) for row in rows[: self.insert_limit]]
         return _success(f"Inserted {len(ids)} documents.", ids=[{"$oid": oid} for oid in ids])
 
-    def _get_lists(self, body: dict[str, Any]) -> Any:
-        first, end = self._window(body)
+    def _get_lists(self, asked: dict[str, Any]) -> Any:
+        first, end = self._window(asked)
         data = [
             {
                 "id": entry.id,
@@ -324,16 +325,16 @@ class SalesRocksEmulator(Emulator):
         ]
         return _success("Lists were successfully read.", data=data)
 
-    def _get_list_data(self, body: dict[str, Any]) -> Any:
-        entry = self._list_of(body)
-        first, end = self._window(body)
+    def _get_list_data(self, asked: dict[str, Any]) -> Any:
+        entry = self._list_of(asked)
+        first, end = self._window(asked)
         rows = self._rows(entry)[first:end]
         return _success("List data was successfully read.", data=[self._shown(oid, row, entry) for oid, row in rows])
 
-    def _get_contact(self, body: dict[str, Any]) -> Any:
-        oid = body.get("_id")
+    def _get_contact(self, asked: dict[str, Any]) -> Any:
+        oid = asked.get("_id")
         if not isinstance(oid, str) or not oid:
-            raise _RefusalError(400, "_id is required")
+            raise RefusalError(400, "_id is required")
         uuid = self._home.get(oid)
         places = [self.lists[uuid]] if uuid and not self.stale_for_s else self.lists.values()
         data = next((self._shown(oid, at[oid], e) for e in places if oid in (at := self._standing(e))), None)
@@ -341,53 +342,53 @@ class SalesRocksEmulator(Emulator):
             # "200" is the envelope of an error under HTTP 200, whatever other errors come under.
             if self.missing_contact == "200":
                 return {"error": {"status_code": 404, "message": "Contact not found"}}
-            raise _RefusalError(404, "Contact not found")
+            raise RefusalError(404, "Contact not found")
         # The message is that of getListData (docs.sales.rocks, Get Contact).
         return _success("List data was successfully read.", data=data)
 
-    def _delete_list_data(self, body: dict[str, Any]) -> Any:
-        ids = self._batch(body.get("ids"), "ids")
+    def _delete_list_data(self, asked: dict[str, Any]) -> Any:
+        ids = self._batch(asked.get("ids"), "ids")
         if not all(isinstance(oid, str) for oid in ids):
-            raise _RefusalError(400, "ids must be a list of strings")
+            raise RefusalError(400, "ids must be a list of strings")
         deleted = sum(self._delete(oid) for oid in ids)
         return _success(f"Successfully deleted {deleted} documents.")
 
-    def _update_list_data(self, body: dict[str, Any]) -> Any:
-        rows = self._batch(body.get("data"), "data")
+    def _update_list_data(self, asked: dict[str, Any]) -> Any:
+        rows = self._batch(asked.get("data"), "data")
         if not all(isinstance(row, dict) and isinstance(row.get("_id"), str) for row in rows):
-            raise _RefusalError(400, "every object needs an _id")
+            raise RefusalError(400, "every object needs an _id")
         if any("list_id" in row for row in rows):
-            raise _RefusalError(400, "list_id cannot be changed")
+            raise RefusalError(400, "list_id cannot be changed")
         changed = [self._merge(row["_id"], row) for row in rows if row["_id"] in self._home]
         return _success(f"{len(changed)} matched and {sum(changed)} modified documents.")
 
     # -- what is asked for ------------------------------------------------------------------------------------------
 
-    def _list_of(self, body: dict[str, Any]) -> EditableList:
-        wanted = body.get("list_id")
+    def _list_of(self, asked: dict[str, Any]) -> EditableList:
+        wanted = asked.get("list_id")
         if not isinstance(wanted, str):
-            raise _RefusalError(400, "list_id is required")
+            raise RefusalError(400, "list_id is required")
         if wanted in self.lists:
             return self.lists[wanted]
         if self.accept_list_id:
             for entry in self.lists.values():
                 if entry.list_id == wanted:
                     return entry
-        raise _RefusalError(404, "List not found")
+        raise RefusalError(404, "List not found")
 
     def _batch(self, rows: Any, name: str) -> list[Any]:
         if not isinstance(rows, list) or not rows:
-            raise _RefusalError(400, f"{name} must be a list that is not empty")
+            raise RefusalError(400, f"{name} must be a list that is not empty")
         if self.batch_max is not None and len(rows) > self.batch_max:
-            raise _RefusalError(400, f"{name} holds more than {self.batch_max} items")
+            raise RefusalError(400, f"{name} holds more than {self.batch_max} items")
         return rows
 
-    def _window(self, body: dict[str, Any]) -> tuple[int, int]:
-        page, asked = body.get("page", 1), body.get("size", 100)
-        if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in (page, asked)):
-            raise _RefusalError(400, "page and size must be positive integers")
-        size = asked if self.page_size_max is None else min(asked, self.page_size_max)
-        first = (page - 1) * (asked if self.skips_asked_size else size)
+    def _window(self, asked: dict[str, Any]) -> tuple[int, int]:
+        page, wanted = asked.get("page", 1), asked.get("size", 100)
+        if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in (page, wanted)):
+            raise RefusalError(400, "page and size must be positive integers")
+        size = wanted if self.page_size_max is None else min(wanted, self.page_size_max)
+        first = (page - 1) * (wanted if self.skips_asked_size else size)
         return first, first + size
 
     # -- contacts ---------------------------------------------------------------------------------------------------

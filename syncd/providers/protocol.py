@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 
 from syncd.domain.changes import Ack, Change, ChangeKind, Target
 from syncd.domain.facts import Capabilities, Facts
+from syncd.domain.hygiene import Verification
 from syncd.domain.records import CampaignStats, Container, ContainerId, Delivery, Hint, Observation, Page, Record
 from syncd.wire import Exchange, Request
 
@@ -112,6 +113,15 @@ class CanReport(Protocol):
         `known_addresses` cover all lists with few addresses, for providers whose campaigns are found through a contact.
         `since` is when the last whole report was read (None: never), for providers that report by day.
         """
+        ...
+
+
+@runtime_checkable
+class CanVet(Protocol):
+    """Can say how sound an address and a phone number are, of anybody."""
+
+    def vet(self, address: str, phone: str) -> Exchange[Verification]:
+        """`phone`: E.164, empty if there is none."""
         ...
 
 

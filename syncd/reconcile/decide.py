@@ -17,13 +17,16 @@ from syncd.domain.identity import Identity
 from syncd.domain.records import Status
 from syncd.reconcile.close import STICKS_MAX, close, lost
 from syncd.reconcile.correct import correct
-from syncd.reconcile.desired import Closing, Desired, LookUp
+from syncd.reconcile.desired import Closing, Desired, LookUp, Withheld
 from syncd.reconcile.fields import merge
+from syncd.reconcile.hygiene import screen
 from syncd.reconcile.learn import ABSENCES_NEEDED
 from syncd.reconcile.person import OPEN, Operation, OpState, Person, Place, Topology
 from syncd.reconcile.rename import waiting
 from syncd.reconcile.spread import spread
 from syncd.reconcile.suppress import suppress
+
+Found = Closing | Desired | LookUp | Withheld | datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Decision:
     """All that follows for one person.
 
     `fields` are the merged values per identity. `by_hand` says what should be done and no provider's interface can do.
-    `again_at`: when to look at this person again although nothing new was seen.
+    `withheld`: whose additions are kept back, verified or to be verified. `again_at`: when to look at this person again
+    although nothing new was seen.
     """
 
     desired: tuple[Desired, ...] = ()
@@ -39,16 +43,18 @@ class Decision:
     closings: tuple[Closing, ...] = ()
     fields: Mapping[Identity, Mapping[str, str]] = field(default_factory=dict)
     by_hand: tuple[str, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
     again_at: datetime | None = None
 
 
 def decide(person: Person, topology: Topology, now: datetime) -> Decision:
     """What is to be done about one person. The same arguments give the same decision, in the same order."""
-    found: list[Closing | Desired | LookUp | datetime] = [*close(person, topology, now)]
+    found: list[Found] = [*close(person, topology, now)]
     fields = {identity: _merged(person, topology, identity) for identity in person.identities}
     for identity in person.identities:
         found += suppress(person, topology, identity, now)
-        found += spread(person, topology, identity, fields[identity])
+        joins = list(spread(person, topology, identity, fields[identity]))
+        found += screen(person, topology, identity, joins, fields[identity].get("phone", ""), now)
         found += correct(person, topology, identity, fields[identity])
     waits = list(waiting(person, topology, now))
     if waits:
@@ -68,11 +74,12 @@ def decide(person: Person, topology: Topology, now: datetime) -> Decision:
         closings=tuple(closings),
         fields=fields,
         by_hand=tuple(by_hand),
+        withheld=tuple(item for item in found if isinstance(item, Withheld)),
         again_at=min((item for item in found if isinstance(item, datetime)), default=None),
     )
 
 
-def _adds(item: Closing | Desired | LookUp | datetime) -> bool:
+def _adds(item: Found) -> bool:
     return isinstance(item, Desired) and item.change.kind is ChangeKind.SUBSCRIBE
 
 

@@ -54,6 +54,19 @@ class LookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """Additions of somebody that are kept back. `reason`: why, or nothing while the verifier at `account` is still to
+    be asked about address and `phone`. `first_contact`: one of them needs a person once it may go.
+    """
+
+    identity: Identity
+    account: str
+    phone: str
+    reason: str
+    first_contact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Closing:
     """What becomes of an open operation, now that more has been seen.
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.facts import Capabilities, Grade
+from syncd.domain.hygiene import Checked, Hygiene
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 
@@ -186,6 +187,7 @@ class Person:
     those whose "no" rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the
     places where we wrote a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes
     that were accepted. `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
+    `checked`: what a verifier said of each address.
     """
 
     key: SuppressionKey
@@ -204,6 +206,7 @@ class Person:
     noes: Sequence[No] = ()
     exemptions: Sequence[Exemption] = ()
     renames: Sequence[Rename] = ()
+    checked: Mapping[Identity, Checked] = field(default_factory=dict)
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -304,7 +307,8 @@ class Topology:
     """Where our lists live, and what counts as a fight over a cell: so many flaps within so many seconds.
 
     `whole` names the containers that were read whole at least once, with the sequence number at which the latest such
-    read began. `owners`: for a field, the account whose value wins.
+    read began. `owners`: for a field, the account whose value wins. `hygiene`: the rules by which new leads are
+    verified before they spread; None: nobody is.
     """
 
     accounts: Mapping[str, Account]
@@ -313,6 +317,7 @@ class Topology:
     owners: Mapping[str, str] = field(default_factory=dict)
     flaps_max: int = 3
     flaps_window_s: float = 86_400.0
+    hygiene: Hygiene | None = None
 
     def lists_of(self, account: str, container: ContainerId) -> list[MailingList]:
         return [entry for entry in self.lists.values() if entry.holds(account, container)]

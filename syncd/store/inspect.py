@@ -28,6 +28,7 @@ from syncd.store.tables import (
     ConsentEventRow,
     ConsentRow,
     ExemptionRow,
+    HygieneRow,
     InboxRow,
     LinkRow,
     LookUpRow,
@@ -43,6 +44,7 @@ cell = CellRow.__table__  # type: ignore[attr-defined]
 claim = ClaimRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
 consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+hygiene = HygieneRow.__table__  # type: ignore[attr-defined]
 inbox = InboxRow.__table__  # type: ignore[attr-defined]
 link = LinkRow.__table__  # type: ignore[attr-defined]
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
@@ -223,6 +225,7 @@ class History:
     claims: list[Shown]
     exemptions: list[Shown]
     renames: list[Shown]
+    hygiene: list[Shown]
 
 
 def open_operations(connection: Connection, key: SuppressionKey) -> int:
@@ -266,6 +269,9 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         claims=rows(claim, "id account container identity scope seen_at state times fight", order="seen_at id"),
         exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
         renames=rows(rename, "account container identity opened_at successor", order="account container identity"),
+        hygiene=rows(
+            hygiene, "identity account state since checked_at score word phone_sound reason trouble", order="identity"
+        ),
     )
 
 
@@ -324,7 +330,8 @@ def open_work(connection: Connection, accounts: Sequence[str], now: datetime) ->
         operations=_by_account(connection, op, op.c.state.in_(_words(OPEN)), op.c.account.in_(accounts)),
         held=held,
         due=_count(connection, agenda, agenda.c.due_at <= now),
-        look_ups=_count(connection, lookup, lookup.c.given_up == "", lookup.c.account.in_(accounts)),
+        look_ups=_count(connection, lookup, lookup.c.given_up == "", lookup.c.account.in_(accounts))
+        + _count(connection, hygiene, hygiene.c.state == "waiting", hygiene.c.account.in_(accounts)),
         deliveries=_count(connection, inbox, inbox.c.state == "new", inbox.c.account.in_(accounts)),
         claims=_count(connection, claim, claim.c.state == "open", claim.c.account.in_(accounts)),
     )

@@ -16,11 +16,12 @@ from sqlalchemy.engine import Connection
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.facts import Grade
+from syncd.domain.hygiene import Checked
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
 from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Rename
-from syncd.store import exemptions, renames
+from syncd.store import exemptions, hygiene, renames
 from syncd.store.bulk import chunks
 from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
 
@@ -147,10 +148,11 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     said = _said(connection, suppressed) if suppressed else {}
     exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
     renamed = renames.load(connection, keys)
+    checked = hygiene.load(connection, keys)
     return [
         _person(
             key, cells[key], operations[key], states[key], fields[key],
-            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []),
+            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []), checked.get(key, {}),
         )
         for key in keys
     ]  # fmt: skip
@@ -220,6 +222,7 @@ def _person(
     said: _Said,
     exempt: list[Exemption],
     renamed: list[Rename],
+    checked: Mapping[Identity, Checked],
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
@@ -260,6 +263,7 @@ def _person(
         noes=said.noes,
         exemptions=exempt,
         renames=renamed,
+        checked=checked,
     )
 
 

@@ -32,6 +32,7 @@ from syncd.store.tables import (
     ConsentRow,
     CounterSampleRow,
     ExemptionRow,
+    HygieneRow,
     InboxRow,
     LeadTestRow,
     LookUpRow,
@@ -50,6 +51,7 @@ consent = ConsentRow.__table__  # type: ignore[attr-defined]
 consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
 counter_sample = CounterSampleRow.__table__  # type: ignore[attr-defined]
 exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
+hygiene = HygieneRow.__table__  # type: ignore[attr-defined]
 inbox_table = InboxRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 lead_test = LeadTestRow.__table__  # type: ignore[attr-defined]
@@ -105,7 +107,7 @@ def known_of(connection: Connection, key: SuppressionKey) -> Known:
         for row in connection.execute(sa.select(table.c.identity, table.c.fields).where(table.c.person_key == key)):
             known.identities.add(Identity(row.identity))
             known.values.append(row.fields)
-    for table in (consent_event, claim):
+    for table in (consent_event, claim, hygiene):
         query = sa.select(table.c.identity).where(table.c.person_key == key).distinct()
         known.identities.update(Identity(identity) for identity in connection.scalars(query))
     return known
@@ -124,7 +126,7 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     plans.replace_items(connection, [key], [], [], at, at)
     done["op"] = _operations(connection, key, names, known, at)
     done["propagation"] = _ledger(connection, key, names)
-    for table in (person, claim, agenda, exemption, rename):
+    for table in (person, claim, agenda, exemption, rename, hygiene):
         done[table.name] = connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     spellings = sorted(known.identities)
     done["lookup"] = connection.execute(lookup.delete().where(lookup.c.identity.in_(spellings))).rowcount
@@ -309,6 +311,7 @@ def returned(veil: Veil) -> list[SuppressionKey]:
         propagation,
         rename,
         lead_test,
+        hygiene,
     ):
         query = sa.select(table.c.person_key).where(table.c.person_key.is_not(None)).distinct()
         keys.update(SuppressionKey(key) for key in veil.connection.scalars(query))

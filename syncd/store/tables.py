@@ -542,6 +542,35 @@ class CounterSampleRow(SQLModel, table=True):
     counters: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
 
 
+class HygieneRow(SQLModel, table=True):
+    """What a verifier said of one new lead, and whether additions wait for it. `state`: waiting, withheld, clear.
+
+    `reason`: why they are kept back. `tried_at`: when the verifier was last asked; `trouble`: why that brought nothing.
+    The rest is its answer, as of `checked_at`, about the address and `checked_phone`.
+    """
+
+    __tablename__ = "hygiene"
+    __table_args__ = (
+        sa.Index("ix_hygiene_person", "person_key"),
+        sa.Index("ix_hygiene_state", "state", "account"),
+    )
+    identity: str = Field(primary_key=True)
+    person_key: str
+    account: str
+    phone: str
+    state: str
+    reason: str
+    first_contact: bool
+    since: datetime
+    tried_at: datetime | None = None
+    trouble: str = ""
+    checked_at: datetime | None = None
+    score: int | None = None
+    word: str = ""
+    checked_phone: str = ""
+    phone_sound: bool = True
+
+
 class InboxRow(SQLModel, table=True):
     """A delivery as it came, before anybody looked into it. `state`: new, done, parked."""
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from syncd.domain.consent import Scope
 from syncd.domain.facts import Capabilities
+from syncd.domain.hygiene import Hygiene
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId
 from syncd.providers.fields import Rules
 from syncd.providers.protocol import Provider
@@ -49,6 +50,8 @@ class Lane:
     rename_open_s: float = 0.0
     rename_wait_s: float = 0.0
     rename_tolerance_s: float = 0.0
+    hygiene: Hygiene | None = None
+    hygiene_per_round: int = 0
     urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
     news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -154,6 +157,7 @@ class Context:
             owners=self.owners,
             flaps_max=self.policy.flaps_max,
             flaps_window_s=self.policy.limits.window_s,
+            hygiene=next((lane.hygiene for lane in self.lanes.values() if lane.hygiene is not None), None),
         )
 
     @staticmethod

@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, UnauthorisedError
 from syncd.reconcile.convergence import IN_TROUBLE
 from syncd.reconcile.person import Topology
-from syncd.store import journal, lookups, outbox, people, plans, protection
+from syncd.store import hygiene, journal, lookups, outbox, people, plans, protection
 from syncd.store.session import reading, writing
 from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
+from syncd.sync.hygiene import Vetted, vet_leads
 from syncd.sync.ingest import ingest
 from syncd.sync.plan import Planned, plan
 from syncd.sync.pull import Pulled, look_up, pull
@@ -46,6 +47,7 @@ class AccountOutcome:
     hint: str = ""
     pulled: Pulled = field(default_factory=Pulled)
     pushed: Pushed = field(default_factory=Pushed)
+    vetted: Vetted = field(default_factory=Vetted)
     readable: bool = True
 
     def worsen(self, result: str, reason: str, hint: str = "") -> None:
@@ -62,9 +64,10 @@ class AccountOutcome:
     def counts(self) -> dict[str, int]:
         names = ("rows", "new", "changed", "pages", "pages_same", "looked_up", "samples")
         done = ("sent", "accepted", "parked", "unknown", "postponed")
-        return {name: getattr(self.pulled, name) for name in names} | {
+        counted = {name: getattr(self.pulled, name) for name in names} | {
             name: getattr(self.pushed, name) for name in done
         }
+        return counted | ({"vetted": self.vetted.done} if self.vetted.tried else {})
 
 
 @dataclass(slots=True)
@@ -128,6 +131,7 @@ async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
     before = _moved(done)
     with reading(context.engine) as connection:
         busy = outbox.accounts_with_work(connection, context.now()) | lookups.accounts_wanting(connection)
+        busy |= hygiene.accounts_wanting(connection)
         left_alone = {
             row.name for row in journal.load_accounts(connection) if row.state == "paused" or _held(row, context)
         }
@@ -143,7 +147,9 @@ async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
 
 def _moved(done: Round) -> int:
     """What was sent and asked so far."""
-    return sum(outcome.pushed.sent + outcome.pulled.looked_up for outcome in done.accounts.values())
+    return sum(
+        outcome.pushed.sent + outcome.pulled.looked_up + outcome.vetted.done for outcome in done.accounts.values()
+    )
 
 
 # At each account -----------------------------------------------------------------------------------------------------
@@ -234,6 +240,14 @@ async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     await look_up(lane, context, read_back, due=False)
     outcome.pulled.looked_up += read_back.looked_up
 
+    async def between() -> None:
+        if lane.urgent:
+            outcome.take(await push(lane, context, urgent=True))
+
+    await vet_leads(lane, context, outcome.vetted, between)
+    if outcome.vetted.trouble:
+        outcome.worsen("partial", outcome.vetted.trouble, outcome.vetted.hint)
+
 
 def _held(row: Any, context: Context) -> bool:
     """Whether a provider asked us to stay away for a while that has not passed yet."""
@@ -276,6 +290,7 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
             return
         topology = context.topology(connection)
         unread = protection.accounts_to_reread(connection)
+        unverified = hygiene.first_contact_waits(connection)
         held_back = plans.accounts_in_first_contact(connection) | lookups.accounts_wanting(connection)
     met = {
         name
@@ -283,6 +298,8 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
         if (rows[name].last_good_read and name not in unread and _read_whole(lane, topology))
         or rows[name].state == "paused"
     }
+    if unverified:
+        return  # what would have to be approved is not known yet
     ready = [name for name in new if name not in held_back and _partners(name, topology) <= met]
     with writing(context.engine) as connection:
         for name in ready:

@@ -63,9 +63,11 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         "claims": history.claims,
         "exemptions": history.exemptions,
         "renames": history.renames,
+        "hygiene": history.hygiene,
         "accounts": [_account(case, name) for name in topology.accounts],
         "by_hand": list(decision.by_hand),
-        "sentences": _about_consent(case),
+        "sentences": _about_consent(case)
+        + [_vetted(row) for row in history.hygiene if row["checked_at"] or row["state"] == "waiting"],
     }
 
 
@@ -103,6 +105,21 @@ def _about_consent(case: _Case) -> list[str]:
     if not case.history.events:
         return ["Nobody ever said no for this person, nor yes to us directly."]
     return [_said(event) for event in case.history.events]
+
+
+def _vetted(row: Shown) -> str:
+    """What a verifier said of them as a new lead, and what follows."""
+    asked = f"{row['identity']} is a new lead"
+    if row["state"] == "waiting":
+        why = f" It could not yet: {row['trouble']}." if row["trouble"] else ""
+        return f"{row['since']}: {asked}, which {row['account']} verifies before they are added elsewhere.{why}"
+    score = "no score" if row["score"] is None else f"score {row['score']}"
+    phone = "" if row["phone_sound"] else ", and a number that cannot be called"
+    said = (
+        f"{row['checked_at']}: {row['account']} verified {row['identity']}: {row['word'] or 'no word'}, {score}{phone}"
+    )
+    kept = f"; {row['reason']}, so they are added nowhere else" if row["state"] == "withheld" else ""
+    return f"{said}{kept}."
 
 
 def _said(event: Shown) -> str:

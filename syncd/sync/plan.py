@@ -32,6 +32,7 @@ from syncd.store import (
     erasure,
     exemptions,
     hashed,
+    hygiene,
     lookups,
     mirror,
     outbox,
@@ -272,6 +273,7 @@ def _decide(
             context.lanes[wish.account].urgent = True
     planned.look_ups += lookups.want(connection, [look for look in look_ups if look.identity not in nobody], now)
     keep_ledger(connection, context, topology, [person for person, _ in decided])
+    hygiene.keep(connection, [(person.key, decision.withheld) for person, decision in decided], now)
     people.save_merged(connection, [(person, decision.fields) for person, decision in decided], now)
     _end_caution(connection, decided)
     people.take_off_agenda(connection, chunk, {p.key: d.again_at for p, d in decided if d.again_at is not None})
@@ -321,6 +323,7 @@ def _end_caution(connection: Connection, decided: list[tuple[Person, Decision]])
         person
         for person, decision in decided
         if not (decision.desired or decision.look_ups or decision.closings or decision.again_at or person.operations)
+        and not decision.withheld
     ]
     careful = caution.among(connection, [person.key for person in quiet])
     if careful:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from syncd.emulators.emulator import Emulator, Fault, FaultKind
-from syncd.emulators.salesrocks import _RefusalError
+from syncd.emulators.salesrocks_services import RefusalError
 from syncd.wire import Request, Response
 from tests.scenes import (
     JOINED,
@@ -308,7 +308,7 @@ def test_a_batch_with_one_refused_record_is_taken_apart(open_small_world):
 
     def choosy(body):
         if any(row["email"].startswith("bad") for row in body["data"]):
-            raise _RefusalError(400, "Invalid contact")
+            raise RefusalError(400, "Invalid contact")
         return real(body)
 
     world.sales._add_to_list = choosy

@@ -16,11 +16,11 @@ import msgspec
 from syncd.domain.changes import Ack, Change, ChangeKind, Outcome, Target
 from syncd.domain.errors import MalformedError, RefusedError, UnauthorisedError
 from syncd.domain.facts import Facts
+from syncd.domain.hygiene import Verification
 from syncd.domain.records import CampaignStats, Container, ContainerId, Observation, Page, Record, Status
 from syncd.providers.protocol import Token
-from syncd.providers.salesrocks import translate
+from syncd.providers.salesrocks import search, translate
 from syncd.providers.salesrocks.answers import (
-    Answer,
     ForbiddenError,
     NotFoundError,
     read_answer,
@@ -28,11 +28,12 @@ from syncd.providers.salesrocks.answers import (
     read_rows,
     read_token,
 )
+from syncd.providers.salesrocks.calls import JSON, Calls
 from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.providers.salesrocks.translate import ContactTable, ListRow
+from syncd.providers.salesrocks.verify import verify_email, verify_phones
 from syncd.wire import Exchange, Request
 
-JSON = {"content-type": "application/json", "accept": "application/json"}
 NAMES = frozenset({"first_name", "last_name"})
 
 
@@ -47,6 +48,7 @@ class SalesRocksAdapter:
         self._options = options
         self._linked = linked
         self._now = now
+        self.calls = Calls(options.base_url, now)
         self._table = ContactTable.of(options)
         self.removes_on_unsubscribe: bool = options.on_unsubscribe == "remove"
         self.absence_is_unsubscribe: bool = options.on_absence == "unsubscribe"
@@ -60,7 +62,7 @@ class SalesRocksAdapter:
         )
 
     def check(self) -> Exchange[None]:
-        answer = yield from self._call("editable-lists/getLists", {"page": 1, "size": 1})
+        answer = yield from self.calls.post("editable-lists/getLists", {"page": 1, "size": 1})
         read_rows(answer.data, "getLists")
 
     # -- login ------------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ class SalesRocksAdapter:
         page, size, before = _place(at, self._options.page_size)
         body = {"list_id": container, "page": page, "size": size}
         call = "getListData"
-        response = yield self._request(f"editable-lists/{call}", body)
+        response = yield self.calls.request(f"editable-lists/{call}", body)
         rows = read_listing(response, call, self._now())
         if not rows:
             return Page(response.body, 0, tuple, None)
@@ -132,7 +134,7 @@ class SalesRocksAdapter:
     def _contact(self, key: str) -> Exchange[Record | None]:
         call = "getContact"
         try:
-            answer = yield from self._call(f"editable-lists/{call}", {"_id": key})
+            answer = yield from self.calls.post(f"editable-lists/{call}", {"_id": key})
         except NotFoundError:
             return None
         return translate.read_contact(answer.data, key, call)
@@ -148,7 +150,7 @@ class SalesRocksAdapter:
         lists: dict[str, ListRow] = {}
         page, size, before = 1, self._options.lists_page_size, ""
         while size:
-            answer = yield from self._call(f"editable-lists/{call}", {"page": page, "size": size})
+            answer = yield from self.calls.post(f"editable-lists/{call}", {"page": page, "size": size})
             rows = read_rows(answer.data, call)
             if not rows:
                 break
@@ -175,7 +177,7 @@ class SalesRocksAdapter:
             if address == own and (found or "@" not in own):
                 continue
             try:
-                lists = yield from self._lists_of(address)
+                lists = yield from search.lists_of(self.calls, address)
             except RefusedError as error:
                 refusal, answered = error, answered or isinstance(error, NotFoundError)
                 continue
@@ -192,20 +194,29 @@ class SalesRocksAdapter:
                 stats.append(replace(read, lists=tuple(sorted(covers[number]))))
         return stats
 
-    def _lists_of(self, address: str) -> Exchange[Sequence[translate.FoundList]]:
-        call = "getListNameAndIds"
-        answer = yield from self._call(f"search/{call}", {"email": address}, private=(address,))
-        return translate.read_found(answer.data, call)
-
     def _statistics(self, number: str, name: str) -> Exchange[CampaignStats | None]:
         """None if the campaign is gone, or is a colleague's: the token has just been taken for the lists."""
         call = "getCampaignStatistics"
         body = {"campaign_id": translate.campaign_id_to_send(number)}
         try:
-            answer = yield from self._call(f"drip-campaign/{call}", body)
+            answer = yield from self.calls.post(f"drip-campaign/{call}", body)
         except (NotFoundError, ForbiddenError):
             return None
         return translate.read_statistics(answer.data, number, name, self._options.zone, call)
+
+    # -- vetting ----------------------------------------------------------------------------------------------------
+
+    def vet(self, address: str, phone: str) -> Exchange[Verification]:
+        """Both, also of an address that receives nothing: what was said is kept, and looked at by rules that change.
+
+        Numbers go without the plus, as the sample has them.
+        """
+        mail = yield from verify_email(self.calls, address)
+        score, word = mail.confidence_score, (mail.status or "").lower()
+        if not phone:
+            return Verification(score, word)
+        (number,) = yield from verify_phones(self.calls, [phone.removeprefix("+")])
+        return Verification(score, word, phone, phone_sound=number.status == "VALID")
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -235,7 +246,9 @@ class SalesRocksAdapter:
         keys = _usable(key for change in changes for key in change.keys)
         outcome, reason = Outcome.ACCEPTED, ""
         if keys:
-            answer = yield from self._call("editable-lists/deleteListData", {"ids": keys}, private=_values(changes))
+            answer = yield from self.calls.post(
+                "editable-lists/deleteListData", {"ids": keys}, private=_values(changes)
+            )
             deleted = translate.counted(translate.DELETED, answer.message)
             # Fewer than asked is well: the others were gone already.
             if deleted is None or deleted > len(keys):
@@ -276,7 +289,7 @@ class SalesRocksAdapter:
         if not merged:
             return ""
         body = {"data": list(merged.values())}
-        answer = yield from self._call("editable-lists/updateListData", body, private=_values(changes))
+        answer = yield from self.calls.post("editable-lists/updateListData", body, private=_values(changes))
         matched = translate.counted(translate.MATCHED, answer.message)
         if matched is None:
             return "updateListData does not say how many it matched"
@@ -314,7 +327,9 @@ class SalesRocksAdapter:
             return []
         body = {"list_id": changes[0].container, "data": [self._table.row_to_add(change) for change in changes]}
         # A repetition adds everybody again.
-        answer = yield from self._call("editable-lists/addToList", body, repeatable=False, private=_values(changes))
+        answer = yield from self.calls.post(
+            "editable-lists/addToList", body, repeatable=False, private=_values(changes)
+        )
         keys = translate.read_ids(answer.ids)
         inserted = translate.counted(translate.INSERTED, answer.message)
         if len(keys) != len(changes) or inserted not in {None, len(changes)}:
@@ -326,19 +341,6 @@ class SalesRocksAdapter:
         """The person's records that are there now, of those we know."""
         target = Target(change.container, change.identity, change.address, change.keys)
         return (yield from self.lookup(target)) or ()
-
-    # -- one call ---------------------------------------------------------------------------------------------------
-
-    def _call(
-        self, path: str, body: Mapping[str, Any], *, repeatable: bool = True, private: Iterable[str] = ()
-    ) -> Exchange[Answer]:
-        request = self._request(path, body, repeatable=repeatable)
-        response = yield request
-        return read_answer(response, request.label, self._now(), private)
-
-    def _request(self, path: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Request:
-        url, call = f"{self._options.base_url}/{path}", path.rpartition("/")[2]
-        return Request("POST", url, JSON, msgspec.json.encode(body), label=call, repeatable=repeatable)
 
 
 def _place(at: str | None, size: int) -> tuple[int, int, str]:

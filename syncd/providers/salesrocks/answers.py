@@ -53,6 +53,12 @@ class Answer(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
     ids: msgspec.Raw = msgspec.Raw(b"")
     message: Any = None
+    body: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def content(self) -> msgspec.Raw:
+        """What was asked for: `data`, or the whole answer where the call has no envelope."""
+        return self.data if bytes(self.data) else self.body
 
 
 class _Envelope(msgspec.Struct):
@@ -62,6 +68,7 @@ class _Envelope(msgspec.Struct):
     message: Any = None
     data: msgspec.Raw = msgspec.Raw(b"")
     ids: msgspec.Raw = msgspec.Raw(b"")
+    body: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Listing(msgspec.Struct, kw_only=True):
@@ -101,7 +108,7 @@ def read_answer(response: Response, call: str, now: datetime, private: Iterable[
         _fail(code or response.status, response, call, now, scrub(message, private))
     if message:
         raise MalformedError(f"{call}: an error without a code: {scrub(message, private)}", call=call)
-    return Answer(envelope.data, envelope.ids, envelope.message)
+    return Answer(envelope.data, envelope.ids, envelope.message, envelope.body)
 
 
 def read_listing(response: Response, call: str, now: datetime) -> list[msgspec.Raw]:
@@ -136,8 +143,10 @@ def _opened(body: bytes) -> _Envelope | None:
 def _decoded(body: bytes) -> _Envelope:
     if body.startswith(b"["):
         _rows.decode(body)
-        return _Envelope(data=msgspec.Raw(body))
-    return _envelope.decode(body)
+        return _Envelope(data=msgspec.Raw(body), body=msgspec.Raw(body))
+    envelope = _envelope.decode(body)
+    envelope.body = msgspec.Raw(body)  # whatever it says by that name
+    return envelope
 
 
 def _failure(envelope: _Envelope | _Listing) -> tuple[int, str]:

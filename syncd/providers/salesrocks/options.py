@@ -8,8 +8,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from syncd.domain.hygiene import Band
 from syncd.providers.fields import CANONICAL
-from syncd.providers.options import AccountOptions, Secret, Text, Url, custom_fields
+from syncd.providers.options import AccountOptions, Duration, Secret, Text, Url, custom_fields
+
+BANDS = {Band.RISKY: 50, Band.LIKELY: 70, Band.FULL_INBOX: 80, Band.VALID: 90}
+"""The lowest score of each (docs.sales.rocks, Confidence score further explained)."""
 
 RESERVED = frozenset({"_id", "list_id"})
 """Members of a contact that are the provider's own: its identity and its place."""
@@ -33,6 +37,13 @@ class SalesRocksOptions(AccountOptions):
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 500
     name_field: Text = "name"
     phone_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    hygiene: bool = False
+    hygiene_bands: dict[Literal["risky", "likely", "full_inbox", "valid"], Annotated[int, Field(ge=0, le=100)]] = Field(
+        default_factory=dict
+    )
+    hygiene_spreads_from: Literal["risky", "likely", "full_inbox", "valid"] = "likely"
+    hygiene_max_age: Duration = 90 * 86_400.0
+    hygiene_per_round: Annotated[int, Field(ge=1, le=100_000)] = 200
 
     @field_validator("timezone")
     @classmethod
@@ -57,6 +68,18 @@ class SalesRocksOptions(AccountOptions):
         if self.unsubscribe_value.lower() == self.subscribe_value.lower():
             raise ValueError("unsubscribe_value and subscribe_value must differ")
         return self
+
+    @model_validator(mode="after")
+    def _bands_rise(self) -> SalesRocksOptions:
+        least = [self.least_scores[band] for band in BANDS]
+        if least != sorted(least):
+            raise ValueError(f"hygiene_bands must rise in this order: {', '.join(BANDS)}; they are {least}")
+        return self
+
+    @property
+    def least_scores(self) -> dict[Band, int]:
+        """The lowest score of each band; those that the page documents, but for what is configured."""
+        return BANDS | {Band(name): least for name, least in self.hygiene_bands.items()}
 
     @property
     def zone(self) -> tzinfo:

@@ -350,14 +350,18 @@ def _id_text(raw: msgspec.Raw) -> str:
 
 
 class FoundList(NamedTuple):
-    """What getListNameAndIds says of one list. `campaigns`: id -> name."""
+    """What getListNameAndIds says of one list. `campaigns`: id -> name. `date_of_creation` names no zone."""
 
     id: str
     campaigns: Mapping[str, str]
+    list_name: str | None = None
+    date_of_creation: str | None = None
 
 
 class _Found(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw(b"")
+    list_name: Any = None
+    date_of_creation: Any = None
     campaigns: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -380,7 +384,9 @@ def read_found(data: msgspec.Raw, call: str) -> Sequence[FoundList]:
         except UNREADABLE:
             raise MalformedError(f"{call}: a list that cannot be read", call=call) from None
         named = {_id_text(campaign.id): words(campaign.name) for campaign in campaigns}
-        found.append(FoundList(_id_text(row.id), {number: name for number, name in named.items() if number}))
+        known = {number: name for number, name in named.items() if number}
+        about = words(row.list_name) or None, words(row.date_of_creation) or None
+        found.append(FoundList(_id_text(row.id), known, *about))
     return found
 
 

@@ -178,3 +178,21 @@ def in_turn() -> Callable[..., Callable[[Request], Response]]:
         return answer
 
     return make
+
+
+@pytest.fixture(scope="session")
+def client_of() -> Callable[[Account], Callable[[str, Any], int]]:
+    """Somebody who calls by hand, logged in: path and body in, status out."""
+
+    def make(account: Account) -> Callable[[str, Any], int]:
+        account.token = converse(account.adapter.login(), account.answer)
+
+        def call(path: str, body: Any) -> int:
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            request = Request("POST", f"{BASE}/{path}", {"content-type": "application/json"}, raw)
+            assert account.token is not None
+            return account.emulator.handle(account.adapter.authorise(request, account.token)).status
+
+        return call
+
+    return make

@@ -75,12 +75,24 @@ def test_facts_follow_the_configuration(account_with):
         ({"unsubscribe_field": "email"}, "two meanings: email"),
         ({"subscribe_value": "Unsubscribed"}, "must differ"),
         ({"base_url": "http://api.sales.rocks"}, "must be https"),
+        ({"hygiene_bands": {"likely": 45}}, "must rise in this order"),
+        ({"hygiene_bands": {"good": 45}}, "'risky', 'likely'"),
+        ({"hygiene_bands": {"valid": 101}}, "less than or equal"),
+        ({"hygiene_spreads_from": "invalid"}, "'risky', 'likely'"),
+        ({"hygiene_per_round": 0}, "greater than or equal"),
         ({"unknown": 1}, "Extra inputs"),
     ],
 )
 def test_a_faulty_configuration_is_refused_in_words(account_with, options, words):
     with pytest.raises(ValidationError, match=words):
         account_with(**options)
+
+
+def test_bands_are_the_documented_ones_unless_configured(account_with):
+    assert account_with().options.least_scores == {"risky": 50, "likely": 70, "full_inbox": 80, "valid": 90}
+    assert account_with(hygiene_bands={"likely": 60}).options.least_scores["likely"] == 60
+    options = account_with(hygiene_max_age="30d").options
+    assert (options.hygiene, options.hygiene_spreads_from, options.hygiene_max_age) == (False, "likely", 30 * 86_400)
 
 
 def test_the_password_is_not_printed(account):
@@ -90,6 +102,8 @@ def test_the_password_is_not_printed(account):
 # -- login ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("salesrocks-token-key")
+@pytest.mark.quirk("salesrocks-lifetime-number-or-string")
 @pytest.mark.parametrize("token_key", ["access_token", "AccessToken", "both"])
 @pytest.mark.parametrize("expires_as", ["number", "string"])
 def test_a_login_is_read_in_both_spellings(account, token_key, expires_as):
@@ -168,6 +182,8 @@ def test_a_refused_login_is_unauthorised_and_an_outage_is_not(account, answered,
     assert "example.org" not in str(error.value)
 
 
+@pytest.mark.quirk("salesrocks-401-and-403")
+@pytest.mark.quirk("salesrocks-no-refresh-token")
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_expired_token_is_replaced_once(account, status):
     account.emulator.expired_status = status
@@ -197,6 +213,8 @@ def test_authorising_leaves_the_request_as_it_was(account):
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("salesrocks-status-twice")
+@pytest.mark.quirk("salesrocks-error-envelope")
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize(
     ("code", "kind"),
@@ -294,6 +312,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(account, answered, header, 
     assert error.value.retry_after_s == wait
 
 
+@pytest.mark.quirk("salesrocks-limits-not-stated")
 def test_too_many_calls_are_throttled_without_a_wait(account):
     account.emulator.calls_per_minute = 2
     account.talk(account.adapter.check())

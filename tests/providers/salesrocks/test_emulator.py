@@ -55,6 +55,7 @@ def refused(answer, status):
     assert answer[1]["error"]["status_code"] == status
 
 
+@pytest.mark.quirk("salesrocks-get-lists-without-page")
 def test_only_post_only_json_only_known_paths_only_with_a_token(client):
     path = "/editable-lists/getLists"
     refused(client.raw(path, method="GET"), 405)
@@ -132,6 +133,7 @@ def test_errors_may_come_under_200(client):
     assert answer["error"]["status_code"] == 404
 
 
+@pytest.mark.quirk("salesrocks-three-list-ids")
 def test_a_list_has_three_names_of_three_shapes(client):
     created = client.data("/editable-lists/createList", list_name="New", permission="company")["list_id"]
     new = client.data("/editable-lists/getLists", page=2, size=1)["data"][0]
@@ -284,7 +286,7 @@ def test_every_call_and_every_file_of_the_schemas_is_in_the_index():
     named = {entry["request"] for entry in index.values()}
     named |= {file for entry in index.values() for file in entry["response"].values()}
     assert named == {path.name for path in SCHEMAS.glob("*.schema.json")}
-    assert len(index) == 10
+    assert len(index) == 22
     for path in SCHEMAS.glob("*.schema.json"):
         schema = json.loads(path.read_text())
         Draft202012Validator.check_schema(schema)

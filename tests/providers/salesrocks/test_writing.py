@@ -72,6 +72,7 @@ def test_an_addition_is_never_to_be_repeated_and_all_else_is(account, subscribe,
     assert all(repeatable.values())
 
 
+@pytest.mark.quirk("salesrocks-counts-in-english")
 def test_a_batch_that_was_taken_in_part_is_in_doubt_as_a_whole(account, subscribe):
     with_list(account).emulator.insert_limit = 1
     acks = account.apply(subscribe(L, "ann@example.org"), subscribe(L, "bob@example.org"))
@@ -107,6 +108,7 @@ def test_one_id_for_two_people_proves_nothing(account, answered, subscribe):
     assert {ack.outcome for ack in acks} == {Outcome.UNCERTAIN}
 
 
+@pytest.mark.quirk("salesrocks-adding-doubles")
 def test_who_is_there_already_gets_no_second_record(account, subscribe):
     oid = with_list(account).emulator.add_contact(L, "ann@example.org", "Ann")
     bob, ann, back = account.apply(
@@ -141,6 +143,7 @@ def test_a_no_that_somebody_there_wrote_is_theirs_to_take_back_in_remove_mode(ac
 # -- unsubscribe ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quirk("salesrocks-no-unsubscribe-call")
 def test_a_no_takes_every_record_of_everybody_off_in_one_call(account, unsubscribe):
     with_list(account)
     one, two = (account.emulator.add_contact(L, "ann@example.org") for _ in range(2))
