@@ -31,6 +31,7 @@ from syncd.store.session import open_engine, reading
 from syncd.sync.cycle import Round, run_round
 from syncd.sync.ingest import accept
 from tests.emulated import transport_for
+from tests.schemas import witness_delivery
 from tests.virtual import Clock, VirtualLoop, run
 
 CONFIG = """
@@ -270,6 +271,7 @@ class World:
         for emulator in self.emulators.values():
             while emulator.outgoing:
                 request = emulator.outgoing.popleft()
+                witness_delivery(emulator, request)
                 path, _, query = request.url.partition("://")[2].partition("/")[2].partition("?")
                 _, account, *route = path.split("/")
                 pairs = tuple(tuple(pair.split("=", 1)) for pair in query.split("&") if "=" in pair)

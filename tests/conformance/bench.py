@@ -21,6 +21,8 @@ from syncd.providers import protocol
 from syncd.providers.protocol import CanFeed, CanList, CanLogin, CanSnapshot, Provider, Token
 from syncd.providers.registry import REGISTRY, Registered
 from syncd.wire import Exchange, Request, Response, converse
+from tests.emulated import watch
+from tests.schemas import witness_delivery, witness_request
 
 T = TypeVar("T")
 Say = Callable[[Request], Response]
@@ -80,6 +82,7 @@ class Bench(ABC):
         self.factory = factory
         self.clock = Clock()
         self.emulator = self.pretend()
+        watch(self.emulator)
         self.sent: list[Request] = []
         self._token: Token | None = None
         for email, names in PEOPLE.items():
@@ -169,6 +172,7 @@ class Bench(ABC):
             assert isinstance(request, Request), "an exchange yields requests and nothing else"
             self.sent.append(request)
             honest = lambda asked: self._authorised(adapter, asked)  # noqa: E731 - read where it is used
+            witness_request(self.emulator, request)
             return say(count, request, honest) if say else honest(request)
 
         return drive(exchange, answer)
@@ -239,6 +243,7 @@ class Bench(ABC):
         found = []
         while self.emulator.outgoing:
             request = self.emulator.outgoing.popleft()
+            witness_delivery(self.emulator, request)
             url = urlsplit(request.url)
             route = tuple(url.path.split("/")[3:])
             headers = {name.lower(): value for name, value in request.headers.items()}
