@@ -186,7 +186,7 @@ def _quirks_of(decorators: Iterable[ast.expr]) -> tuple[str, ...]:
 @cache
 def marks(root: Path = ROOT) -> Mapping[str, tuple[str, ...]]:
     """Every test that is marked with a quirk, and with which."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for path in sorted((root / "tests").rglob("test_*.py")):
         if "mark.quirk(" in path.read_text(encoding="utf-8"):
             where = path.relative_to(root).as_posix()

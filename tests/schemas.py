@@ -31,7 +31,7 @@ _SEEN: set[tuple[str, int]] = set()
 @cache
 def index(provider: str) -> dict[str, Any]:
     path = ROOT / provider / "index.json"
-    return json.loads(path.read_text()) if path.is_file() else {}  # type: ignore[no-any-return]
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 @cache
@@ -61,6 +61,12 @@ def entry_of(provider: str, method: str, path: str) -> Any:
     return None
 
 
+@cache
+def _has_paths(provider: str) -> bool:
+    """Whether calls are known by their paths. Where an operator configures those, and the shapes, its own tests look."""
+    return any(key.partition(" ")[2].startswith("/") for key in index(provider))
+
+
 def path_of(emulator: Emulator, url: str) -> str:
     """The path as the index has it: below the address of the service, or, where the document names it so, whole."""
     path = urlsplit(url).path
@@ -76,7 +82,7 @@ def witness_request(emulator: Emulator, request: Request) -> None:
     entry = entry_of(emulator.name, request.method, path)
     call = f"{emulator.name}: {request.method} {path}"
     if entry is None:
-        if index(emulator.name):
+        if _has_paths(emulator.name):
             VIOLATIONS.append(f"{call}: not in the index")
     elif entry["request"] is None:
         if request.body:

@@ -319,7 +319,7 @@ class RocsEmulator(RocsState):
         url, events, secret = body.get("url"), body.get("events"), body.get("secret")
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise _FaultError("validation: 'url' is not an address")
-        if not isinstance(events, list) or not events or not set(events) <= set(EVENTS):
+        if not isinstance(events, list) or not events or not all(event in EVENTS for event in events):
             raise _FaultError("validation: 'events' holds an unknown event")
         if not isinstance(secret, str) or not secret:
             raise _FaultError("validation: 'secret' is required")

@@ -11,7 +11,8 @@ Rules for every exchange
   what time it is, only `now` says.
 * no-state: Nothing is kept between calls: a new adapter with the same options asks the same and answers the same.
 * no-retry: What was answered with 429 or 5xx is not asked again within the exchange: repetition is the carrier's.
-* repeatable: A request marked `repeatable` may arrive twice: the provider then stands as if it had come once.
+* repeatable: A request marked `repeatable` may arrive twice: the provider then stands as if it had come once, and a
+  "no" that somebody said there in between still stands.
 * unreadable: An answer that cannot be read raises `MalformedError` or makes an `Ack` uncertain; nothing is inferred
   from it. (Where the documentation makes the status alone the answer, there is nothing to read.)
 * named-faults: 401 (and whatever else the provider uses for it) raises `UnauthorisedError`, 429 `ThrottledError` with

@@ -18,7 +18,7 @@ from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Delivery, Observation, Page, Record, Status
 from syncd.emulators.emulator import Emulator
 from syncd.providers import protocol
-from syncd.providers.protocol import CanFeed, CanList, CanLogin, CanSnapshot, Provider, Token
+from syncd.providers.protocol import CanLogin, CanSnapshot, Provider, Token
 from syncd.providers.registry import REGISTRY, Registered
 from syncd.wire import Exchange, Request, Response, converse
 from tests.emulated import watch
@@ -30,7 +30,9 @@ Say = Callable[[Request], Response]
 ABILITIES = {name: kind for name, kind in vars(protocol).items() if name.startswith("Can")}
 PAGES_MAX = 200
 
-ANN, BOB, CAT, NOBODY = (f"{name}@example.org" for name in ("ann.quill", "bob.reed", "cat.stone", "nobody"))
+ANN, BOB, CAT, NEW, NOBODY = (
+    f"{name}@example.org" for name in ("ann.quill", "bob.reed", "cat.stone", "new.comer", "nobody")
+)
 PEOPLE = {ANN: ("Annabel", "Quill"), BOB: ("Bobby", "Reed"), CAT: ("Catrin", "Stone")}
 
 
@@ -214,12 +216,13 @@ class Bench(ABC):
         adapter = self.adapter()
         if isinstance(adapter, CanSnapshot):
             keys = tuple(one.key for one in self.everybody(where) if one.identity == identity)
-            if WHOLE_ACCOUNT in self._containers(adapter):
+            if WHOLE_ACCOUNT in self._containers():
                 account_key = next((one.key for one in self.everybody("*") if one.identity == identity), None)
         return Target(ContainerId(where), identity, email, keys, account_key)
 
-    def _containers(self, adapter: Provider) -> set[str]:
-        return {one.id for one in self.carry(adapter, adapter.containers())} if isinstance(adapter, CanList) else set()
+    def _containers(self) -> set[str]:
+        adapter = self.adapter()
+        return {one.id for one in self.carry(adapter, adapter.containers())} if "CanList" in self.able else set()
 
     def change(self, kind: ChangeKind, email: str, **fields: str) -> Change:
         place = self.updates_at or self.place if kind is ChangeKind.UPDATE else self.place
@@ -253,38 +256,23 @@ class Bench(ABC):
 
     def talks(self) -> dict[str, Callable[[Any], Exchange[Any]]]:
         """Everything that one can talk about with this provider; each takes the adapter that is to do it."""
-        adapter = self.adapter()
-        found: dict[str, Callable[[Any], Exchange[Any]]] = {"check": lambda one: one.check()}
-        if "CanLogin" in self.able:
-            found["login"] = lambda one: one.login()
-        if "CanList" in self.able:
-            found["containers"] = lambda one: one.containers()
-        if "CanSnapshot" in self.able:
-            found["snapshot"] = lambda one: one.snapshot(ContainerId(self.place), None)
-        if "CanFeed" in self.able and isinstance(adapter, CanFeed):
-            since = self.pages()[0].watermark or ""
-            found["feed"] = lambda one: one.feed(ContainerId(self.place), since, None)
-        if "CanLookup" in self.able:
-            target = self.target(ANN, self.updates_at)
-            found["lookup"] = lambda one: one.lookup(target)
-        if "CanReport" in self.able:
-            found["campaigns"] = lambda one: one.campaigns([ANN], None)
-        if ChangeKind.UPDATE in self.accepts:
-            named = self.change(ChangeKind.UPDATE, ANN, first_name="Zenobia", last_name="Quill")
-            found["update"] = lambda one: one.apply([named])
-        if ChangeKind.SUBSCRIBE in self.accepts:
-            new = self.change(ChangeKind.SUBSCRIBE, "new.comer@example.org", first_name="Newt", last_name="Comer")
-            found["subscribe"] = lambda one: one.apply([new])
-        if ChangeKind.UNSUBSCRIBE in self.accepts:
-            gone = self.change(ChangeKind.UNSUBSCRIBE, BOB)
-            found["unsubscribe"] = lambda one: one.apply([gone])
-        if "CanRegister" in self.able:
-            found["register"] = lambda one: one.register("https://syncd.example/in/crm/webhook")
-        return found
-
-
-def names_in(rows: Iterable[Row]) -> list[str]:
-    return [row.name for row in rows]
+        place, at = ContainerId(self.place), self.updates_at
+        new, named = {"first_name": "Newt", "last_name": "Comer"}, {"first_name": "Zenobia", "last_name": "Quill"}
+        talks: dict[str, tuple[str, Callable[[Any], Exchange[Any]]]] = {
+            "check": ("", lambda one: one.check()),
+            "login": ("CanLogin", lambda one: one.login()),
+            "containers": ("CanList", lambda one: one.containers()),
+            "snapshot": ("CanSnapshot", lambda one: one.snapshot(place, None)),
+            "feed": ("CanFeed", lambda one: one.feed(place, self.pages()[0].watermark or "", None)),
+            "lookup": ("CanLookup", lambda one: one.lookup(self.target(ANN, at))),
+            "campaigns": ("CanReport", lambda one: one.campaigns([ANN], None)),
+            "update": (ChangeKind.UPDATE, lambda one: one.apply([self.change(ChangeKind.UPDATE, ANN, **named)])),
+            "subscribe": (ChangeKind.SUBSCRIBE, lambda one: one.apply([self.change(ChangeKind.SUBSCRIBE, NEW, **new)])),
+            "unsubscribe": (ChangeKind.UNSUBSCRIBE, lambda one: one.apply([self.change(ChangeKind.UNSUBSCRIBE, BOB)])),
+            "register": ("CanRegister", lambda one: one.register("https://syncd.example/in/crm/webhook")),
+        }
+        can = {"", *self.able, *self.accepts}
+        return {name: talk for name, (needed, talk) in talks.items() if needed in can}
 
 
 def emulator_of(bench: Bench) -> Emulator:
@@ -296,7 +284,22 @@ def odd(raw: bytes) -> Iterable[bytes]:
     """A record with each of its members, in turn, as nobody would expect it."""
     members: dict[str, Any] = json.loads(raw)
     yield b"{}"
+    values: tuple[Any, ...] = (
+        None,
+        0,
+        -1.5,
+        True,
+        "",
+        " ",
+        "\u0000\u202e",
+        [],
+        {},
+        [{}],
+        {"$oid": 3},
+        10**30,
+        "x" * 300,
+    )
     for name in members:
-        for value in (None, 0, -1.5, True, "", " ", "\u0000\u202e", [], {}, [{}], {"$oid": 3}, 10**30, "x" * 300):
+        for value in values:
             yield json.dumps(members | {name: value}).encode()
         yield json.dumps({key: value for key, value in members.items() if key != name}).encode()

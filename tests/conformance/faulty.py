@@ -107,6 +107,12 @@ class SaysThatAddingMayBeRepeated(SalesRocksAdapter):
         return (yield from changed(super().apply(changes), lambda request: replace(request, repeatable=True)))
 
 
+@breaks("repeatable")
+class SaysThatAYesMayBeRepeated(PostboxAdapter):
+    def apply(self, changes):
+        return (yield from changed(super().apply(changes), lambda request: replace(request, repeatable=True)))
+
+
 @breaks("unreadable")
 class TakesNonsenseForNobody(PostboxAdapter):
     def lookup(self, target):
@@ -430,7 +436,7 @@ class RefusesWhatItDid(PostboxAdapter):
         (change,) = changes
         acks = yield from super().apply(changes)
         if change.kind is ChangeKind.SUBSCRIBE and acks[0].outcome is Outcome.STALE:
-            body = b'{"status": "on"}'
+            body = {"status": "on"}
             yield from self._call("PUT", f"/lists/news/people/{change.address}", "write person", dict, body)
         return acks
 

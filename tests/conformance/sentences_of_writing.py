@@ -15,7 +15,7 @@ from syncd.domain.errors import (
 )
 from syncd.domain.identity import Identity
 from syncd.domain.records import Delivery, Hint, Status
-from tests.conformance.bench import ANN, BOB, CAT, NOBODY, PEOPLE, Bench
+from tests.conformance.bench import ANN, BOB, CAT, NEW, NOBODY, PEOPLE, Bench
 from tests.conformance.sentences import outcome_of, sentence
 
 # Writing -------------------------------------------------------------------------------------------------------------
@@ -25,7 +25,7 @@ def changes_of(bench: Bench, *kinds: ChangeKind) -> dict[ChangeKind, tuple[str, 
     """For each kind that the provider takes, whom it is about and a change that is fine."""
     found = {
         ChangeKind.UNSUBSCRIBE: (BOB, {}),
-        ChangeKind.SUBSCRIBE: ("new.comer@example.org", {"first_name": "Newt", "last_name": "Comer"}),
+        ChangeKind.SUBSCRIBE: (NEW, {"first_name": "Newt", "last_name": "Comer"}),
         ChangeKind.UPDATE: (ANN, {"first_name": "Zenobia", "last_name": "Quill"}),
     }
     wanted = [kind for kind in found if kind in bench.accepts and (not kinds or kind in kinds)]
