@@ -63,7 +63,7 @@ def entry_of(provider: str, method: str, path: str) -> Any:
 
 @cache
 def _has_paths(provider: str) -> bool:
-    """Whether calls are known by their paths. Where an operator configures those, and the shapes, its own tests look."""
+    """Whether calls are known by their paths. Where an operator configures those and the shapes, its own tests look."""
     return any(key.partition(" ")[2].startswith("/") for key in index(provider))
 
 
