@@ -24,6 +24,9 @@ TABLE = Path("docs/providers/endpoints.md")
 DOCUMENTS = ("ROCS API", "Rokt referrals", "Rokt unsubscribe", "Sales.Rocks API", "RocketResponder API")
 """The documents that there are; each has rows."""
 
+OURS = ("outbound connections",)
+"""Calls whose shape no document gives, because whoever configures them does."""
+
 ENDPOINT = ("document", "name", "implemented", "emulated", "schema", "test")
 QUIRK = ("id", "fact", "test")
 
@@ -103,8 +106,8 @@ def _incomplete(entry: Mapping[str, Any], needed: Iterable[str], besides: Iterab
 
 
 def _of_endpoint(row: Mapping[str, Any], table: Table, root: Path) -> Iterator[str]:
-    if row.get("document") and row["document"] not in DOCUMENTS:
-        yield f"no such document; there are {', '.join(DOCUMENTS)}"
+    if row.get("document") and row["document"] not in DOCUMENTS + OURS:
+        yield f"no such document; there are {', '.join(DOCUMENTS + OURS)}"
     for column in ("implemented", "emulated"):
         if row.get(column) and (fault := unresolved(row[column])):
             yield f"{column}: {fault}"
@@ -136,8 +139,10 @@ def unresolved(reference: str) -> str:
     module, _, name = reference.partition(":")
     try:
         found: Any = import_module(module)
-    except ImportError:
-        return f"there is no module {module}"
+    except ModuleNotFoundError as error:
+        return f"there is no module {error.name}"
+    except ImportError as error:
+        return f"{module} cannot be imported: {error}"
     for part in name.split("."):
         if not hasattr(found, part):
             return f"{module} has no {name}" if name else "no name after the module"
@@ -208,8 +213,10 @@ the test that shows it. Made from `schemas/providers/*/provider.toml` by `make d
 def page(found: Sequence[Table]) -> str:
     """The whole page."""
     parts = [HEAD]
-    for document in DOCUMENTS:
+    for document in DOCUMENTS + OURS:
         rows = [(table.provider, row) for table in found for row in table.endpoints if row["document"] == document]
+        if not rows:
+            continue
         parts.append(f"\n## {document}\n\n| name | implemented | emulated | schema | test |\n|---|---|---|---|---|\n")
         parts += [_line(provider, row) for provider, row in rows]
     for table in found:

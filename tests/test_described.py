@@ -35,7 +35,7 @@ from tests.conformance.benches import ReportingRokt, RocketResponder, Rocs, Sale
 from tests.schemas import FORM, ROOT, VIOLATIONS, index
 from tests.world import CONFIG, quiet
 
-EXAMPLES = 40
+EXAMPLES = 8
 """For each call, of what fits and of what does not."""
 
 

@@ -261,7 +261,7 @@ def names_faults_for_what_is_done_next(bench: Bench) -> None:
                 told = result[0].outcome.value if isinstance(result, list) else type(result).__name__
                 assert told == meaning, f"{talk}: {status} as {request.label} gave {result!r}"
                 continue
-            assert type(result) is kind, f"{talk}: {status} as {request.label} gave {result!r}"
+            assert isinstance(result, kind), f"{talk}: {status} as {request.label} gave {result!r}"
             if isinstance(result, ThrottledError):
                 assert result.retry_after_s == 7, f"{talk}: how long to wait is lost"
 
