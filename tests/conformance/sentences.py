@@ -153,15 +153,21 @@ def each_request(bench: Bench) -> Iterator[tuple[str, int, Request]]:
             yield name, place, request
 
 
-def answered(bench: Bench, talk: str, place: int, change: Callable[[Request, Response], Response]) -> tuple[Any, Any]:
-    """What becomes of a talk on a fresh bench if the answer to one of its requests is another; and that bench."""
+def answered(
+    bench: Bench, talk: str, place: int, change: Callable[[Request, Response], Response], *, lasts: bool = False
+) -> tuple[Any, Any]:
+    """What becomes of a talk on a fresh bench if the answer to one of its requests is another; and that bench.
+
+    `lasts`: and to all that follow it.
+    """
     twin = bench.twin()
     adapter = twin.adapter()
     exchange = twin.talks()[talk](adapter)
     twin.sent.clear()
 
     def say(count: int, request: Request, honest: Say) -> Response:
-        return change(request, honest(request)) if count == place else honest(request)
+        spoilt = count == place or (lasts and count > place)
+        return change(request, honest(request)) if spoilt else honest(request)
 
     return outcome_of(twin, adapter, exchange, say), twin
 
@@ -256,6 +262,7 @@ def names_faults_for_what_is_done_next(bench: Bench) -> None:
                 talk,
                 place,
                 lambda _, __, status=status: Response(status, {"retry-after": "7"}),  # type: ignore[misc]
+                lasts=True,  # a provider that says 500 to one bad record may be asked for less
             )
             if meaning := bench.otherwise.get((request.label, status)):
                 told = result[0].outcome.value if isinstance(result, list) else type(result).__name__
