@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml uv.lock
 	@.uv/bin/uv sync --quiet --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $(STAMP)
 
-.PHONY: help demo test sim mutants check coverage fmt bench clean env
+.PHONY: help demo test sim mutants docs check coverage fmt bench clean env
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 12
 
@@ -33,6 +33,9 @@ sim: $(STAMP)  ## the whole system in simulated histories, and what was found (S
 
 mutants: $(STAMP)  ## bugs planted in a copy of the package, each of which a named test must catch (ARGS='-k word')
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+docs: $(STAMP)  ## the table of everything that the providers' documents name, made anew from schemas/
+	@$(BIN)/python -m tests.endpoints
 
 check: $(STAMP)  ## format, lint, types, import directions, the systemd unit
 	@$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import sys
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -208,6 +209,18 @@ def _nothing_reached_outside(loopback_only: LoopbackOnly) -> Iterator[None]:
     attempts, loopback_only.attempts[:] = list(loopback_only.attempts), []
     if attempts:
         pytest.fail(f"reached for the outside: {', '.join(attempts)}", pytrace=False)
+
+
+# Nothing past the schemas
+
+
+@pytest.fixture(autouse=True)
+def _nothing_beside_the_schemas() -> Iterator[None]:
+    yield
+    witness = sys.modules.get("tests.schemas")  # heavy, and most tests call no provider
+    if witness is not None and witness.VIOLATIONS:
+        found, witness.VIOLATIONS[:] = list(witness.VIOLATIONS), []
+        pytest.fail(f"{len(found)} calls beside the schemas: {found[0]}", pytrace=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:

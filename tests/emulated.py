@@ -1,4 +1,7 @@
-"""Emulators behind a transport of the carrier: carrier and adapter together, without a socket."""
+"""Emulators behind a transport of the carrier: carrier and adapter together, without a socket.
+
+Whatever passes is held against the schemas (`tests/schemas.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Mapping
 import httpx
 
 from syncd.emulators.emulator import Emulator, LostAnswerError, NoConnectionError
-from syncd.wire import Request
+from syncd.wire import Request, Response
+from tests.schemas import witness_answer, witness_request
 
 
 def transport_for(emulators: Mapping[str, Emulator]) -> httpx.MockTransport:
@@ -17,6 +21,8 @@ def transport_for(emulators: Mapping[str, Emulator]) -> httpx.MockTransport:
     the longest that fits wins. A URL that fits none cannot be connected to.
     """
     prefixes = sorted(emulators, key=len, reverse=True)
+    for emulator in emulators.values():
+        watch(emulator)
 
     def answer(outgoing: httpx.Request) -> httpx.Response:
         url = str(outgoing.url)
@@ -36,6 +42,7 @@ def _begins(url: str, prefix: str) -> bool:
 
 def _carried(emulator: Emulator, outgoing: httpx.Request) -> httpx.Response:
     request = Request(outgoing.method, str(outgoing.url), dict(outgoing.headers.items()), outgoing.content)
+    witness_request(emulator, request)
     try:
         response = emulator.handle(request)
     except NoConnectionError:
@@ -43,3 +50,18 @@ def _carried(emulator: Emulator, outgoing: httpx.Request) -> httpx.Response:
     except LostAnswerError:
         raise httpx.ReadTimeout("no answer", request=outgoing) from None
     return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+
+
+def watch(emulator: Emulator) -> None:
+    """Hold what the service itself answers against the schemas, before a fault makes something else of it."""
+    answer = emulator.answer
+    if getattr(answer, "watches", False):
+        return
+
+    def watched(request: Request) -> Response:
+        response = answer(request)
+        witness_answer(emulator, request, response)
+        return response
+
+    watched.watches = True  # type: ignore[attr-defined]
+    emulator.answer = watched  # type: ignore[method-assign]

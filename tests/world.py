@@ -34,6 +34,7 @@ from syncd.store.session import open_engine, reading
 from syncd.sync.cycle import Round, run_round
 from syncd.sync.ingest import accept
 from tests.emulated import transport_for
+from tests.schemas import witness_delivery
 from tests.virtual import Clock, VirtualLoop, run
 
 CONFIG = """
@@ -281,6 +282,7 @@ class World:
         for emulator in self.emulators.values():
             while emulator.outgoing:
                 request = emulator.outgoing.popleft()
+                witness_delivery(emulator, request)
                 path, _, query = request.url.partition("://")[2].partition("/")[2].partition("?")
                 _, account, *route = path.split("/")
                 pairs = tuple(parse_qsl(query, keep_blank_values=True))

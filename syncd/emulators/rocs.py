@@ -76,8 +76,8 @@ class RocsEmulator(RocsState):
     """State is in the public attributes; whoever acts at ROCS does so by the methods of `RocsState`.
 
     Switches: `poison` (ids or addresses whose writes answer 500), `unreadable` (ids whose reads do, and every page that
-    would show them), `no_dynamic` (ids whose dynamic fields cannot be read), `broken` (everything but the token service answers 500), `page_size_max` (caps without a word),
-    `charset` (of all answers, which say so), `more_secrets` and `expired_secrets` of the application,
+    would show them), `no_dynamic` (ids whose dynamic fields cannot be read), `broken` (everything but the token service
+    answers 500), `page_size_max` (caps without a word), `charset` (of all answers, which say so), `more_secrets` and `expired_secrets` of the application,
     `broken_stats` (campaigns whose statistics answer 500), `echo` (our own writes cause notices too),
     `delivery_drop_rate`, `delivery_duplicate_rate` and `delivery_shuffle` (notices lost, twice, out of order),
     `stale_for_s` (reads show what was true so long ago; set it before the changes that shall be hidden),
@@ -347,7 +347,7 @@ class RocsEmulator(RocsState):
         url, events, secret = body.get("url"), body.get("events"), body.get("secret")
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise _FaultError("validation: 'url' is not an address")
-        if not isinstance(events, list) or not events or not set(events) <= set(EVENTS):
+        if not isinstance(events, list) or not events or not all(event in EVENTS for event in events):
             raise _FaultError("validation: 'events' holds an unknown event")
         if not isinstance(secret, str) or not secret:
             raise _FaultError("validation: 'secret' is required")

@@ -1,14 +1,24 @@
 """What an adapter is: the base every one has, and a `Can…` protocol for each thing it may be able to do.
 
-Adapters are pure. They converse (yield a `Request`, receive a `Response`) and translate; they keep no state between
-calls, open no socket, never sleep, retry or log. What a provider cannot do is visible in its type: it lacks the method.
+Adapters are pure. They converse (yield a `Request`, receive a `Response`) and translate; they never sleep, retry or
+log. What a provider cannot do is visible in its type: it lacks the method.
 
-Rules that hold for every exchange
-* An answer that cannot be read raises `MalformedError`; nothing is ever inferred from it.
-* 401 (and whatever else the provider uses for it) raises `UnauthorisedError`, 429 `ThrottledError`, 5xx
-`UnavailableError`,
-  unless the provider's documentation gives them another meaning.
-* Error messages and `Request.label` name no person and no secret.
+Each rule below has a name. Under that name `tests/conformance` holds every adapter to it, against its emulator, and
+shows that an adapter which breaks it is noticed.
+
+Rules for every exchange
+* pure: Driving an exchange touches no socket, file or environment, reads no clock and no chance, and waits for nothing;
+  what time it is, only `now` says.
+* no-state: Nothing is kept between calls: a new adapter with the same options asks the same and answers the same.
+* no-retry: What was answered with 429 or 5xx is not asked again within the exchange: repetition is the carrier's.
+* repeatable: A request marked `repeatable` may arrive twice: the provider then stands as if it had come once, and a
+  "no" that somebody said there in between still stands.
+* unreadable: An answer that cannot be read raises `MalformedError` or makes an `Ack` uncertain; nothing is inferred
+  from it. (Where the documentation makes the status alone the answer, there is nothing to read.)
+* named-faults: 401 (and whatever else the provider uses for it) raises `UnauthorisedError`, 429 `ThrottledError` with
+  the seconds of its Retry-After, 5xx `UnavailableError`, unless the documentation gives them another meaning.
+* discreet: Messages, hints, the reasons of an `Ack` and `Request.label` name no person and no secret, also where the
+  provider's own words repeat what it was sent.
 """
 
 from __future__ import annotations
@@ -42,18 +52,30 @@ class Retention:
 
 
 class Provider(Protocol):
-    """One account at one provider."""
+    """One account at one provider.
+
+    * capabilities: It can exactly what the table of its provider says, whatever is configured besides.
+    """
 
     facts: Facts
 
     def check(self) -> Exchange[None]:
-        """The cheapest harmless call that proves address and credentials; raises what is wrong."""
+        """The cheapest call that proves address and credentials; raises what is wrong.
+
+        * check-harmless: It changes nothing at the provider.
+        * check-proves: Where it asks anything, wrong credentials raise `UnauthorisedError`.
+        """
         ...
 
 
 @runtime_checkable
 class CanLogin(Protocol):
-    """Needs a token. The carrier asks for one when it has none, one login at a time, and once more after a refusal."""
+    """Needs a token. The carrier asks for one when it has none, one login at a time, and once more after a refusal.
+
+    * login-apart: A login is repeatable, wants no token itself, and gives one that lives and is not printed.
+    * login-carries: `authorise` adds the token to the headers and changes nothing else.
+    * login-again: A token that is not valid any more is refused with a status in `login_again_on`.
+    """
 
     login_again_on: frozenset[int]
 
@@ -66,7 +88,11 @@ class CanList(Protocol):
     """Names its lists."""
 
     def containers(self) -> Exchange[Sequence[Container]]:
-        """All lists, whole, in one exchange. Includes `WHOLE_ACCOUNT` where contacts exist apart from lists."""
+        """All lists, in one exchange.
+
+        * lists-whole: Every list is there, once, however the provider cuts its answers; else it raises.
+        * lists-account: `WHOLE_ACCOUNT` is among them where contacts exist apart from lists.
+        """
         ...
 
 
@@ -75,19 +101,34 @@ class CanSnapshot(Protocol):
     """Lists everyone in a container: the one place where absence is a fact."""
 
     def snapshot(self, container: ContainerId, at: str | None) -> Exchange[Page]:
-        """One page; `at` is None for the first and the last page's `next` afterwards."""
+        """One page; `at` is None for the first and the last page's `next` afterwards.
+
+        * everybody-once: From None to None everybody is shown, once, however the provider cuts its pages.
+        * page-whole: A page that failed or was cut short raises: a listing never ends because of a fault.
+        * page-goes-on: `at` is all that is needed to go on, also for an adapter that has just been made.
+        * page-counts: `count` is how many records there are, and nobody at all is a page of none.
+        * record-stays: A record has the same key and the same bytes at each reading while nothing about it changes, and
+          other bytes once its standing does.
+        """
         ...
 
     def read(self, container: ContainerId, record: Record) -> Observation:
-        """Translate one record. Pure; never raises for odd content: an unusable address or status is marked as such."""
+        """Translate one record.
+
+        * read-pure: The same record reads the same, under its own key and container.
+        * read-total: It never raises for odd content, and what cannot be mailed has no identity.
+        * read-no-guess: A status that no table knows is `UNKNOWN`, never `SUBSCRIBED`.
+        * read-blank: A field that is missing or empty there is not in `fields`.
+        """
         ...
 
 
 @runtime_checkable
 class CanFeed(Protocol):
-    """Lists what changed since a watermark;
+    """Lists what changed since a watermark; absence says nothing.
 
-    absence says nothing. `since` is inclusive, so the last one is seen again.
+    * feed-inclusive: `since` is inclusive: what a page's `watermark` was taken from is seen again.
+    * feed-news: Whatever changed after that is in it, and reads as a listing would show it.
     """
 
     def feed(self, container: ContainerId, since: str, at: str | None) -> Exchange[Page]: ...
@@ -99,8 +140,12 @@ class CanLookup(Protocol):
     """Can be asked about one person."""
 
     def lookup(self, target: Target) -> Exchange[Sequence[Observation] | None]:
-        """All records that stand for the person in the container. Empty: not there. None: this provider cannot tell
-        from what is known (no key, no search by address); only a whole listing can.
+        """All records that stand for the person in the container. None: this provider cannot tell from what is known
+        (no key, no search by address); only a whole listing can.
+
+        * lookup-all: Each record of the person is there, in the container asked about, and nobody else's.
+        * lookup-nobody: Somebody who is not there gives an empty answer or None, and no error.
+        * lookup-harmless: It changes nothing at the provider.
         """
         ...
 
@@ -112,6 +157,9 @@ class CanReport(Protocol):
 
         `known_addresses` cover all lists with few addresses, for providers whose campaigns are found through a contact.
         `since` is when the last whole report was read (None: never), for providers that report by day.
+
+        * report-every: Each campaign is there once (once a day, where it is by day), under its id and name.
+        * report-no-zero: A counter that the provider does not give is None, not 0.
         """
         ...
 
@@ -132,9 +180,18 @@ class CanApply(Protocol):
     accepts: frozenset[ChangeKind]
 
     def apply(self, changes: Sequence[Change]) -> Exchange[Sequence[Ack]]:
-        """Send changes of one kind for one container, at most `facts.batch[kind]` (else one). One `Ack` each, in order.
+        """Send changes of one kind for one container, at most `facts.batch[kind]` (else one).
 
         Raises for the call as a whole; the caller then treats every change in it alike.
+
+        * ack-each: One `Ack` for each change, in their order.
+        * accepted-is-so: What is accepted is so at the provider.
+        * refused-is-not: What is refused or stale changed nothing there.
+        * nobody-else: Nobody and nothing but what a change names is changed: no other person, list or field.
+        * no-everywhere: An unsubscribe reaches every record that it names, and no other list unless
+          `facts.unsubscribe_is_global` says so.
+        * no-again: An unsubscribe that is repeated is not refused and changes nothing.
+        * yes-once: Where `facts.looks_before_subscribe`, a repeated SUBSCRIBE adds nobody twice.
         """
         ...
 
@@ -177,15 +234,22 @@ class CanNotify(Protocol):
     """Sends to us."""
 
     def verify(self, delivery: Delivery) -> None:
-        """Raise `DeliveryError` unless this came from the provider; runs before anything is stored. Constant time."""
+        """Raise `DeliveryError` unless this came from the provider; runs before anything is stored. Constant time.
+
+        * delivery-proved: What the provider sends is taken; with any credential missing or altered it is refused.
+        """
         ...
 
     def delivery_id(self, delivery: Delivery) -> str:
-        """The same for a repetition of the same delivery, different for another one."""
+        """* delivery-again: The same for a repetition of the same delivery, different for another one."""
         ...
 
     def read_delivery(self, delivery: Delivery) -> Sequence[Observation | Hint]:
-        """Raise `DeliveryError(400)` for a body that cannot be read."""
+        """What it says, or whom to look up.
+
+        * delivery-read: It is about the person whom the provider tells of.
+        * delivery-unreadable: A body that cannot be read raises `DeliveryError(400)`.
+        """
         ...
 
 
@@ -206,10 +270,13 @@ class CanRegister(Protocol):
     """Wants to be told where to send notices."""
 
     def register(self, callback_url: str, *, anew: bool = False) -> Exchange[str]:
-        """Make sure that exactly one registration for this address exists;
+        """Make sure that a registration for this address exists; returns its id.
 
-        returns its id. Repeating changes nothing. `anew`: whatever is registered gives way to a new one, since the
-        secret is another by now and no provider shows which one it has.
+        * register-once: Afterwards there is exactly one for this address, and repeating changes nothing.
+        * register-only-ours: Registrations for other addresses stay.
+
+        `anew`: whatever is registered for this address gives way to a new one, since the secret is another by now and
+        no provider shows which one it has.
         """
         ...
 

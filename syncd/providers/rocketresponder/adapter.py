@@ -223,7 +223,8 @@ class RocketResponderAdapter:
                 raise MalformedError(f"{call}: HTTP {response.status} with a body that says Success", call=call)
             return answer, None
         said = [value for name, value in params if name != "LID"]
-        error = translate.scrubbed(answer.error, [*said, options.public_key, private_key, signed.signature])
+        ours = (options.public_key, private_key, signed.signature, credentials)
+        error = translate.scrubbed(answer.error, [*said, *ours])
         if translate.about_credentials(error):
             raise UnauthorisedError(f"{call}: {error}", call=call, hint=self._hint(response))
         return answer, error or "no reason given"

@@ -1,0 +1,148 @@
+"""The schemas as a third witness: whatever passes between an adapter and an emulator, anywhere in the tests, fits them.
+
+They were written from the providers' documents, by neither. What does not fit is noted here, and the test in which it
+happened fails at its end: raised on the way, it would pass for one more fault of a provider.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from jsonschema import Draft202012Validator
+
+from syncd.emulators.emulator import Emulator
+from syncd.wire import Request, Response
+
+ROOT = Path(__file__).resolve().parents[1] / "schemas" / "providers"
+FORM = "application/x-www-form-urlencoded"
+
+VIOLATIONS: list[str] = []
+"""What did not fit since the last look."""
+
+_SEEN: set[tuple[str, int]] = set()
+"""Bodies that fitted: most of a long test are the same ones."""
+
+
+@cache
+def index(provider: str) -> dict[str, Any]:
+    path = ROOT / provider / "index.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+@cache
+def validator(provider: str, name: str) -> Any:
+    schema = json.loads((ROOT / provider / name).read_text())
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+@cache
+def _patterns(provider: str) -> list[tuple[str, re.Pattern[str], Any]]:
+    """Keys of the index, the plain ones first."""
+    keys = sorted(index(provider), key=lambda key: key.count("{"))
+    found = []
+    for key in keys:
+        method, _, path = key.partition(" ")
+        shape = "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", path))
+        found.append((method, re.compile(shape), index(provider)[key]))
+    return found
+
+
+@cache
+def entry_of(provider: str, method: str, path: str) -> Any:
+    """What the index says of a call; None where it says nothing."""
+    for its_method, pattern, entry in _patterns(provider):
+        if its_method == method and pattern.fullmatch(path):
+            return entry
+    return None
+
+
+@cache
+def _has_paths(provider: str) -> bool:
+    """Whether calls are known by their paths. Where an operator configures those and the shapes, its own tests look."""
+    return any(key.partition(" ")[2].startswith("/") for key in index(provider))
+
+
+def path_of(emulator: Emulator, url: str) -> str:
+    """The path as the index has it: below the address of the service, or, where the document names it so, whole."""
+    path = urlsplit(url).path
+    base = urlsplit(getattr(emulator, "base_url", "")).path
+    below = path.removeprefix(base)
+    known = {key.partition(" ")[2] for key in index(emulator.name)}
+    return path if base and any(key.startswith(base) for key in known) else below
+
+
+def witness_request(emulator: Emulator, request: Request) -> None:
+    """Hold what our side sends against the document of the provider."""
+    path = path_of(emulator, request.url)
+    entry = entry_of(emulator.name, request.method, path)
+    call = f"{emulator.name}: {request.method} {path}"
+    if entry is None:
+        if _has_paths(emulator.name):
+            VIOLATIONS.append(f"{call}: not in the index")
+    elif entry["request"] is None:
+        if request.body:
+            VIOLATIONS.append(f"{call}: documented without a body")
+    else:
+        _hold(emulator.name, entry["request"], request.body, _type(request.headers), f"{call}: request")
+
+
+def witness_answer(emulator: Emulator, request: Request, response: Response) -> None:
+    """Hold what an emulator answers, before any fault strikes, against the same."""
+    path = path_of(emulator, request.url)
+    entry = entry_of(emulator.name, request.method, path)
+    if entry is None:
+        return
+    call = f"{emulator.name}: {request.method} {path}: {response.status}"
+    status = str(_said(response))
+    if status not in entry["response"]:
+        VIOLATIONS.append(f"{call}: not a documented status")
+    elif (name := entry["response"][status]) is not None:
+        _hold(emulator.name, name, response.body, "application/json", call)
+
+
+def witness_delivery(emulator: Emulator, request: Request) -> None:
+    """Hold what an emulator sends to us against the same. Only encodings that carry JSON's shapes are looked at."""
+    kind = _type(request.headers)
+    entry = _inbound(emulator.name, request)
+    if entry and entry["request"] and kind in {"application/json", FORM}:
+        _hold(emulator.name, entry["request"], request.body, kind, f"{emulator.name}: delivery {request.label}")
+
+
+def _inbound(provider: str, request: Request) -> Any:
+    entry = entry_of(provider, request.method, urlsplit(request.url).path)
+    return entry or index(provider).get(f"{request.method} {{callback_url}}")
+
+
+def _said(response: Response) -> int:
+    """The status of an answer. Sales.Rocks may put the one that counts into the body of a 200."""
+    if response.status == 200 and response.body.startswith(b'{"error"'):
+        error = json.loads(response.body)["error"]
+        if isinstance(error, dict) and isinstance(error.get("status_code"), int):
+            return int(error["status_code"])
+    return response.status
+
+
+def _type(headers: Any) -> str:
+    given = {name.lower(): value for name, value in headers.items()}
+    return str(given.get("content-type", "application/json")).partition(";")[0].strip().lower()
+
+
+def _hold(provider: str, name: str, body: bytes, kind: str, call: str) -> None:
+    mark = (f"{provider}/{name}", hash(body))
+    if mark in _SEEN:
+        return
+    try:
+        value = dict(parse_qsl(body.decode(), keep_blank_values=True)) if kind == FORM else json.loads(body)
+    except ValueError:
+        VIOLATIONS.append(f"{call}: not {kind}")
+        return
+    fault = next(validator(provider, name).iter_errors(value), None)
+    if fault is None:
+        _SEEN.add(mark)
+    else:
+        VIOLATIONS.append(f"{call}: {name}: {'/'.join(map(str, fault.absolute_path))}: {fault.message[:300]}")
