@@ -52,6 +52,7 @@ class Known(NamedTuple):
     confirmed_at: str | None
     confirmed_seq: int
     route: str
+    address: str
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ nothing but this would remember that anybody had said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import SUPPRESSED
@@ -28,9 +28,25 @@ def observe(
     seq: int,
     route: str,
 ) -> Observed:
-    """As `mirror.observe`, now."""
+    """As `mirror.observe`, now. A record that names nobody any more is still that of whom it named."""
+    readings = list(_named(readings, known))
     _take_note(connection, context, _covered(readings, known))
     return mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route=route)
+
+
+def _named(readings: Sequence[Reading], known: Mapping[str, Known]) -> Iterator[Reading]:
+    """Readings without those that left out of a known record whom it is about.
+
+    A member that is missing or spoilt in one answer deletes nothing: the record stays as it was. If it says no, that
+    is the "no" of whom it named before.
+    """
+    for reading in readings:
+        seen, before = reading.observation, known.get(reading.observation.key)
+        if seen.identity is not None or before is None or before.identity is None:
+            yield reading
+        elif seen.status in SUPPRESSED:
+            named = seen._replace(identity=Identity(before.identity), address=before.address)
+            yield reading._replace(observation=named)
 
 
 def _covered(readings: Sequence[Reading], known: Mapping[str, Known]) -> dict[SuppressionKey, int]:
