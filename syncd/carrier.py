@@ -19,7 +19,14 @@ import httpx
 import stamina
 from structlog.typing import FilteringBoundLogger
 
-from syncd.domain.errors import AnswerLostError, MalformedError, ProviderError, RefusedError, UnreachableError
+from syncd.domain.errors import (
+    AnswerLostError,
+    MalformedError,
+    ProviderError,
+    RefusedError,
+    UnauthorisedError,
+    UnreachableError,
+)
 from syncd.providers.protocol import CanLogin, Provider, Token
 from syncd.wire import Exchange, Request, Response
 
@@ -37,6 +44,10 @@ CONNECT_SHARE = 1 / 3
 LEEWAY_MAX_S = 60.0
 LEEWAY_SHARE = 0.1
 """A token is renewed this much before its end: a share of its life, at most a minute."""
+
+LOGIN_PAUSE_S = 30.0
+"""A refused login is tried again no sooner, after each further one twice as late, at the latest after
+`retry_after_max_s`: providers lock accounts that keep trying."""
 
 
 class Carrier:
@@ -83,6 +94,8 @@ class Carrier:
         self._token_until = 0.0
         self._logins_ended = 0
         self._login_error: ProviderError | None = None
+        self._login_not_before = 0.0
+        self._logins_refused = 0
         self._login_lock = asyncio.Lock()
         # The bare transport of httpx: what its client adds (redirects, cookies, proxies out of the environment) is what
         # must not happen here, and costs as much again.
@@ -133,8 +146,8 @@ class Carrier:
         async with self._login_lock:
             if self._token is not None and self._token is not refused and clock() < self._token_until:
                 return self._token
-            if self._logins_ended > ended_before and self._login_error is not None:
-                # Fifty callers must not make fifty attempts: some providers lock an account that keeps trying.
+            waited = self._logins_ended > ended_before  # fifty callers must not make fifty attempts
+            if self._login_error is not None and (waited or clock() < self._login_not_before):
                 raise self._login_error
             asked_at = clock()
             try:
@@ -142,11 +155,17 @@ class Carrier:
             except ProviderError as error:
                 self._token, self._login_error = None, error
                 self._logins_ended += 1
+                if isinstance(error, UnauthorisedError):
+                    self._login_not_before = clock() + self._login_pause_s()
+                    self._logins_refused += 1
                 raise
-            self._token, self._login_error = token, None
+            self._token, self._login_error, self._logins_refused = token, None, 0
             self._token_until = asked_at + token.lifetime_s - min(LEEWAY_MAX_S, token.lifetime_s * LEEWAY_SHARE)
             self._logins_ended += 1
             return token
+
+    def _login_pause_s(self) -> float:
+        return min(self._retry_after_max_s, LOGIN_PAUSE_S * 2.0 ** min(self._logins_refused, 16))
 
     # -- repetition -------------------------------------------------------------------------------------------------
 

@@ -447,9 +447,32 @@ async def test_fifty_callers_share_one_refused_login():
     outcomes = await asyncio.gather(*(one.carry(once(get())) for _ in range(50)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {UnauthorisedError}
     assert service.logins == 1
-    with pytest.raises(UnauthorisedError):
+
+
+def test_a_refused_login_is_tried_again_later_and_later_and_at_once_after_one_that_went_well():
+    async def main():
+        service, at = TokenService(grants=False), []
+        one, clock = carrier(service, WithLogin(lifetime_s=60.0), retry_after_max_s=100.0), asyncio.get_running_loop()
+        for second in range(400):
+            await asyncio.sleep(second - clock.time())
+            made = service.logins
+            with pytest.raises(UnauthorisedError):
+                await one.carry(once(get()))
+            at += [second] * (service.logins - made)
+        service.grants = True
+        await asyncio.sleep(100)
         await one.carry(once(get()))
-    assert service.logins == 2, "a later caller asks again: the account may have been mended"
+        service.grants = False
+        await asyncio.sleep(60)
+        for _ in range(2):
+            with pytest.raises(UnauthorisedError):
+                await one.carry(once(get()))
+            await asyncio.sleep(30)
+        return at, service.logins - len(at)
+
+    at, more = virtually(main)
+    assert at == pytest.approx([0, 30, 90, 190, 290, 390], abs=6)
+    assert more == 3
 
 
 async def test_a_refusal_with_a_new_token_is_not_a_loop():

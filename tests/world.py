@@ -151,6 +151,8 @@ class World:
     `act…` methods are what people do at the providers; `round` is one round of ours.
     """
 
+    make_loop: Callable[[], Any] = VirtualLoop
+
     def __init__(
         self,
         url: str,
@@ -163,7 +165,7 @@ class World:
         config: str = CONFIG,
         folder: Path | None = None,
     ) -> None:
-        self.loop = VirtualLoop()
+        self.loop = self.make_loop()
         self.clock = Clock(self.loop)
         self.rng = random.Random(seed)
         self.rocs = RocsEmulator(

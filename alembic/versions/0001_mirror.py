@@ -173,6 +173,7 @@ def upgrade() -> None:
     sa.Column('name', sa.String(), nullable=False),
     sa.Column('remote', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('present', sa.Boolean(), nullable=False),
+    sa.Column('shown', sa.Boolean(), nullable=False),
     sa.Column('active', sa.BigInteger(), nullable=True),
     sa.Column('active_explained', sa.BigInteger(), nullable=True),
     sa.Column('known_explained', sa.BigInteger(), nullable=True),

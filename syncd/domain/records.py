@@ -121,13 +121,15 @@ class Hint(NamedTuple):
 class Container:
     """One list as the provider shows it.
 
-    `active` is its own count of members where it gives one: a cheap sign of change.
+    `active` is its own count of members where it gives one: a cheap sign of change. `shown`: the provider itself named
+    it, and not only our configuration.
     """
 
     id: ContainerId
     name: str
     active: int | None = None
     remote: Mapping[str, str] = field(default_factory=dict)  # other ids of the same list
+    shown: bool = True
 
 
 @dataclass(slots=True)

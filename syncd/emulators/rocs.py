@@ -77,7 +77,8 @@ class RocsEmulator(RocsState):
 
     Switches: `poison` (ids or addresses whose writes answer 500), `unreadable` (ids whose reads do, and every page that
     would show them), `no_dynamic` (ids whose dynamic fields cannot be read), `broken` (everything but the token service
-    answers 500), `page_size_max` (caps without a word), `charset` (of all answers, which say so), `more_secrets` and `expired_secrets` of the application,
+    answers 500), `page_size_max` (caps without a word), `charset` (of all answers, which say so), `more_secrets` and
+    `expired_secrets` of the application,
     `broken_stats` (campaigns whose statistics answer 500), `echo` (our own writes cause notices too),
     `delivery_drop_rate`, `delivery_duplicate_rate` and `delivery_shuffle` (notices lost, twice, out of order),
     `stale_for_s` (reads show what was true so long ago; set it before the changes that shall be hidden),

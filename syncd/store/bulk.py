@@ -20,6 +20,14 @@ COPY_FROM = 200
 """From so many rows on, Postgres takes them faster by COPY."""
 
 
+COUNT_MAX = 2**63 - 1
+
+
+def fitting(count: int | None) -> int | None:
+    """A provider's count as a column can hold it: none for one that is beyond anything countable."""
+    return None if count is None or abs(count) > COUNT_MAX else count
+
+
 def insert_rows(
     connection: Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:

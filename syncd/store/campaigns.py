@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from syncd.domain.records import WHOLE_ACCOUNT, CampaignStats, ContainerId, Status
+from syncd.store.bulk import fitting
 from syncd.store.tables import CampaignRow, CampaignSampleRow, CellRow
 
 campaign = CampaignRow.__table__  # type: ignore[attr-defined]
@@ -35,7 +36,9 @@ def save_campaigns(connection: Connection, account: str, stats: Sequence[Campaig
             connection.execute(campaign.insert().values(account=account, campaign_id=campaign_id, **values))
     rows = []
     for entry in stats:
-        counters = {**entry.counters, "extra": dict(entry.extra)}
+        beyond = {name: str(count) for name, count in entry.counters.items() if fitting(count) != count}
+        kept = {name: fitting(count) for name, count in entry.counters.items()}
+        counters = {**kept, "extra": {**entry.extra, **beyond}}
         at_sample = (entry.campaign_id, entry.day or "")
         if latest.get(at_sample) != counters:
             latest[at_sample] = counters

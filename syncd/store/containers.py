@@ -9,7 +9,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from syncd.domain.records import Container, ContainerId, Status
+from syncd.domain.records import WHOLE_ACCOUNT, Container, ContainerId, Status
+from syncd.store.bulk import fitting
 from syncd.store.tables import CellRow, ContainerRow, LinkRow, PageRow
 
 container = ContainerRow.__table__  # type: ignore[attr-defined]
@@ -37,7 +38,8 @@ def save_containers(connection: Connection, account: str, found: Sequence[Contai
     moved = False
     known = {row.container: row for row in load_containers(connection, account)}
     for entry in found:
-        values = {"name": entry.name, "remote": dict(entry.remote), "active": entry.active, "present": True}
+        values = {"name": entry.name, "remote": dict(entry.remote), "active": fitting(entry.active)}
+        values |= {"present": True, "shown": entry.shown}
         before = known.pop(entry.id, None)
         moved = moved or before is None or before.remote != values["remote"]
         if before is None:
@@ -58,9 +60,23 @@ def save_containers(connection: Connection, account: str, found: Sequence[Contai
     for gone, row in known.items():
         if row.present:
             update_container(
-                connection, account, gone, present=False, doubt="the account does not show this list any more"
+                connection,
+                account,
+                gone,
+                present=False,
+                shown=False,
+                doubt="the account does not show this list any more",
             )
     return moved
+
+
+def shown(connection: Connection, account: str) -> set[str]:
+    """The lists that an account itself named when it was last asked; without the one that stands for all of it."""
+    return {row.container for row in load_containers(connection, account) if row.shown} - {WHOLE_ACCOUNT}
+
+
+def forget_shown(connection: Connection, account: str) -> None:
+    connection.execute(container.update().where(container.c.account == account).values(shown=False))
 
 
 def ensure_container(connection: Connection, account: str, container_id: str, name: str) -> None:
@@ -76,6 +92,7 @@ def ensure_container(connection: Connection, account: str, container_id: str, na
                 name=name,
                 remote={},
                 present=True,
+                shown=False,
                 rows=0,
                 whole_seq=0,
                 reread=False,

@@ -67,6 +67,21 @@ def note_standing(connection: Connection, name: str, **values: Any) -> None:
     connection.execute(_UPDATE_UNLESS_PAUSED, {"of_name": name, **values})
 
 
+_STRANGERS = "strangers"
+
+
+def strangers(connection: Connection) -> set[str]:
+    """The accounts whose credentials seem to be another account's: nothing is written there."""
+    found = get_value(connection, _STRANGERS)
+    return set() if found is None else msgspec.json.decode(found, type=set[str])
+
+
+def note_stranger(connection: Connection, name: str, strange: bool) -> None:
+    before = strangers(connection)
+    if strange is not (name in before):
+        set_value(connection, _STRANGERS, msgspec.json.encode(sorted(before ^ {name})).decode())
+
+
 # Runs ----------------------------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,7 @@ class Known(NamedTuple):
     confirmed_at: str | None
     confirmed_seq: int
     route: str
+    address: str
 
 
 @dataclass(slots=True)

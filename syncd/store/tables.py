@@ -56,7 +56,7 @@ class AccountRow(SQLModel, table=True):
 
 
 class ContainerRow(SQLModel, table=True):
-    """One list at one account.
+    """One list at one account. `shown`: the account itself named it when it was last asked for its lists.
 
     `whole_*`: the latest listing that counted as whole. `doubt`: why the latest one did not. `reread`: the next whole
     listing reads every record, also those on pages that are the same. `evidence`: what the verdict on the latest
@@ -69,6 +69,7 @@ class ContainerRow(SQLModel, table=True):
     name: str
     remote: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
     present: bool = True
+    shown: bool = False
     active: int | None = Field(default=None, sa_type=sa.BigInteger)
     active_explained: int | None = Field(default=None, sa_type=sa.BigInteger)
     known_explained: int | None = Field(default=None, sa_type=sa.BigInteger)

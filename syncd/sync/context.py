@@ -23,6 +23,9 @@ from syncd.wire import Exchange
 
 T = TypeVar("T")
 
+WAIT_ABSURD_S = 900.0
+"""How long to stay away from a provider that asks for longer than anybody can mean: from that nothing is known."""
+
 
 class Carries(Protocol):
     """What carries exchanges: the carrier, over whatever transport."""
@@ -88,8 +91,8 @@ class Policy:
     passes_max: int = 8
 
     def wait_asked(self, seconds: float) -> timedelta:
-        """How long to wait for a provider that asked for it: as long as it says, within reason."""
-        return timedelta(seconds=min(seconds, self.backoff_max_s))
+        """How long to wait for a provider that asked for it: as long as it says, where it can mean that."""
+        return timedelta(seconds=seconds if seconds <= self.backoff_max_s else min(WAIT_ABSURD_S, self.backoff_max_s))
 
 
 @dataclass(slots=True)

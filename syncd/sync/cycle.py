@@ -134,7 +134,7 @@ async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
         busy |= hygiene.accounts_wanting(connection)
         left_alone = {
             row.name for row in journal.load_accounts(connection) if row.state == "paused" or _held(row, context)
-        }
+        } | journal.strangers(connection)
     usable = [name for name in context.lanes if name in busy - left_alone and done.usable(name)]
     if not patient:
         usable = [name for name in usable if not context.lanes[name].lock.locked()]

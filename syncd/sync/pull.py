@@ -12,13 +12,24 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
-from syncd.domain.errors import FailedError, RefusedError
+from syncd.domain.errors import FailedError, RefusedError, UnauthorisedError
 from syncd.domain.identity import suppression_key
-from syncd.domain.records import SUPPRESSED, UNREAD, ContainerId, Observation, Page, Record, Status, digest_of
+from syncd.domain.records import (
+    SUPPRESSED,
+    UNREAD,
+    WHOLE_ACCOUNT,
+    Container,
+    ContainerId,
+    Observation,
+    Page,
+    Record,
+    Status,
+    digest_of,
+)
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
 from syncd.reconcile.desired import LookUp
-from syncd.reconcile.whole import SHIFTED, Evidence, doubt
+from syncd.reconcile.whole import SHIFTED, Evidence, another_account, doubt
 from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
@@ -59,6 +70,7 @@ async def pull(lane: Lane, context: Context, *, full: bool = False, between: Bet
     provider = lane.provider
     if isinstance(provider, CanList):
         found = await lane.carrier.carry(provider.containers())
+        _same_account(lane, context, found)
         with writing(context.engine) as connection:
             moved = containers.save_containers(connection, lane.name, found)
             if lane.asks_only:
@@ -77,6 +89,19 @@ async def pull(lane: Lane, context: Context, *, full: bool = False, between: Bet
     if isinstance(provider, CanReport):
         await _report(lane, context, pulled, full=full)
     return pulled
+
+
+def _same_account(lane: Lane, context: Context, found: Sequence[Container]) -> None:
+    """Raises, and keeps everything from going there, while none of its lists is one that it showed before."""
+    shown = {entry.id for entry in found if entry.shown} - {WHOLE_ACCOUNT}
+    with writing(context.engine) as connection:
+        strange = another_account(containers.shown(connection, lane.name), shown)
+        journal.note_stranger(connection, lane.name, strange)
+    if strange:
+        raise UnauthorisedError(
+            f"{lane.name}: it shows none of the lists that it showed before: its credentials may be another account's",
+            hint=f"put its credentials right; if this is the account: syncd account resume {lane.name}",
+        )
 
 
 def _containers_of(lane: Lane, context: Context) -> list[Any]:
@@ -105,8 +130,8 @@ class Listing:
     """A whole listing under way.
 
     `afresh`: every record is read, whatever it was before. `fresh`: pages other than last time; `pending`: pages read
-    and not written down yet. `untouched`: nothing was known there when it began, and no delivery (counted in `news`)
-    told of anybody since.
+    and not written down yet. `seen`: the digests of all pages so far; `met`: the records on those other than last time.
+    `untouched`: nothing was known there when it began, and no delivery (counted in `news`) told of anybody since.
     """
 
     container: ContainerId
@@ -118,6 +143,8 @@ class Listing:
     fresh: dict[int, PageDigest] = field(default_factory=dict)
     pending: list[tuple[int, int, Page, bytes]] = field(default_factory=list)
     listed: set[str] = field(default_factory=set)
+    met: set[str] = field(default_factory=set)
+    seen: set[bytes] = field(default_factory=set)
     number: int = 0
     rows: int = 0
     total: int | None = None
@@ -149,16 +176,14 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
             afresh=row.reread,
         )
     at: str | None = None
-    before = b""
     while True:
         seq = context.sequence.take()
         page = await lane.carrier.carry(provider.snapshot(container, at))
         digest = digest_of(page.body)
-        if page.count and digest == before:
-            listing.repeated = True
-            break
-        before, at = digest, page.next
         _turn(listing, page, digest, seq, pulled)
+        if listing.repeated:
+            break
+        at = page.next
         if listing.pending_rows >= ROWS_A_COMMIT:
             _write_down(lane, context, listing, pulled)
         context.progress(lane.name, row.name, listing.rows, listing.total)
@@ -177,18 +202,29 @@ async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, bet
 
 
 def _turn(listing: Listing, page: Page, digest: bytes, seq: int, pulled: Pulled) -> None:
-    """Take one page in: only one that is other than last time needs to be worked on."""
+    """Take one page in: only one that is other than last time needs to be worked on.
+
+    One that holds nothing but what was on earlier pages repeats them: the listing goes in circles, and would for ever.
+    """
+    before = listing.known.get(listing.number + 1)
+    same = before is not None and before.digest == digest and not listing.afresh
+    keys = () if same else _keys(page)
+    if page.count and (digest in listing.seen or (keys and listing.met.issuperset(keys))):
+        listing.repeated = True
+        return
+    listing.seen.add(digest)
+    listing.met.update(keys)
     listing.number += 1
     listing.rows += page.count
-    listing.total = page.total if page.total is not None else listing.total
+    if page.total is not None:
+        listing.total = max(page.total, listing.total or 0)
     listing.last_count = page.count
     if listing.number == 1:
         listing.first, listing.first_count = page, page.count
         # Whatever changes while the listing goes on is newer than its first page.
         listing.watermark = page.watermark
     pulled.pages += 1
-    before = listing.known.get(listing.number)
-    if before is not None and before.digest == digest and not listing.afresh:
+    if same:
         pulled.pages_same += 1
     else:
         listing.pending.append((listing.number, seq, page, digest))
@@ -231,8 +267,9 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
     """Take a listing as whole, or say why not and infer nothing from it."""
     now, container = context.now(), listing.container
     with writing(context.engine) as connection:
+        taken = _taken_away(connection, lane, row)
         evidence = Evidence(
-            expected=row.rows - _taken_away(connection, lane, row),
+            expected=row.rows - taken,
             rows=listing.rows,
             total=listing.total,
             repeated=listing.repeated,
@@ -240,6 +277,7 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             short_last_page=listing.number <= 1 or listing.last_count < listing.first_count,
             missing=len(gone),
             first_page_same=listing.first_same,
+            taken=taken,
         )
         containers.update_container(connection, lane.name, container, evidence=asdict(evidence))
         reason = doubt(evidence, context.policy.limits)

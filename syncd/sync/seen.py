@@ -7,7 +7,7 @@ nothing but this would remember that anybody had said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import SUPPRESSED
@@ -31,13 +31,14 @@ def observe(
 ) -> Observed:
     """As `mirror.observe`, now, with the values of fields in their one form.
 
-    What only a look-up shows stays as the last one showed it, and so it does where one was made `in_part`.
+    A record that names nobody any more is still that of whom it named. What only a look-up shows stays as the last one
+    showed it, and so it does where one was made `in_part`.
     """
     readings = [
         reading._replace(observation=reading.observation._replace(fields=lane.rules.read(reading.observation.fields)))
         if reading.observation.fields
         else reading
-        for reading in readings
+        for reading in _named(readings, known)
     ]
     if in_part or route != "lookup":
         readings = _with_looked_up(connection, lane, readings, known)
@@ -46,8 +47,8 @@ def observe(
 
 
 def _with_looked_up(
-    connection: Connection, lane: Lane, readings: Sequence[Reading], known: Mapping[str, Known]
-) -> Sequence[Reading]:
+    connection: Connection, lane: Lane, readings: list[Reading], known: Mapping[str, Known]
+) -> list[Reading]:
     names = lane.capabilities.facts.looked_up
     if not names or not known:
         return readings
@@ -63,6 +64,21 @@ def _with_looked_up(
         else reading
         for reading in readings
     ]
+
+
+def _named(readings: Sequence[Reading], known: Mapping[str, Known]) -> Iterator[Reading]:
+    """Readings without those that left out of a known record whom it is about.
+
+    A member that is missing or spoilt in one answer deletes nothing: the record stays as it was. If it says no, that
+    is the "no" of whom it named before.
+    """
+    for reading in readings:
+        seen, before = reading.observation, known.get(reading.observation.key)
+        if seen.identity is not None or before is None or before.identity is None:
+            yield reading
+        elif seen.status in SUPPRESSED:
+            named = seen._replace(identity=Identity(before.identity), address=before.address)
+            yield reading._replace(observation=named)
 
 
 def _covered(readings: Sequence[Reading], known: Mapping[str, Known]) -> dict[SuppressionKey, int]:

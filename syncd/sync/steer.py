@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncd.domain.errors import SyncdError
 from syncd.domain.records import UNREAD
-from syncd.store import inbox, inspect, journal, lookups, mirror, outbox, people
+from syncd.store import containers, inbox, inspect, journal, lookups, mirror, outbox, people
 from syncd.store.session import writing
 from syncd.sync.context import Context
 
@@ -17,11 +17,17 @@ def pause(context: Context, account: str) -> None:
 
 
 def resume(context: Context, account: str) -> str:
-    """Work on an account again, as if nothing had ever gone wrong there. Returns its state."""
+    """Work on an account again, as if nothing had ever gone wrong there. Returns its state.
+
+    Whatever lists it shows from then on are its own.
+    """
     with writing(context.engine) as connection:
         read = journal.load_account(connection, account).last_good_read is not None
         state = "ok" if read else "new"
         journal.update_account(connection, account, state=state, reason="", hint="", failures=0, held_until=None)
+        if account in journal.strangers(connection):
+            journal.note_stranger(connection, account, False)
+            containers.forget_shown(connection, account)
     return state
 
 

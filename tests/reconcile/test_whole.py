@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.reconcile.guard import Limits
-from syncd.reconcile.whole import SHIFTED, Evidence, doubt
+from syncd.reconcile.whole import SHIFTED, Evidence, another_account, doubt
 
 LIMITS = Limits(max_share=0.1, max_count=3)
 
@@ -24,7 +24,9 @@ LIMITS = Limits(max_share=0.1, max_count=3)
         pytest.param(Evidence(expected=3, rows=0), "empty, where 3 were known", id="empty, however few there were"),
         pytest.param(Evidence(expected=-2, rows=0), None, id="we took away more than there were"),
         pytest.param(
-            Evidence(expected=100, rows=100, repeated=True), "the same page came twice in a row", id="goes in circles"
+            Evidence(expected=100, rows=100, repeated=True),
+            "a page came that had been there before",
+            id="goes in circles",
         ),
         pytest.param(
             Evidence(expected=100, rows=99, total=100),
@@ -39,6 +41,10 @@ LIMITS = Limits(max_share=0.1, max_count=3)
             "50 of 100 are gone at once",
             id="the provider's count agrees, and many are gone",
         ),
+        pytest.param(
+            Evidence(expected=100, rows=100, missing=11), "11 of 100 are gone at once", id="others came in their place"
+        ),
+        pytest.param(Evidence(expected=90, rows=90, missing=20, taken=11), None, id="most of them we took away"),
         pytest.param(Evidence(expected=100, rows=50, allowed=50), None, id="a person accepted this size"),
         pytest.param(
             Evidence(expected=100, rows=49, allowed=50), "51 of 100 are gone at once", id="smaller still than accepted"
@@ -51,7 +57,7 @@ LIMITS = Limits(max_share=0.1, max_count=3)
         ),
         pytest.param(
             Evidence(expected=100, rows=50, repeated=True, allowed=50),
-            "the same page came twice in a row",
+            "a page came that had been there before",
             id="accepted, but in circles",
         ),
         pytest.param(Evidence(expected=9, rows=9, first_page_same=True), None, id="its first page stood still"),
@@ -63,6 +69,20 @@ LIMITS = Limits(max_share=0.1, max_count=3)
 )
 def test_doubts(evidence: Evidence, said: str | None):
     assert doubt(evidence, LIMITS) == said
+
+
+@pytest.mark.parametrize(
+    ("known", "shown", "strange"),
+    [
+        ({"a", "b"}, {"c"}, True),
+        ({"a", "b"}, {"b", "c"}, False),
+        ({"a"}, set(), False),
+        (set(), {"a"}, False),
+    ],
+    ids=["none of them", "one of them", "shows none at all", "never showed one"],
+)
+def test_an_account_that_shows_other_lists_and_none_of_its_own_is_another(known, shown, strange):
+    assert another_account(known, shown) is strange
 
 
 @given(st.integers(0, 500), st.integers(0, 500), st.none() | st.integers(0, 500), st.booleans())

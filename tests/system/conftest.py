@@ -31,13 +31,13 @@ def open_small_world(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable
 
 
 @contextmanager
-def _opening(url: str, folder: Path) -> Iterator[Callable[..., World]]:
+def _opening(url: str, folder: Path, kind: Callable[..., World] = World) -> Iterator[Callable[..., World]]:
     quiet()
     random.seed(0)  # stamina draws its jitter from here
     opened: list[World] = []
 
     def opening(**given: Any) -> World:
-        opened.append(World(url, folder=folder, **given))
+        opened.append(kind(url, folder=folder, **given))
         return opened[-1]
 
     yield opening

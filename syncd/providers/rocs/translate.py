@@ -264,12 +264,15 @@ class Translator:
     def containers(self, body: bytes, *, call: str) -> list[Container]:
         name = self.table.names
         found = [Container(WHOLE_ACCOUNT, "customers")]
-        for item in decode(body, list[msgspec.Raw], call=call):
+        items = decode(body, list[msgspec.Raw], call=call)
+        for item in items:
             entry = self._loose(bytes(item))
             if key := id_of(entry.get(name["list.id"])):  # one without an id cannot be asked for
                 title = entry.get(name["list.name"])
                 count = _count(entry.get(name["list.count"]))
                 found.append(Container(ContainerId(key), title if isinstance(title, str) else key, active=count))
+        if items and len(found) == 1:
+            raise MalformedError(f"{call}: the answer holds no list", call=call)
         return found
 
     def campaign_id(self, campaign: Mapping[str, Any]) -> str | None:

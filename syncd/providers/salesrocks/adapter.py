@@ -92,7 +92,7 @@ class SalesRocksAdapter:
         found = [Container(ContainerId(row.uuid), row.name, remote=row.remote) for row in rows]
         # createList hands out ids that getLists never shows and data calls take (docs.sales.rocks, Create List).
         named = {name for row in rows for name in (row.uuid, row.id, row.name)}
-        return [*found, *(Container(ContainerId(text), text) for text in sorted(self._linked - named))]
+        return [*found, *(Container(ContainerId(text), text, shown=False) for text in sorted(self._linked - named))]
 
     def snapshot(self, container: ContainerId, at: str | None) -> Exchange[Page]:
         """`at` is ``page:size:key``, `key` being the first of the page before."""
@@ -148,12 +148,16 @@ class SalesRocksAdapter:
         """All lists, in their order, each once although pages may shift while they are read."""
         call = "getLists"
         lists: dict[str, ListRow] = {}
+        seen: set[bytes] = set()
         page, size, before = 1, self._options.lists_page_size, ""
         while size:
             answer = yield from self.calls.post(f"editable-lists/{call}", {"page": page, "size": size})
             rows = read_rows(answer.data, call)
             if not rows:
                 break
+            if seen.issuperset(map(bytes, rows)):
+                raise MalformedError(f"{call}: a page holds nothing but what earlier pages held", call=call)
+            seen.update(map(bytes, rows))
             read = [row for raw in rows if (row := translate.read_list(raw))]
             first = read[0].uuid if read else ""
             _moved_on(first, before, call)

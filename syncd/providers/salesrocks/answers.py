@@ -120,8 +120,15 @@ def read_listing(response: Response, call: str, now: datetime) -> list[msgspec.R
             pass  # an error, another envelope, or something to be mended
         else:
             if _failure(listing) == (0, ""):
-                return listing.data
-    return read_rows(read_answer(response, call, now).data, call)
+                return _records(listing.data, call)
+    return _records(read_rows(read_answer(response, call, now).data, call), call)
+
+
+def _records(rows: list[msgspec.Raw], call: str) -> list[msgspec.Raw]:
+    """Rows of which one at least is an object: an odd one is kept, and of nothing but odd ones nothing is believed."""
+    if rows and not any(bytes(row).lstrip().startswith(b"{") for row in rows):
+        raise MalformedError(f"{call}: the answer holds no record", call=call)
+    return rows
 
 
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
