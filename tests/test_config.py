@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from syncd.config import find, load, masked, origin
 from syncd.domain.errors import ConfigurationError, Problem
@@ -778,7 +779,8 @@ def test_the_example_shows_the_defaults_that_are_true(shipped):
             if default in (None, {}, ()):
                 continue  # an illustration of a key that has no default
             compared += 1
-            assert _as_default(value) == default, f"{name}.{key}"
+            held = type(default)(**value) if isinstance(default, BaseModel) else _as_default(value)
+            assert held == default, f"{name}.{key}"
     assert compared > 30
 
 
