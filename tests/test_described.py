@@ -63,8 +63,8 @@ def request_of(case: Any, base: str) -> Request:
     import requests
 
     sent = requests.Request(**case.as_transport_kwargs(base_url=base)).prepare()
-    body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
-    headers = {name.lower(): value for name, value in sent.headers.items()}
+    body = sent.body.encode() if isinstance(sent.body, str) else bytes(sent.body or b"")  # type: ignore[arg-type]
+    headers = {name.lower(): str(value) for name, value in sent.headers.items()}
     return Request(str(sent.method), str(sent.url), headers, body)
 
 

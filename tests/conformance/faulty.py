@@ -531,13 +531,13 @@ class ReadsNonsenseAsNothing(PostboxAdapter):
 
 @breaks("register-once", Rocs)
 class RegistersEachTime(RocsAdapter):
-    def register(self, callback_url):
+    def register(self, callback_url, *, anew=False):
         return (yield from self._post_webhook(callback_url, self.options.webhook_secrets()[0]))
 
 
 @breaks("register-only-ours", Rocs)
 class ClearsTheTable(RocsAdapter):
-    def register(self, callback_url):
+    def register(self, callback_url, *, anew=False):
         body = yield from self._calls.get("webhooks")
         for one in self._translator.registrations(body, call="get-webhooks"):
             yield self._calls.request("DELETE", "webhook", ids={"id": one["id"]})

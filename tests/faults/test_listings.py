@@ -155,12 +155,12 @@ def test_s06_pages_that_shift_show_one_twice_and_miss_one_and_nobody_is_absent(o
 
 def same_for_ever(world: World) -> None:
     real = world.sales._get_list_data
-    world.sales._get_list_data = lambda body: real(body | {"page": 1})  # type: ignore[method-assign]
+    world.sales._get_list_data = lambda body: real(body | {"page": 1})  # type: ignore[method-assign,assignment]
 
 
 def two_in_turn(world: World) -> None:
     real = world.sales._get_list_data
-    world.sales._get_list_data = lambda body: real(body | {"page": 2 - body["page"] % 2})  # type: ignore[method-assign]
+    world.sales._get_list_data = lambda body: real(body | {"page": 2 - body["page"] % 2})  # type: ignore[method-assign,assignment]
 
 
 def two_in_turn_and_shuffled(world: World) -> None:
@@ -170,17 +170,17 @@ def two_in_turn_and_shuffled(world: World) -> None:
         answer = real(body | {"page": 2 - body["page"] % 2})
         return answer | {"data": answer["data"][:: -1 if body["page"] % 3 else 1], "page": body["page"]}
 
-    world.sales._get_list_data = turned  # type: ignore[method-assign]
+    world.sales._get_list_data = turned  # type: ignore[method-assign,assignment]
 
 
 def zero_is_one(world: World) -> None:
     real = world.sales._get_list_data
-    world.sales._get_list_data = lambda body: real(body | {"page": max(1, body["page"] - 1)})  # type: ignore[method-assign]
+    world.sales._get_list_data = lambda body: real(body | {"page": max(1, body["page"] - 1)})  # type: ignore[method-assign,assignment]
 
 
 def lists_for_ever(world: World) -> None:
     real = world.sales._get_lists
-    world.sales._get_lists = lambda body: real(body | {"page": 1, "size": 1})  # type: ignore[method-assign]
+    world.sales._get_lists = lambda body: real(body | {"page": 1, "size": 1})  # type: ignore[method-assign,assignment]
 
 
 LIES: dict[str, Callable[[World], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def seen(world: World) -> dict[str, Any]:
 def test_what_each_notice_points_at_is_mirrored_at_once(open_small_world: Open, leaves: bool) -> None:
     world = open_small_world()
     mail = world.mail
-    acts = {
+    acts: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
         "subscribe": (lambda: mail.person_joins("154", EMAIL, "Fay Fo"), {"status": "pending", "first_name": "Fay"}),
         "confirm": (lambda: mail.confirm("154", EMAIL), {"status": "subscribed"}),
         "open": (lambda: mail.open_mail("154", EMAIL), {"opened": 1}),

@@ -8,7 +8,7 @@ import pytest
 from syncd.domain.changes import ChangeKind, Outcome
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import Status
-from syncd.providers.protocol import CanCreateList
+from syncd.providers.protocol import CanCreateList, CanList
 
 BASE_URL = "http://127.0.0.1:8703/api"
 
@@ -249,6 +249,7 @@ NEW = {
 @pytest.mark.quirk("rocketresponder-permalink-is-unique")
 def test_a_list_is_created_once(line, emulator, adapter):
     assert isinstance(adapter, CanCreateList)
+    assert isinstance(adapter, CanList)
     made = line(adapter.create_list(" Café/Bar ", NEW))
     assert [c.id for c in line(adapter.containers())] == [made.id]
     there = emulator.lists[made.id]
