@@ -8,7 +8,6 @@ import pytest
 
 from syncd.emulators.emulator import Fault, FaultKind
 from tests.scenes import (
-    CONFIG,
     PARTNER,
     TWO_LISTS,
     Open,
@@ -25,7 +24,7 @@ from tests.scenes import (
     with_two_lists,
     written,
 )
-from tests.world import World
+from tests.world import CONFIG, World
 
 ANN, BEN, CID = (f"{name}@example.org" for name in ("ann", "ben", "cid"))
 
