@@ -153,6 +153,16 @@ def test_a_no_whose_answer_is_lost_is_told_again(open_small_world: Open):
     assert [op["state"] for op in operations(world, account="partner", kind="unsubscribe")] == ["done"]
 
 
+def test_who_is_erased_is_taken_back_where_they_were_delivered_and_leaves_no_trace(open_small_world: Open):
+    world = opened(open_small_world, TELLS)
+    person(world, ANN)
+    world.settle()
+    assert command(world, "erase", ANN, "--yes", "--json").data["asked"]["partner"] == "unsubscribe"
+    world.settle()
+    assert set(world.partner.unsubscribed) == {ANN}
+    assert command(world, "erase", ANN, "--verify").code == 0
+
+
 def test_reassert_tells_again_of_every_no_and_delivers_nobody(open_small_world: Open):
     world = opened(open_small_world, TELLS)
     person(world, ANN)
@@ -275,6 +285,7 @@ def test_a_delivery_whose_answer_is_lost_is_not_repeated_and_waits_for_a_person(
     assert "syncd parked retry" in reason
     (cell,) = world.rows("SELECT status, grade FROM v_memberships WHERE account = 'partner'")
     assert (cell["status"], cell["grade"]) == ("unknown", "unknown")
+    assert any("what we sent and nobody answered for" in said for said in explained(world, ANN)["partner"]["sentences"])
     world.rocs.edit_customer(customer, first_name="Anna")
     world.settle(3)
     assert delivered(world) == [ANN], "also not when a field changes"

@@ -7,8 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from syncd.config import load, masked
+from syncd.demo.stage import build, configuration
+from syncd.domain.changes import Outcome
 from syncd.domain.errors import ConfigurationError
-from tests.providers.http.conftest import BASE, options
+from syncd.providers.http.adapter import http_adapter
+from syncd.wire import converse
+from tests.providers.http.conftest import BASE, now, options, subscribe, unsubscribe
 
 
 @pytest.mark.parametrize(
@@ -97,3 +101,21 @@ def test_every_fault_of_a_rule_is_named_by_its_place(tmp_path: Path):
     (problem,) = raised.value.problems
     assert problem.where.startswith("accounts.partner.rules.0")
     assert "not a status" in problem.what
+
+
+def test_the_configuration_that_emulate_prints_leads_to_its_receiver(tmp_path: Path):
+    stage = build(["rocs", "http"])
+    try:
+        file = tmp_path / "syncd.toml"
+        file.write_text(configuration(stage))
+        account: Any = load(file, {}).accounts["partner"]
+        assert load(file, {}).lists["newsletter"].accounts["partner"] == ("*",)
+        connection = http_adapter(account, linked=frozenset(), now=now)
+        trial = connection.trial(None, live=False)
+        assert trial is not None
+        assert converse(trial.exchange, stage.partner.handle).verdict == "delivered"
+        (ack,) = converse(connection.apply([subscribe()]), stage.partner.handle)
+        (told,) = converse(connection.apply([unsubscribe()]), stage.partner.handle)
+        assert (ack.outcome, told.outcome) == (Outcome.ACCEPTED, Outcome.ACCEPTED)
+    finally:
+        stage.close()
