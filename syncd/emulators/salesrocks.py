@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from syncd.emulators.emulator import Emulator
-from syncd.emulators.salesrocks_services import Body, RefusalError, Services, body
+from syncd.emulators.salesrocks_services import RefusalError, Services, body
 from syncd.wire import Request, Response
 
 JSON = {"content-type": "application/json"}
@@ -26,6 +26,19 @@ TOKEN_LIFETIME_S = 3600
 MINUTE = timedelta(minutes=1)
 WRITES = frozenset({"createList", "addToList", "deleteListData", "updateListData"})
 COUNTERS = ("to_send", "sent", "total_scheduled", "opened", "clicked", "replied", "bounced", "opted_out")
+CALLS = {
+    "/auth/accessToken": (body("username password"), "_access_token"),
+    "/search/getListNameAndIds": (body("email"), "_get_list_name_and_ids"),
+    "/drip-campaign/getCampaignStatistics": (body("campaign_id"), "_get_campaign_statistics"),
+    "/editable-lists/createList": (body("list_name permission"), "_create_list"),
+    "/editable-lists/addToList": (body("list_id data"), "_add_to_list"),
+    "/editable-lists/getLists": (body("", "page size"), "_get_lists"),
+    "/editable-lists/getListData": (body("list_id", "page size"), "_get_list_data"),
+    "/editable-lists/getContact": (body("_id"), "_get_contact"),
+    "/editable-lists/deleteListData": (body("ids"), "_delete_list_data"),
+    "/editable-lists/updateListData": (body("data"), "_update_list_data"),
+}
+"""Path -> what a body must hold, and which of the methods below answers."""
 PERMISSIONS = {"personal": "private", "private": "private", "company": "company"}  # in at createList, out at getLists
 
 
@@ -102,7 +115,7 @@ class SalesRocksEmulator(Emulator):
         self.zone: tzinfo = UTC  # of times that name none
         self.services = Services(now, self.rng, self._local)  # with switches of its own
         self.stale_for_s = 0.0  # reads of contacts show how things stood so long ago
-        self._calls = self._lists_calls() | self.services.calls
+        self._others = self.services.calls
         self._home: dict[str, str] = {}  # contact id -> uuid of its list
         self._pages: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # rows in order, until the list changes
         self._past: deque[_Past] = deque()
@@ -173,7 +186,7 @@ class SalesRocksEmulator(Emulator):
 
     def _dispatch(self, request: Request) -> Any:
         path = self._path(request)
-        if path not in self._calls:
+        if path not in CALLS and path not in self._others:
             raise RefusalError(404, "Not found")
         if request.method != "POST":
             raise RefusalError(405, "Method not allowed")
@@ -191,24 +204,12 @@ class SalesRocksEmulator(Emulator):
             asked = {}  # a public client (Advanced Form Integration) asks so
         if not isinstance(asked, dict):
             raise RefusalError(400, "Invalid request body")
-        members, call = self._calls[path]
+        if path in self._others:
+            members, call = self._others[path]
+        else:
+            members, call = CALLS[path][0], getattr(self, CALLS[path][1])
         members.check(asked)
         return call(asked)
-
-    def _lists_calls(self) -> dict[str, tuple[Body, Callable[[dict[str, Any]], Any]]]:
-        lists = "/editable-lists"
-        return {
-            "/auth/accessToken": (body("username password"), self._access_token),
-            "/search/getListNameAndIds": (body("email"), self._get_list_name_and_ids),
-            "/drip-campaign/getCampaignStatistics": (body("campaign_id"), self._get_campaign_statistics),
-            f"{lists}/createList": (body("list_name permission"), self._create_list),
-            f"{lists}/addToList": (body("list_id data"), self._add_to_list),
-            f"{lists}/getLists": (body("", "page size"), self._get_lists),
-            f"{lists}/getListData": (body("list_id", "page size"), self._get_list_data),
-            f"{lists}/getContact": (body("_id"), self._get_contact),
-            f"{lists}/deleteListData": (body("ids"), self._delete_list_data),
-            f"{lists}/updateListData": (body("data"), self._update_list_data),
-        }
 
     def _path(self, request: Request) -> str:
         path = "/" + request.url.partition("://")[2].partition("/")[2].partition("?")[0]
