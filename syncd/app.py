@@ -15,19 +15,21 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import structlog
 
 from syncd.carrier import Carrier
 from syncd.domain.consent import Scope
+from syncd.providers.fields import Rules
 from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import capabilities_of
 from syncd.providers.registry import provider_for
 from syncd.reconcile.guard import Limits
 from syncd.settings import Settings
-from syncd.store import journal, outbox, people, protection, resync, witness
+from syncd.store import journal, mirror, outbox, people, protection, resync, witness
 from syncd.store.plans import digest_of
 from syncd.store.sequence import Sequence
-from syncd.store.session import Connection, Engine, current, open_engine, require_current, upgrade, writing
+from syncd.store.session import Connection, Engine, current, open_engine, reading, require_current, upgrade, writing
 from syncd.sync.context import Context, Lane, ListConfig, Policy
 
 HOLD_S = 60.0
@@ -81,8 +83,10 @@ class App:
             jitter=self.outside.jitter,
             new_id=self.outside.new_id,
             log=self.log,
+            owners=settings.owners,
         )
         self._token: int | None = None
+        self._load_late()
         with writing(self.engine) as connection:
             journal.ensure_accounts(connection, {name: lane.provider_name for name, lane in lanes.items()})
         self.context.save_links()
@@ -116,6 +120,12 @@ class App:
             max_age_s=getattr(options, "max_age", 86_400.0),
             look_ups_max=getattr(options, "lookups_per_round", 500),
             report_every_s=options.report_every,
+            rules=Rules(
+                kinds=self.settings.kinds,
+                forms=options.formats,
+                region=getattr(options, "phone_region", None),
+                today=lambda: self.outside.now().date(),
+            ),
             rename_open_s=getattr(options, "rename_open", 0.0),
             rename_wait_s=getattr(options, "rename_wait", 0.0),
             rename_tolerance_s=getattr(options, "rename_tolerance", 0.0),
@@ -199,8 +209,42 @@ class App:
         mark = shape_of(self.settings)
         with writing(self.engine) as connection:
             if journal.get_value(connection, "shape") != mark:
+                self._reread_fields(connection)
                 people.everybody_on_agenda(connection, self.outside.now())
                 journal.set_value(connection, "shape", mark)
+
+    def _reread_fields(self, connection: Connection) -> None:
+        """Where other fields are mapped than before, records are read anew; what appears by that is nobody's edit."""
+        for name, lane in self.context.lanes.items():
+            options = self.settings.accounts[name]
+            kinds = {field: str(self.settings.kinds.get(field, "")) for field in options.fields}
+            mapped = {
+                field: f"{kinds[field]} {options.formats.get(field, '')} {place}"
+                for field, place in options.fields.items()
+            }
+            before = journal.get_value(connection, f"fields/{name}")
+            known = _Mapped() if before is None else msgspec.json.decode(before, type=_Mapped)
+            if before is not None and known.mapped != mapped:
+                known.late = sorted({*known.late, *(f for f in mapped if mapped[f] != known.mapped.get(f))})
+                lane.late = frozenset(known.late)
+                mirror.forget_digests(connection, name)
+                if lane.asks_only:
+                    resync.forget_ages(connection, resync.Extent({name: None}), [name], self.outside.now())
+            known.mapped = mapped
+            journal.set_value(connection, f"fields/{name}", msgspec.json.encode(known).decode())
+
+    def _load_late(self) -> None:
+        with reading(self.engine) as connection:
+            for name, lane in self.context.lanes.items():
+                if (text := journal.get_value(connection, f"fields/{name}")) is not None:
+                    lane.late = frozenset(msgspec.json.decode(text, type=_Mapped).late)
+
+
+class _Mapped(msgspec.Struct):
+    """Which fields an account mapped when it was last looked at, and those that were mapped after the others."""
+
+    mapped: dict[str, str] = {}
+    late: list[str] = []
 
 
 def lists_of(settings: Settings) -> Mapping[str, ListConfig]:
@@ -231,12 +275,14 @@ def shape_of(settings: Settings) -> str:
             entry.provider,
             entry.spread,
             dict(entry.fields),
+            dict(entry.formats),
             *(getattr(entry, key, None) for key in ("on_unsubscribe", "on_absence")),
         ]
         for name, entry in settings.accounts.items()
     }
     lists = {name: [entry.scope, entry.spread, dict(entry.accounts)] for name, entry in settings.lists.items()}
-    return digest_of([accounts, lists])
+    fields = {name: [entry.owner, entry.kind] for name, entry in settings.fields.items()}
+    return digest_of([accounts, lists, fields])
 
 
 def _open(url: str) -> Engine:

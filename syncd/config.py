@@ -23,9 +23,21 @@ from pydantic import BaseModel, BeforeValidator, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from syncd.domain.errors import ConfigurationError, Problem
+from syncd.providers.fields import CANONICAL, Kind, form_fault
 from syncd.providers.options import AccountOptions, Options, seconds
 from syncd.providers.registry import REGISTRY
-from syncd.settings import HOLDS_PASSWORD, LIST_KEYS, SECTIONS, TABLES, ListSettings, Settings, leaves, masked, origin
+from syncd.settings import (
+    HOLDS_PASSWORD,
+    LIST_KEYS,
+    SECTIONS,
+    TABLES,
+    FieldSettings,
+    ListSettings,
+    Settings,
+    leaves,
+    masked,
+    origin,
+)
 
 __all__ = ["ListSettings", "Settings", "find", "load", "masked", "origin"]
 
@@ -35,6 +47,10 @@ SYSTEM_FILE = Path("/etc/syncd/syncd.toml")
 SECRET_BYTES_MAX = 65_536
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_FIELD = re.compile(r"[a-z][a-z0-9_]*")
+
+NO_FIELDS = ("email", "email_sha256", "email_md5", "campaign")
+"""Names that accounts may map, and that say who somebody is or where they come from."""
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -157,7 +173,9 @@ class _Reading:
         for override in self.overrides:
             self._lay_over(override)
         sections = {name: self._section(name, model) for name, model in SECTIONS.items()}
+        fields = self._fields()
         accounts = self._accounts()
+        self._mapped(fields, accounts)
         lists = self._lists(list(self.document.get("accounts", {})))
         if self.problems:
             raise ConfigurationError(str(self.source or "environment"), self.problems)
@@ -168,6 +186,7 @@ class _Reading:
                 **sections,
                 "accounts": accounts,
                 "lists": lists,
+                "fields": fields,
                 "source": self.source,
                 "warnings": tuple(self.warnings),
                 "origins": self.origins,
@@ -187,7 +206,7 @@ class _Reading:
             elif not isinstance(value, dict):
                 self._problem(key, f"must be a table: write [{key}]")
                 del self.document[key]
-        for kind in ("accounts", "lists"):
+        for kind in ("accounts", "lists", "fields"):
             for name, value in list(self.document.get(kind, {}).items()):
                 if not isinstance(value, dict):
                     self._problem(f"{kind}.{name}", f"must be a table: write [{kind}.{name}]")
@@ -213,7 +232,7 @@ class _Reading:
             return
         table, where = self.document.setdefault(section, {}), section
         models: list[type[BaseModel]] = [SECTIONS.get(section, Options)]
-        if section in {"accounts", "lists"}:
+        if section in {"accounts", "lists", "fields"}:
             name = _matching(rest.pop(0), table)
             if not rest:
                 self._problem(override.name, "names no setting", f"write a key after it: {override.name}__KEY")
@@ -224,6 +243,8 @@ class _Reading:
             table, where = table.setdefault(name, {}), f"{section}.{name}"
             if section == "accounts":
                 models = _models_of(table)
+            elif section == "fields":
+                models = [FieldSettings]
             else:
                 rest[0] = _matching(rest[0], (*LIST_KEYS, *self.document.get("accounts", {})))
         self._set(table, models, where, rest, override)
@@ -329,6 +350,46 @@ class _Reading:
                 accounts[name] = options
         return accounts
 
+    def _fields(self) -> dict[str, FieldSettings]:
+        """What is declared of fields: canonical ones have their kind, any other name is a field of our own."""
+        accounts = self.document.get("accounts", {})
+        fields = {}
+        for name, table in self.document.get("fields", {}).items():
+            where = f"fields.{name}"
+            if not _FIELD.fullmatch(name) or name in NO_FIELDS:
+                self._problem(where, "not a name for a field", "a to z, 0 to 9 and _; email and campaign are taken")
+                continue
+            one = self._validated(table, FieldSettings, where)
+            if one is None:
+                continue
+            fields[name] = one
+            if one.owner is not None and one.owner not in accounts:
+                self._problem(f"{where}.owner", f"there is no account `{one.owner}`", _nearest(one.owner, accounts))
+            if one.kind not in {None, CANONICAL.get(name, one.kind)}:
+                self._problem(f"{where}.kind", f"{name} is always {CANONICAL[name]}")
+        return fields
+
+    def _mapped(self, fields: Mapping[str, FieldSettings], accounts: Mapping[str, AccountOptions]) -> None:
+        """Every name that is mapped exists, and every field of our own is mapped somewhere."""
+        kinds = {**{name: one.kind or Kind.TEXT for name, one in fields.items()}, **CANONICAL}
+        known = [*kinds, *NO_FIELDS]
+        for account, options in accounts.items():
+            for name in options.fields.keys() - set(known):
+                self._problem(f"accounts.{account}.fields.{name}", "no such field", _nearest(name, known) or _DECLARE)
+            for name, form in options.formats.items():
+                where = f"accounts.{account}.formats.{name}"
+                if name not in kinds:
+                    self._problem(where, "no such field", _nearest(name, kinds) or _DECLARE)
+                elif fault := form_fault(kinds[name], form):
+                    self._problem(where, fault)
+                elif form == "national" and not getattr(options, "phone_region", None):
+                    self._problem(where, "nobody can tell whose national number that is", "set phone_region as well")
+        mapped = {name for options in accounts.values() for name in options.fields}
+        if len(accounts) == len(self.document.get("accounts", {})):
+            for name in fields.keys() - CANONICAL.keys() - mapped:
+                hint = f'write fields = {{ {name} = "its name there" }} in the accounts that have it'
+                self._problem(f"fields.{name}", "no account has this field", hint)
+
     def _lists(self, accounts: Sequence[str]) -> dict[str, ListSettings]:
         taken: dict[tuple[str, str], str] = {}
         lists = {}
@@ -373,7 +434,7 @@ class _Reading:
         """The model, or None and every fault noted."""
         self._read_files(table, [model], where)
         try:
-            return model.model_validate(table)
+            return model.model_validate(table, context={"fields": self.document.get("fields", {}).keys()})
         except ValidationError as error:
             seen: set[str] = set()
             for fault in error.errors(include_url=False, include_input=False):
@@ -384,6 +445,8 @@ class _Reading:
                     self._problem(dotted, *_told(fault, dotted, _shapes_at(model, table, at)))
             return None
 
+
+_DECLARE = "a field of your own is declared first: [fields.NAME]"
 
 _UNREAD = "unread"
 """Stands for a secret whose file is already a problem, so that it is not reported as missing too."""
@@ -479,7 +542,7 @@ def _told(fault: ErrorDetails, where: str, shapes: Mapping[str, _Shape]) -> tupl
             return str(context.get("error")), ""
         case "string_too_short" | "too_short":
             return "is empty", ""
-        case "literal_error":
+        case "literal_error" | "enum":
             return f"must be {context.get('expected')}", ""
         case "union_tag_not_found":
             return "says no kind", "write kind = …"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializeAsAny
 
+from syncd.providers.fields import CANONICAL, Kind
 from syncd.providers.options import AccountOptions, Duration, Options, Text, Url
 
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+(?=@)")
@@ -80,6 +81,13 @@ class PushSettings(Options):
     backoff_max: Annotated[Duration, Field(gt=0)] = 3600.0
 
 
+class FieldSettings(Options):
+    """One field of people. `owner`: the account whose value wins where several moved apart."""
+
+    owner: Text | None = None
+    kind: Kind | None = None
+
+
 class ListSettings(Options):
     """One list of ours: its ids at each account, by the account's name."""
 
@@ -96,9 +104,19 @@ class Settings(Options):
     push: PushSettings = PushSettings()
     accounts: dict[str, SerializeAsAny[AccountOptions]]
     lists: dict[str, ListSettings] = Field(default_factory=dict)
+    fields: dict[str, FieldSettings] = Field(default_factory=dict)
     source: Path | None = None
     warnings: tuple[str, ...] = ()
     origins: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of every field, canonical or declared."""
+        return {**CANONICAL, **{name: CANONICAL.get(name, one.kind or Kind.TEXT) for name, one in self.fields.items()}}
+
+    @property
+    def owners(self) -> dict[str, str]:
+        return {name: one.owner for name, one in self.fields.items() if one.owner}
 
     def schedule_of(self, account: str) -> ScheduleSettings:
         """The schedule with what the account says otherwise."""
@@ -113,7 +131,7 @@ SECTIONS: dict[str, type[Options]] = {
     "guard": GuardSettings,
     "push": PushSettings,
 }
-TABLES = (*SECTIONS, "accounts", "lists")
+TABLES = (*SECTIONS, "accounts", "lists", "fields")
 LIST_KEYS = ("scope", "spread")
 
 

@@ -547,6 +547,70 @@ def test_a_fault_is_found_and_explained(problems_of, old, new, where, what, hint
     assert hint in problem.hint
 
 
+FIELDS = """
+[fields.shoe_size]
+owner = "sales"
+
+[fields.member_since]
+kind = "date"
+
+[fields.country]
+owner = "crm"
+"""
+MAPPED = WHOLE.replace(
+    "[accounts.sales]",
+    'fields = { shoe_size = "dynamic:shoe", member_since = "dynamic:since" }\n'
+    'formats = { member_since = "DD.MM.YYYY" }\n\n[accounts.sales]\nfields = { shoe_size = "shoe" }',
+).replace(
+    "[accounts.leads]", 'fields = { shoe_size = "custom:shoe" }\n\n[accounts.leads]\nfields = { shoe_size = "s" }'
+)
+
+
+def test_fields_of_our_own_are_declared_once_and_mapped_by_account(settings_of):
+    settings = settings_of(MAPPED + FIELDS, SYNCD_FIELDS__COUNTRY__OWNER="mail")
+    assert settings.owners == {"shoe_size": "sales", "country": "mail"}
+    assert {settings.kinds[name].value for name in ("member_since", "birth_date")} == {"date"}
+    assert settings.kinds["shoe_size"].value == "text"
+    assert settings.accounts["crm"].formats == {"member_since": "DD.MM.YYYY"}
+    assert masked(settings)["fields"]["member_since"] == {"owner": None, "kind": "date"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "what", "hint"),
+    [
+        ('owner = "sales"', 'owner = "slaes"', "fields.shoe_size.owner", "no account `slaes`", "mean `sales`"),
+        ('kind = "date"', 'kind = "dtae"', "fields.member_since.kind", "must be 'text', 'phone', 'date'", ""),
+        ('kind = "date"', 'kin = "date"', "fields.member_since.kin", "unknown key", "mean `kind`"),
+        ('owner = "crm"', 'kind = "text"', "fields.country.kind", "country is always country", ""),
+        ("[fields.country]", "[fields.Country]", "fields.Country", "not a name for a field", "a to z"),
+        ("[fields.country]", "[fields.email]", "fields.email", "not a name for a field", "taken"),
+        ("[fields.shoe_size]", "[fields.shoe_sizes]", "accounts.crm.fields", "'shoe_size'", ""),
+        ("[fields.country]", "[fields.contry]", "fields.contry", "no account has this field", 'contry = "its name'),
+        ("DD.MM.YYYY", "DD.MM.YY", "accounts.crm.formats.member_since", "written with YYYY, MM and DD", ""),
+        (
+            "formats = { member_since",
+            "formats = { member_snce",
+            "accounts.crm.formats.member_snce",
+            "no such field",
+            "_since",
+        ),
+        (
+            'shoe_size = "custom:shoe"',
+            'shoesize = "custom:shoe"',
+            "accounts.mail.fields.shoesize",
+            "no such field",
+            "e_size",
+        ),
+    ],
+)
+def test_a_fault_about_fields_is_found_and_explained(problems_of, old, new, where, what, hint):
+    text = MAPPED + FIELDS
+    assert text.count(old) == 1
+    problem = problems_of(text.replace(old, new))[where]
+    assert what in problem.what
+    assert hint in problem.hint
+
+
 def test_a_key_of_another_kind_of_proof_is_not_suggested(problems_of):
     problems = problems_of(replaced('kind = "basic"', 'kind = "basic", headr = "X"'))
     assert problems["accounts.leads.inbound_auth.headr"] == Problem(

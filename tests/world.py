@@ -228,6 +228,11 @@ class World:
         self.app = self._start()
         return killed
 
+    def restart(self) -> None:
+        """The process stops and starts again, with the configuration as it is by now."""
+        run(self.loop, self.app.aclose())
+        self.app = self._start()
+
     def put_back(self, saved: Path) -> None:
         """The process stops, an operator restores a backup, and it starts again."""
         run(self.loop, self.app.aclose())

@@ -61,6 +61,10 @@ UNREAD = "unread:"
 """Begins the key of what stands in a listing for a record that the provider cannot give out; `raw` says why."""
 
 
+UNREAD_FIELD = "?"
+"""Before the name of a field whose value could not be read: kept as it came, and told to nobody."""
+
+
 class Record(NamedTuple):
     """One contact as it came: enough to tell whether it changed, without reading it.
 

@@ -76,13 +76,13 @@ class RocsEmulator(RocsState):
     """State is in the public attributes; whoever acts at ROCS does so by the methods of `RocsState`.
 
     Switches: `poison` (ids or addresses whose writes answer 500), `unreadable` (ids whose reads do, and every page that
-    would show them), `broken` (everything but the token service answers 500), `page_size_max` (caps without a word),
-    `charset` (of all answers, which say so), `more_secrets` and `expired_secrets` of the application,
-    `broken_stats` (campaigns whose statistics answer 500), `echo` (our own writes cause notices too),
-    `delivery_drop_rate`, `delivery_duplicate_rate` and `delivery_shuffle` (notices lost, twice, out of order),
-    `stale_for_s` (reads show what was true so long ago; set it before the changes that shall be hidden),
-    `touch_unchanged` (a PUT that changes nothing still moves `modifiedAt`), `dynamic_touches` (a change of dynamic
-    fields moves it as well).
+    would show them), `no_dynamic` (ids whose dynamic fields cannot be read), `broken` (everything but the token service
+    answers 500; for a while or for ever, as whoever sets it likes), `page_size_max` (caps without a word),
+    `broken_stats` (campaigns whose statistics answer 500), `charset` (of all answers, which say so), `more_secrets` and
+    `expired_secrets` of the application, `echo` (our own writes cause notices too), `delivery_drop_rate`,
+    `delivery_duplicate_rate` and `delivery_shuffle` (notices lost, twice, out of order), `stale_for_s` (reads show what
+    was true so long ago; set it before the changes that shall be hidden), `touch_unchanged` (a PUT that changes nothing
+    still moves `modifiedAt`), `dynamic_touches` (a change of dynamic fields moves it as well).
     """
 
     name = "rocs"
@@ -111,6 +111,7 @@ class RocsEmulator(RocsState):
         self.tokens: dict[str, datetime] = {}
         self.poison: set[str] = set()
         self.unreadable: set[str] = set()
+        self.no_dynamic: set[str] = set()
         self.broken = False
         self.charset = "utf-8"
         self.page_size_max = 1000
@@ -277,6 +278,8 @@ class RocsEmulator(RocsState):
     def _get_dynamic(self, asked: _Asked) -> Any:
         customer = self._known(asked.ids[0])
         self._refuse_unreadable([customer])
+        if customer.id in self.no_dynamic:
+            raise _FaultError("Object reference not set to an instance of an object.")
         return customer.dynamic
 
     def _put_dynamic(self, asked: _Asked) -> Any:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+)
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
@@ -54,6 +63,11 @@ Secret = Annotated[SecretStr, BeforeValidator(_stripped), Field(min_length=1)]
 Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 
 
+def custom_fields(info: ValidationInfo) -> frozenset[str]:
+    """Fields that the configuration declares beside the canonical ones (`[fields.NAME]`), while it is read."""
+    return frozenset((info.context or {}).get("fields", ()))
+
+
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -68,6 +82,7 @@ class AccountOptions(Options):
     report_every: Duration = 3600.0
     spread: bool = True
     fields: dict[str, Text] = Field(default_factory=dict)
+    formats: dict[str, Text] = Field(default_factory=dict)
     timeout: Duration = 30.0
     requests_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
     retry_after_max: Duration = 900.0

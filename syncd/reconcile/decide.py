@@ -122,7 +122,7 @@ def _replaces(wish: Desired, op: Operation) -> bool:
 
 def _merged(person: Person, topology: Topology, identity: Identity) -> Mapping[str, str]:
     cells = [cell for cell in person.cells if cell.identity == identity and cell.fields]
-    return merge(person.fields.get(identity, {}), cells, tuple(topology.accounts), topology.accounts)
+    return merge(person.fields.get(identity, {}), cells, tuple(topology.accounts), topology.accounts, topology.owners)
 
 
 def _confirm_absences(person: Person) -> Iterator[LookUp]:

@@ -13,33 +13,42 @@ NAME_FIELDS = ("first_name", "last_name")
 
 
 def merge(
-    canonical: Mapping[str, str], cells: Sequence[Cell], authority: Sequence[str], accounts: Mapping[str, Account]
+    canonical: Mapping[str, str],
+    cells: Sequence[Cell],
+    authority: Sequence[str],
+    accounts: Mapping[str, Account],
+    owners: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The values that should hold everywhere, given what held before and what every record shows now.
 
     Nobody moved: nothing changes. One moved, or several to the same value: that value. Several moved apart: the
-    account that comes first in `authority` (the order of the configuration) wins. At first contact nobody has moved
-    yet; a record then only fills what is blank, first authority first. Where nothing held before and records that were
-    compared show different values, each keeps its own until one moves.
+    account that owns the field (`owners`) wins, else the first in `authority` (the order of the configuration).
+
+    At first contact nobody has moved yet; a record then only fills what is blank, the owner first, then by authority.
+    Where nothing held before and records that were compared show different values, each keeps its own until one moves,
+    unless one of them is the owner's.
     """
+    owners = owners or {}
     rank = {name: place for place, name in enumerate(authority)}
     ordered = sorted(cells, key=lambda cell: (rank.get(cell.account, len(rank)), cell.container, cell.key))
     merged = dict(canonical)
     for name in sorted({name for cell in ordered for name in cell.fields}):
         moved = [
-            cell.fields[name]
+            cell
             for cell in ordered
             if name in cell.fields and cell.base is not None and _moved(cell, name, canonical, accounts)
         ]
         if moved:
-            merged[name] = moved[0]
+            merged[name] = min(moved, key=lambda cell: cell.account != owners.get(name)).fields[name]
     disputed = _disputed(ordered) - merged.keys()
-    # Who knows where a name is cut comes before who keeps it in one field.
-    for cell in sorted(ordered, key=lambda cell: _one_name_field(cell, accounts)):
-        shown = _cut_as_known(cell.fields, merged) if _one_name_field(cell, accounts) else cell.fields
-        for name, value in shown.items():
-            if name not in disputed:
-                merged.setdefault(name, value)
+    # Who knows where a name is cut comes before who keeps it in one field; an owner comes before both.
+    by_cut = sorted(ordered, key=lambda cell: _one_name_field(cell, accounts))
+    for owned in (True, False):
+        for cell in by_cut:
+            shown = _cut_as_known(cell.fields, merged) if _one_name_field(cell, accounts) else cell.fields
+            for name, value in shown.items():
+                if owners.get(name) == cell.account if owned else name not in disputed:
+                    merged.setdefault(name, value)
     return merged
 
 
@@ -76,6 +85,8 @@ def full_name(fields: Mapping[str, str]) -> str:
 
 def _moved(cell: Cell, name: str, canonical: Mapping[str, str], accounts: Mapping[str, Account]) -> bool:
     base = cell.base or {}
+    if name not in base and name in accounts[cell.account].late:
+        return False  # it was there all along, and is only seen now
     if name in NAME_FIELDS and _one_name_field(cell, accounts):
         # One field there, split by us: it moves as a whole, and another place of the cut is not another name.
         return full_name(cell.fields) not in {full_name(base), full_name(canonical)}

@@ -257,6 +257,7 @@ class Account:
     """One account as the core sees it. `joined`: its first contact is over. `protected`: it was lost or put back, and
     nothing but what people said goes out before somebody has looked.
 
+    `late`: fields that may come to be seen after the others of a record, so that one that appears is no edit.
     `rename_*`: how long a change of address may stay open, how long an unsubscribe within it waits for the new address
     to be seen, and how far apart the two times may be by the provider's clock.
     """
@@ -268,6 +269,7 @@ class Account:
     spread: bool = True
     joined: bool = False
     protected: bool = False
+    late: frozenset[str] = frozenset()
     rename_open_s: float = 30 * 86_400.0
     rename_wait_s: float = 900.0
     rename_tolerance_s: float = 5.0
@@ -292,12 +294,13 @@ class Topology:
     """Where our lists live, and what counts as a fight over a cell: so many flaps within so many seconds.
 
     `whole` names the containers that were read whole at least once, with the sequence number at which the latest such
-    read began.
+    read began. `owners`: for a field, the account whose value wins.
     """
 
     accounts: Mapping[str, Account]
     lists: Mapping[str, MailingList]
     whole: Mapping[tuple[str, ContainerId], int] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
     flaps_max: int = 3
     flaps_window_s: float = 86_400.0
 

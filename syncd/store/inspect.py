@@ -237,8 +237,8 @@ def history(connection: Connection, key: SuppressionKey) -> History:
     return History(
         cells=rows(
             cell,
-            "account container key remote_id identity address status grade observed_at status_at route missing_count "
-            "receipt",
+            "account container key remote_id identity address status grade observed_at status_at route "
+            "missing_count fields receipt",
             order="account container key",
         ),
         events=[entry | {"level": Level(entry["level"]).word} for entry in events],

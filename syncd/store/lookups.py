@@ -159,6 +159,9 @@ def due_for_fields(connection: Connection, account: str, older_than: datetime, l
         .join(link, sa.and_(link.c.account == there.c.account, link.c.container == there.c.container))
         .where(there.c.account == account, there.c.person_key == cell.c.person_key)
     )
+    wanted_anyway = sa.select(lookup.c.identity).where(
+        lookup.c.account == account, lookup.c.container == WHOLE_ACCOUNT, lookup.c.identity == cell.c.identity
+    )
     asked = cell.c.route == "lookup"
     query = (
         sa.select(cell.c.container, cell.c.identity, cell.c.address)
@@ -170,6 +173,7 @@ def due_for_fields(connection: Connection, account: str, older_than: datetime, l
             _NAMED,
             sa.or_(~asked, cell.c.observed_at <= older_than),
             sa.exists(linked),
+            ~sa.exists(wanted_anyway),
         )
         .order_by(asked, cell.c.observed_at, cell.c.identity)
         .limit(limit)

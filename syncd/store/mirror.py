@@ -17,9 +17,11 @@ from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Observation, Status, later
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
-from syncd.store.tables import CellRow, CounterSampleRow
+from syncd.store.tables import CellRow, ContainerRow, CounterSampleRow, PageRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
+container = ContainerRow.__table__  # type: ignore[attr-defined]
+page = PageRow.__table__  # type: ignore[attr-defined]
 counter_sample = CounterSampleRow.__table__  # type: ignore[attr-defined]
 
 IN_MAX = 1000
@@ -333,6 +335,13 @@ def mark_missing(
         *place, present, cell.c.missing_count > 0, cell.c.missing_seq == seq, cell.c.person_key.is_not(None)
     )
     return [SuppressionKey(key) for key in connection.scalars(query)]
+
+
+def forget_digests(connection: Connection, account: str) -> None:
+    """Every record of this account is read anew when it is next listed, whether it has changed or not."""
+    connection.execute(cell.update().where(cell.c.account == account).values(digest=b""))
+    connection.execute(page.update().where(page.c.account == account).values(digest=b""))
+    connection.execute(container.update().where(container.c.account == account).values(watermark=None))
 
 
 def reappeared(connection: Connection, account: str, container: str, keys: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey
-from syncd.domain.records import ContainerId, Status
+from syncd.domain.records import UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
 from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Rename
 from syncd.store import exemptions, renames
@@ -32,7 +32,16 @@ meta = Meta.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
 
-_fields = msgspec.json.Decoder(dict[str, str]).decode
+_decoded = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def _fields(text: str) -> dict[str, str]:
+    fields = _decoded(text)
+    if f'"{UNREAD_FIELD}' in text:
+        fields = {name: value for name, value in fields.items() if not name.startswith(UNREAD_FIELD)}
+    return fields
+
+
 _encode = msgspec.json.Encoder().encode
 
 IN_MAX = 500

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from syncd.domain.consent import Scope
 from syncd.domain.facts import Capabilities
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId
+from syncd.providers.fields import Rules
 from syncd.providers.protocol import Provider
 from syncd.reconcile.guard import Limits
 from syncd.reconcile.person import Account, MailingList, Topology
@@ -43,6 +44,8 @@ class Lane:
     max_age_s: float = 86_400.0
     look_ups_max: int = 500
     report_every_s: float = 3600.0
+    rules: Rules = field(default_factory=Rules)
+    late: frozenset[str] = frozenset()
     rename_open_s: float = 0.0
     rename_wait_s: float = 0.0
     rename_tolerance_s: float = 0.0
@@ -104,6 +107,7 @@ class Context:
     new_id: Callable[[], str]
     log: Any
     progress: Callable[[str, str, int, int | None], None] = lambda *_: None
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     def topology(self, connection: Any) -> Topology:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""
@@ -118,6 +122,7 @@ class Context:
                 spread=lane.spread,
                 joined=lane.name in rows and rows[lane.name].joined,
                 protected=lane.name in rows and bool(rows[lane.name].protected),
+                late=lane.late | lane.capabilities.facts.looked_up,
                 rename_open_s=lane.rename_open_s,
                 rename_wait_s=lane.rename_wait_s,
                 rename_tolerance_s=lane.rename_tolerance_s,
@@ -142,6 +147,7 @@ class Context:
             accounts=accounts,
             lists=lists,
             whole=whole,
+            owners=self.owners,
             flaps_max=self.policy.flaps_max,
             flaps_window_s=self.policy.limits.window_s,
         )

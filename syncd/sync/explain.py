@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.domain.records import SUPPRESSED, UNREAD_FIELD, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.providers.fields import Kind
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import learn, taught
@@ -35,6 +36,7 @@ class _Case:
     ledger: list[Shown]
     states: dict[str, str]
     policy_holds_first: bool
+    kinds: Mapping[str, Mapping[str, str]]
 
 
 def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
@@ -51,7 +53,8 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         return None
     person = taught(person, learn(person, topology, context.now(), _BEFORE_ANYTHING_ELSE))
     decision = decide(person, topology, context.now())
-    case = _Case(person, topology, decision, history, arrivals, states, context.policy.hold_first_contact)
+    kinds = {name: lane.rules.kinds for name, lane in context.lanes.items()}
+    case = _Case(person, topology, decision, history, arrivals, states, context.policy.hold_first_contact, kinds)
     return {
         "email": str(identity),
         "person": str(key),
@@ -126,6 +129,9 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
     seen, sent, held, asked = (
         of(rows) for rows in (case.history.cells, case.history.operations, case.history.held, case.history.look_ups)
     )
+    unread = [_unread(row) for row in seen]
+    for row, kept in zip(seen, unread, strict=True):
+        row["unread_fields"] = kept
     arrivals = of(case.ledger)
     rules = _rules(case, name) + [_exempted(row) for row in of(case.history.exemptions)]
     rules += [_claimed(row) for row in of(case.history.claims) if row["state"] == "open"]
@@ -144,6 +150,12 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
         "next": upcoming,
         "sentences": [
             *(_seen(row) for row in seen),
+            *(
+                f"{field} is kept as it came in {_where(row['container'])}, {text!r}, and told to nobody: "
+                f"it cannot be read as {case.kinds[name].get(field, Kind.TEXT)}."
+                for row in seen
+                for field, text in row["unread_fields"].items()
+            ),
             *([] if seen else ["Nothing was ever seen of this person here."]),
             *rules,
             *(_sent(row) for row in sent),
@@ -151,6 +163,12 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
             *upcoming,
         ],
     }
+
+
+def _unread(row: Shown) -> dict[str, str]:
+    """Fields that the record shows, and that could not be brought into their one form."""
+    fields: dict[str, str] = row.pop("fields")
+    return {name.removeprefix(UNREAD_FIELD): text for name, text in fields.items() if name.startswith(UNREAD_FIELD)}
 
 
 def _where(container: str) -> str:
@@ -285,7 +303,12 @@ def _next(case: _Case, name: str, sent: list[Shown], held: list[Shown], asked: l
             said.append(f"{change.kind.value.capitalize()} will wait for a person: this is first contact.")
         else:
             said.append(f"The next round sends {change.kind.value} to {_where(change.container)}.")
-    said += [f"Will be asked about in {_where(row['container'])}: {row['reason']}." for row in asked]
+    said += [
+        f"Given up asking about them in {_where(row['container'])}: {row['given_up']}. `syncd inspect parked`"
+        if row["given_up"]
+        else f"Will be asked about in {_where(row['container'])}: {row['reason']}."
+        for row in asked
+    ]
     said += [f"By hand: {sentence}." for sentence in case.decision.by_hand if f" at {name}" in sentence]
     return said or ["Nothing more is to be done here."]
 

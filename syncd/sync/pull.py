@@ -17,6 +17,7 @@ from syncd.domain.identity import suppression_key
 from syncd.domain.records import SUPPRESSED, UNREAD, ContainerId, Observation, Page, Record, Status, digest_of
 from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
+from syncd.reconcile.desired import LookUp
 from syncd.reconcile.whole import SHIFTED, Evidence, doubt
 from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
@@ -432,7 +433,9 @@ async def look_up(
 def _note_unanswered(lane: Lane, context: Context, target: Target, error: FailedError) -> None:
     """Others are served, and this one is not: asked again in later rounds, and in the end given up for a person."""
     place, policy = (lane.name, target.container, target.identity), context.policy
+    wish = LookUp(lane.name, target.container, target.identity, target.address, "the provider failed when asked")
     with writing(context.engine) as connection:
+        lookups.want(connection, [wish], context.now())
         failures = lookups.failures_of(connection, *place) + 1
         wait = outbox.backoff(failures, context.jitter(), base_s=policy.backoff_s, max_s=policy.backoff_max_s)
         given_up = f"{error.message}, {failures} times" if failures >= policy.attempts_max else ""

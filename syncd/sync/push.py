@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 
 from syncd.domain.changes import Change, ChangeKind
@@ -74,6 +75,7 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     batch = [op for op in batch if op.id in begun]
     if not batch:
         return
+    changes = [replace(change, fields=lane.rules.spelt(change.fields)) for change in changes]
     try:
         acks = await lane.carrier.carry(provider.apply(changes))
     except RefusedError as error:

@@ -29,9 +29,16 @@ def observe(
     route: str,
     in_part: bool = False,
 ) -> Observed:
-    """As `mirror.observe`, now. What only a look-up shows stays as the last one showed it, and so it does where one was
-    made `in_part`.
+    """As `mirror.observe`, now, with the values of fields in their one form.
+
+    What only a look-up shows stays as the last one showed it, and so it does where one was made `in_part`.
     """
+    readings = [
+        reading._replace(observation=reading.observation._replace(fields=lane.rules.read(reading.observation.fields)))
+        if reading.observation.fields
+        else reading
+        for reading in readings
+    ]
     if in_part or route != "lookup":
         readings = _with_looked_up(connection, lane, readings, known)
     _take_note(connection, context, _covered(readings, known))

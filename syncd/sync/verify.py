@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
+from syncd.domain.errors import FailedError
 from syncd.domain.identity import SuppressionKey
 from syncd.domain.records import ContainerId
 from syncd.providers.protocol import CanFeed, CanLookup, CanSnapshot
 from syncd.store import containers, lookups, outbox, people
 from syncd.store.session import reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.outage import endure
 from syncd.sync.pull import Pulled, ask, read_feed, read_whole
 
 ASKED_ONE_BY_ONE = 25
@@ -81,6 +83,11 @@ def _look_again(
 async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled) -> bool:
     """Ask about each; False as soon as the provider cannot tell, so that a listing must."""
     for target in wanted:
-        if not await ask(lane, context, target, pulled):
+        try:
+            told = await ask(lane, context, target, pulled)
+        except FailedError as error:
+            await endure(lane, error, 1)
+            told = False
+        if not told:
             return False
     return True

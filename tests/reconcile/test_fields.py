@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,16 +144,73 @@ CELLS = st.lists(
 )
 
 
-@given(VALUES, CELLS, st.randoms())
-def test_the_order_of_reading_never_matters(held, cells, chance):
+OWNERS = st.dictionaries(st.sampled_from(sorted(STANDARD)), st.sampled_from(ORDER), max_size=3)
+
+
+@given(VALUES, CELLS, st.randoms(), OWNERS)
+def test_the_order_of_reading_never_matters(held, cells, chance, owners):
     mixed = list(cells)
     chance.shuffle(mixed)
-    assert merge(held, mixed, ORDER, ACCOUNTS) == merge(held, cells, ORDER, ACCOUNTS)
+    assert merge(held, mixed, ORDER, ACCOUNTS, owners) == merge(held, cells, ORDER, ACCOUNTS, owners)
+
+
+@pytest.mark.parametrize(
+    ("held", "cells", "holds"),
+    [
+        pytest.param(
+            "Ann", [first("Anna", "Ann"), first("Anni", "Ann", "salesrocks")], "Anni", id="apart: the owner's counts"
+        ),
+        pytest.param(
+            "Ann", [first("Anna", "Ann"), first("Ann", "Ann", "salesrocks")], "Anna", id="the owner did not move"
+        ),
+        pytest.param("Ann", [first("Anna", "Ann")], "Anna", id="the owner shows nothing"),
+        pytest.param(
+            "Ann", [first("Anna", "Ann"), first(None, "Ann", "salesrocks")], "Anna", id="a blank of the owner's"
+        ),
+        pytest.param(
+            None, [first("Anna"), first("Anni", where="salesrocks")], "Anni", id="at first contact the owner fills"
+        ),
+        pytest.param(
+            None,
+            [first("Anna", "Anna"), first("Anni", "Anni", "salesrocks")],
+            "Anni",
+            id="compared, never agreed on: the owner decides",
+        ),
+    ],
+)
+def test_an_owner_comes_before_the_order_of_the_configuration(held: str | None, cells, holds: str):
+    owners = {"first_name": "salesrocks"}
+    assert merge({"first_name": held} if held else {}, cells, ORDER, ACCOUNTS, owners) == {"first_name": holds}
+
+
+@given(VALUES, CELLS, OWNERS)
+def test_where_an_owner_moved_its_value_holds_and_nobody_elses(held, cells, owners):
+    merged = merge(held, cells, ORDER, ACCOUNTS, owners)
+    for name, owner in owners.items():
+        its = [c for c in cells if c.account == owner and name in c.fields and c.base is not None]
+        moved = {c.fields[name] for c in its if c.fields[name] not in {c.base.get(name), held.get(name)}}
+        if moved and name not in NAME_FIELDS:
+            assert merged[name] in moved
 
 
 @given(VALUES, CELLS)
-def test_merging_invents_and_loses_nothing(held, cells):
-    merged = merge(held, cells, ORDER, ACCOUNTS)
+def test_who_owns_nothing_changes_nothing(held, cells):
+    assert merge(held, cells, ORDER, ACCOUNTS, {}) == merge(held, cells, ORDER, ACCOUNTS)
+
+
+def test_a_field_that_is_only_seen_late_was_there_all_along():
+    late = {**ACCOUNTS, "rocs": replace(account("rocs"), late=frozenset({"country"}))}
+    seen = cell(fields={"country": "SE"}, base={})
+    assert merge({"country": "DE"}, [seen], ORDER, ACCOUNTS) == {"country": "SE"}
+    assert merge({"country": "DE"}, [seen], ORDER, late) == {"country": "DE"}
+    assert merge({}, [seen], ORDER, late) == {"country": "SE"}
+    edited = cell(fields={"country": "NO"}, base={"country": "SE"})
+    assert merge({"country": "DE"}, [edited], ORDER, late) == {"country": "NO"}
+
+
+@given(VALUES, CELLS, OWNERS)
+def test_merging_invents_and_loses_nothing(held, cells, owners):
+    merged = merge(held, cells, ORDER, ACCOUNTS, owners)
     seen = {name for c in cells for name in c.fields}
     # Nobody decides between records that were compared, differ, and never agreed on anything.
     compared = {

@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 
 from syncd.domain.records import UNREAD
-from syncd.emulators.emulator import Fault, FaultKind
+from syncd.wire import Request, Response
 from tests.scenes import (
+    JOINED,
     LEFT,
     account,
     agreed,
@@ -72,6 +73,7 @@ def test_a_feed_with_a_bad_record_brings_the_others_and_comes_back_for_it(open_s
     world.wait(300)
     for email in (bad, leaves):
         world.rocs.unsubscribe_member("L-1", email)
+        world.wait(5)  # the bad one is not the newest
     world.rocs.unreadable.add(of(world, bad))
     world.round()
     well(world)
@@ -186,15 +188,45 @@ def test_somebody_who_cannot_be_asked_about_is_given_up_and_the_others_are_asked
     assert parked(world, "look-up") == []
 
 
-def test_an_outage_in_the_middle_of_a_look_up_is_one(open_small_world):
+def test_an_outage_that_begins_with_a_look_up_is_one(open_small_world):
     world = open_small_world()
-    agreed(world)
-    person(world, "ann@example.org", lists=())
-    world.round()
-    world.sales.add_contact(world.sales_list, "ann@example.org", "Ann Bee")
-    world.rocs.faults.append(Fault(FaultKind.FAILED, "/customers?page=1&pageSize=500&email", times=100))
-    world.rocs.faults.append(Fault(FaultKind.FAILED, "/lists", times=100))
+    notices(world)
+    email, other = agreed(world, 2)
+    world.rocs.remove_customer(of(world, email))  # a notice of that makes us look
+    real = world.rocs.answer
+
+    def failing(request: Request) -> Response:
+        world.rocs.broken = world.rocs.broken or "email=" in request.url
+        return real(request)
+
+    world.rocs.answer = failing  # type: ignore[method-assign]
     world.wait(300)
     world.round()
     assert account(world, "crm")["state"] == "failing"
-    assert parked(world, "look-up") == []
+    assert world.rows("SELECT identity, failures FROM lookup") == [{"identity": email, "failures": 0}]
+    world.rocs.answer = real  # type: ignore[method-assign]
+    world.rocs.broken = False
+    world.wait(300)
+    world.round()
+    well(world)
+    assert standing(world, other) == JOINED
+
+
+def test_customers_whose_dynamic_fields_fail_keep_no_others_from_being_asked(open_small_world):
+    fields = 'fields = {{ country = "dynamic:Land" }}'
+    world = open_small_world(config=configured(crm=fields, push="attempts_max = 1"))
+    world.rocs.define_dynamic("Land")
+    emails = agreed(world, 16)
+    keys = [of(world, email) for email in emails]
+    # Only the interface of dynamic fields fails, and for most of them.
+    world.rocs.dynamic_touches = True
+    for key in keys:
+        world.rocs.set_dynamic(key, {"Land": "SE"})
+    world.rocs.no_dynamic.update(keys[:11])
+    for _ in range(2):
+        world.wait(300)
+        world.round()
+        well(world)
+    assert len(parked(world, "look-up")) == 11
+    read = world.rows("SELECT COUNT(*) AS n FROM cell WHERE container = '*' AND fields LIKE '%SE%'")
+    assert read == [{"n": 5}]

@@ -7,10 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from syncd.providers.options import AccountOptions, Duration, Secret, Text, Url
+from syncd.providers.fields import CANONICAL
+from syncd.providers.options import AccountOptions, Duration, Secret, Text, Url, custom_fields
 from syncd.providers.rocs.table import NAMES, PATHS, WORDS_MEAN, Table, path_fault, shared_name, unknown_key
-
-CANONICAL = frozenset({"first_name", "last_name", "phone", "country", "language", "postal_code", "birth_date"})
 
 DYNAMIC = "dynamic:"
 """Prefix of a field name in `fields` that lives in the customer's dynamic fields."""
@@ -78,8 +77,9 @@ class RocsOptions(AccountOptions):
 
     @field_validator("fields")
     @classmethod
-    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
-        faults = [unknown_key(field, sorted(CANONICAL)) for field in fields if field not in CANONICAL]
+    def _known_fields(cls, fields: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        known = CANONICAL.keys() | custom_fields(info)
+        faults = [unknown_key(field, sorted(known)) for field in fields if field not in known]
         faults += [f"{field}: no name after {DYNAMIC!r}" for field, to in fields.items() if to == DYNAMIC]
         return _faultless(fields, faults)
 

@@ -197,7 +197,7 @@ class Translator:
         if SPOILT in text:
             return None  # kept as it came, and told to nobody else
         if canonical == "phone" and text and not _E164.fullmatch(text):
-            return read_phone(text, self._region)
+            return read_phone(text, self._region) or text
         return text or None
 
     def _loose(self, raw: bytes) -> dict[str, Any]:

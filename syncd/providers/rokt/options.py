@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from syncd.providers.options import AccountOptions, Options, Secret, Text, Url
+from syncd.providers.options import AccountOptions, Options, Secret, Text, Url, custom_fields
 
 PARAMETERS: Mapping[str, str] = {
     # Rokt's own attribute names (Web SDK and conversion attribute lists). A client may ask for any other names,
@@ -87,8 +87,8 @@ class RoktOptions(AccountOptions):
 
     @field_validator("fields")
     @classmethod
-    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
-        if unknown := sorted(fields.keys() - PARAMETERS.keys()):
+    def _known_fields(cls, fields: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if unknown := sorted(fields.keys() - PARAMETERS.keys() - custom_fields(info)):
             raise ValueError(f"no such field: {', '.join(unknown)}; known are {', '.join(PARAMETERS)}")
         names = list({**PARAMETERS, **fields}.values())
         if twice := sorted({name for name in names if names.count(name) > 1}):

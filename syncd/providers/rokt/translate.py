@@ -60,7 +60,8 @@ _SERIAL_ZERO = date(1899, 12, 30)
 _SERIAL_MIN = 61  # spreadsheets believe in 29 February 1900, so smaller numbers are a day off
 _BORN_MIN = date(1900, 1, 1)
 
-_PLAIN_FIELDS = ("first_name", "last_name", "country", "language", "postal_code")
+_NO_FIELDS = frozenset({"email", "email_sha256", "email_md5", "campaign", "phone", "birth_date"})
+"""What says who it is and where from, and what is read with more care."""
 
 
 def fields_of(attributes: Mapping[str, object], names: Mapping[str, str], today: date) -> Mapping[str, str]:
@@ -70,7 +71,7 @@ def fields_of(attributes: Mapping[str, object], names: Mapping[str, str], today:
         for canonical, name in names.items()
         if isinstance(value := attributes.get(name), str) and value.strip()
     }
-    fields = {name: given[name] for name in _PLAIN_FIELDS if name in given}
+    fields = {name: value for name, value in given.items() if name not in _NO_FIELDS}
     if phone := _phone(given.get("phone", ""), given.get("country", "")):
         fields["phone"] = phone
     if born := birth_date(given.get("birth_date", ""), today):

@@ -6,11 +6,10 @@ from datetime import UTC, tzinfo
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from syncd.providers.options import AccountOptions, Secret, Text, Url
-
-CANONICAL = ("first_name", "last_name", "phone", "country", "language", "postal_code", "birth_date")
+from syncd.providers.fields import CANONICAL
+from syncd.providers.options import AccountOptions, Secret, Text, Url, custom_fields
 
 RESERVED = frozenset({"_id", "list_id"})
 """Members of a contact that are the provider's own: its identity and its place."""
@@ -43,8 +42,8 @@ class SalesRocksOptions(AccountOptions):
 
     @field_validator("fields")
     @classmethod
-    def _known_fields(cls, fields: dict[str, str]) -> dict[str, str]:
-        if unknown := sorted(fields.keys() - {*CANONICAL, "email"}):
+    def _known_fields(cls, fields: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if unknown := sorted(fields.keys() - {*CANONICAL, "email"} - custom_fields(info)):
             raise ValueError(f"no such field: {', '.join(unknown)}; known are email, {', '.join(CANONICAL)}")
         return fields
 

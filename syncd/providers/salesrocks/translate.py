@@ -139,7 +139,9 @@ class ContactTable:
         for canonical, member in self.members.items():
             value = _text(row.get(member))
             if value and canonical == "phone" and not _E164.fullmatch(value):
-                value = read_phone(value, self.region)
+                value = (
+                    read_phone(value, self.region) or value
+                )  # kept as it came; what it is worth is judged by its kind
             if value:
                 fields[canonical] = value
         return fields

@@ -1,0 +1,168 @@
+"""Fields of our own and typed ones: mapped by account, kept in one form, written in each account's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.scenes import agreed, command, configured, contacts, explained, last_run, person
+from tests.world import CONFIG, World
+
+FIELDS = """
+[fields.shoe_size]
+owner = "sales"
+
+[fields.birth_date]
+owner = "sales"
+"""
+MAPPED = (
+    configured(
+        CONFIG,
+        crm='fields = {{ shoe_size = "dynamic:Shoe", birth_date = "dynamic:Born", country = "dynamic:Land" }}\n'
+        'formats = {{ country = "name" }}',
+        sales='fields = {{ shoe_size = "shoe", birth_date = "geburtstag", phone = "tel", country = "land" }}\n'
+        'formats = {{ birth_date = "DD.MM.YYYY", phone = "digits" }}',
+        leads='fields = {{ shoe_size = "schuh" }}',
+    )
+    + FIELDS
+)
+
+
+def defined(world: World) -> World:
+    for name, kind in {"Shoe": "number", "Born": "date", "Land": "string"}.items():
+        world.rocs.define_dynamic(name, kind)
+    return world
+
+
+def at_rocs(world: World, email: str) -> Any:
+    (found,) = (one for one in world.rocs.customers.values() if one.email == email)
+    return found
+
+
+def at_sales(world: World, email: str) -> dict[str, Any]:
+    (found,) = contacts(world, email)
+    return found
+
+
+def rounds(world: World, count: int = 3, full: bool = False) -> None:
+    for _ in range(count):
+        world.wait(120)
+        world.round(full=full)
+
+
+def quiet(world: World) -> None:
+    """Another day of rounds writes nothing."""
+    before = world.writes
+    world.wait(86_500)
+    world.round(full=True)
+    rounds(world, 2)
+    assert world.writes == before
+    assert last_run(world, "crm")["result"] == "success"
+
+
+def test_a_custom_field_that_changes_at_one_provider_arrives_at_the_others_that_map_it(open_world):
+    world = defined(open_world(config=MAPPED))
+    (email,) = agreed(world)
+    world.sales.set_field(world.sales_list, email, "shoe", "41")
+    rounds(world)
+    assert at_rocs(world, email).dynamic == {"Shoe": 41}
+    world.rocs.set_dynamic(at_rocs(world, email).id, {"Shoe": 42})
+    world.wait(86_500)  # nothing tells of it: it is asked about once a day
+    rounds(world)
+    assert at_sales(world, email)["shoe"] == "42"
+    quiet(world)
+
+
+@pytest.mark.quirk("rocs-dynamic-fields-apart")
+def test_a_dynamic_field_is_read_at_once_where_its_customer_moved_and_forgotten_by_no_listing(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    (email,) = agreed(world)
+    world.rocs.dynamic_touches = True
+    world.rocs.set_dynamic(at_rocs(world, email).id, {"Shoe": 43})
+    rounds(world, 2)
+    assert at_sales(world, email)["shoe"] == "43"
+    world.rocs.edit_customer(at_rocs(world, email).id, first_name="Anna")  # its listing shows no dynamic field
+    before = [call for call in world.rocs.calls if call.write]
+    rounds(world, 2)
+    assert [call for call in world.rocs.calls if call.write] == before
+    assert at_sales(world, email)["name"] == "Anna Last0"
+
+
+def test_dates_phones_and_countries_are_one_value_in_each_accounts_own_spelling(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    (email,) = agreed(world)
+    for member, value in {"geburtstag": "31.12.1990", "tel": "46701234567", "land": "sweden"}.items():
+        world.sales.set_field(world.sales_list, email, member, value)
+    rounds(world)
+    assert at_rocs(world, email).dynamic == {"Born": "1990-12-31", "Land": "Sweden"}
+    assert at_rocs(world, email).mobile == "+46701234567"
+    world.rocs.edit_customer(at_rocs(world, email).id, mobile="+46707654321")
+    rounds(world)
+    assert at_sales(world, email)["tel"] == "46707654321"
+    assert (at_sales(world, email)["geburtstag"], at_sales(world, email)["land"]) == ("31.12.1990", "sweden")
+    quiet(world)
+
+
+def test_an_owner_beats_the_order_of_the_configuration(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    (email,) = agreed(world)
+    world.sales.set_field(world.sales_list, email, "shoe", "40")
+    rounds(world)
+    world.rocs.dynamic_touches = True
+    world.rocs.set_dynamic(at_rocs(world, email).id, {"Shoe": 41})
+    world.rocs.edit_customer(at_rocs(world, email).id, first_name="Anna")
+    world.sales.set_field(world.sales_list, email, "shoe", "42")
+    world.sales.set_field(world.sales_list, email, "name", "Berta Last0")
+    rounds(world)
+    assert (at_rocs(world, email).dynamic["Shoe"], at_sales(world, email)["shoe"]) == (42, "42")
+    assert at_sales(world, email)["name"] == "Anna Last0", "a name has no owner: the first account counts"
+    quiet(world)
+
+
+def test_a_value_that_is_none_of_its_kind_stays_where_it_is_and_is_explained(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    (email,) = agreed(world)
+    for member, value in {"geburtstag": "31.02.1990", "land": "Atlantis", "shoe": "none"}.items():
+        world.sales.set_field(world.sales_list, email, member, value)
+    rounds(world)
+    assert at_rocs(world, email).dynamic == {}
+    assert at_sales(world, email)["geburtstag"] == "31.02.1990"
+    told = explained(world, email)["sales"]
+    assert told["seen"][0]["unread_fields"] == {"birth_date": "31.02.1990", "country": "Atlantis"}
+    assert any("birth_date is kept as it came" in line and "read as date" in line for line in told["sentences"])
+    parked = command(world, "inspect", "parked", "--json").data
+    assert "takes a number" in str(parked), "a number is what ROCS wants of a shoe size"
+    # Whoever has the right value there fills it in, and the blank of the owner's deletes nothing.
+    world.rocs.dynamic_touches = True
+    world.rocs.set_dynamic(at_rocs(world, email).id, {"Born": "1990-02-28"})
+    rounds(world)
+    assert at_sales(world, email)["geburtstag"] == "28.02.1990"
+
+
+def test_a_lead_brings_its_fields_along(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    agreed(world)
+    world.rokt.send_lead("new@example.org", "New", dob="19901231", country="Australia", schuh="39")
+    rounds(world)
+    assert at_rocs(world, "new@example.org").dynamic == {"Shoe": 39, "Born": "1990-12-31", "Land": "Australia"}
+    shown = at_sales(world, "new@example.org")
+    assert (shown["geburtstag"], shown["land"], shown["shoe"]) == ("31.12.1990", "AU", "39")
+    quiet(world)
+
+
+def test_a_field_that_is_mapped_later_is_read_from_all_and_is_nobodys_edit(open_small_world):
+    world = defined(open_small_world(config=configured(CONFIG, crm='fields = {{ country = "dynamic:Land" }}')))
+    email = "ann@example.org"
+    world.rocs.set_dynamic(person(world, email), {"Land": "SE"})
+    world.sales.add_contact(world.sales_list, email, "Ann Bee")
+    world.sales.set_field(world.sales_list, email, "land", "DE")
+    rounds(world)
+    before = world.writes
+    world._config = world._config.replace('username = "sales@', 'fields = { country = "land" }\nusername = "sales@')
+    world.restart()
+    rounds(world)
+    assert at_rocs(world, email).dynamic == {"Land": "SE"}
+    assert world.writes["rocs"] == before["rocs"]
+    assert at_sales(world, email)["land"] == "SE"
+    quiet(world)
