@@ -30,7 +30,7 @@ def nothing_is_left() -> Iterator[None]:
 
 
 def answers(emulator: RocsEmulator, answer: Response) -> None:
-    emulator.answer = lambda _: answer  # type: ignore[method-assign]
+    emulator.answer = lambda request: answer  # type: ignore[method-assign]
     watch(emulator)
 
 
