@@ -63,9 +63,9 @@ def request_of(case: Any, base: str) -> Request:
     import requests
 
     sent = requests.Request(**case.as_transport_kwargs(base_url=base)).prepare()
-    body = sent.body.encode() if isinstance(sent.body, str) else bytes(sent.body or b"")  # type: ignore[arg-type]
-    headers = {name.lower(): str(value) for name, value in sent.headers.items()}
-    return Request(str(sent.method), str(sent.url), headers, body)
+    body: Any = sent.body or b""
+    headers = {str(name).lower(): str(value) for name, value in sent.headers.items()}
+    return Request(str(sent.method), str(sent.url), headers, body.encode() if isinstance(body, str) else body)
 
 
 # The receiver --------------------------------------------------------------------------------------------------------
