@@ -157,12 +157,15 @@ def test_a_field_that_is_mapped_later_is_read_from_all_and_is_nobodys_edit(open_
     world.rocs.set_dynamic(person(world, email), {"Land": "SE"})
     world.sales.add_contact(world.sales_list, email, "Ann Bee")
     world.sales.set_field(world.sales_list, email, "land", "DE")
+    (other,) = agreed(world)
+    world.sales.set_field(world.sales_list, other, "land", "NO")
     rounds(world)
     before = world.writes
     world._config = world._config.replace('username = "sales@', 'fields = { country = "land" }\nusername = "sales@')
     world.restart()
     rounds(world)
     assert at_rocs(world, email).dynamic == {"Land": "SE"}
-    assert world.writes["rocs"] == before["rocs"]
     assert at_sales(world, email)["land"] == "SE"
+    assert at_rocs(world, other).dynamic == {"Land": "NO"}
+    assert world.writes["rocs"] == before["rocs"] + 1
     quiet(world)
