@@ -4,6 +4,8 @@ go on, and an outage is still an outage.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from syncd.domain.records import UNREAD
@@ -193,7 +195,7 @@ def test_an_outage_that_begins_with_a_look_up_is_one(open_small_world):
     notices(world)
     email, other = agreed(world, 2)
     world.rocs.remove_customer(of(world, email))  # a notice of that makes us look
-    real = world.rocs.answer
+    real: Callable[[Request], Response] = world.rocs.answer
 
     def failing(request: Request) -> Response:
         world.rocs.broken = world.rocs.broken or "email=" in request.url
