@@ -169,7 +169,11 @@ class CanVet(Protocol):
     """Can say how sound an address and a phone number are, of anybody."""
 
     def vet(self, address: str, phone: str) -> Exchange[Verification]:
-        """`phone`: E.164, empty if there is none."""
+        """`phone`: E.164, empty if there is none.
+
+        * vet-anybody: Whoever is asked about, known there or not, gets a verdict that names the number it is about.
+        * vet-harmless: It changes nothing at the provider.
+        """
         ...
 
 
@@ -225,6 +229,9 @@ class CanTry(Protocol):
         """To the place for tests or, if `live`, to the real one; None where there is no such place.
 
         Whatever the receiver says of it is told, and nothing follows from it.
+
+        * try-apart: Without `live` nobody is delivered to the real place; None where there is no other.
+        * try-shows: What is shown of the request and of the answer holds no secret.
         """
         ...
 
@@ -261,7 +268,10 @@ class CanBeTried(Protocol):
     def tests_kept(self) -> Retention: ...
 
     def is_test(self, delivery: Delivery) -> bool:
-        """Whether nothing may follow from a delivery that was verified and can be read."""
+        """Whether nothing may follow from a delivery that was verified and can be read.
+
+        * test-told: What the provider sends as a test is one; what it tells of a person is none.
+        """
         ...
 
 
@@ -270,13 +280,12 @@ class CanRegister(Protocol):
     """Wants to be told where to send notices."""
 
     def register(self, callback_url: str, *, anew: bool = False) -> Exchange[str]:
-        """Make sure that a registration for this address exists; returns its id.
+        """Make sure that a registration for this address exists; returns its id. `anew`: whatever is registered gives
+        way to a new one, since the secret is another by now and no provider shows which one it has.
 
         * register-once: Afterwards there is exactly one for this address, and repeating changes nothing.
         * register-only-ours: Registrations for other addresses stay.
-
-        `anew`: whatever is registered for this address gives way to a new one, since the secret is another by now and
-        no provider shows which one it has.
+        * register-anew: With `anew` there is exactly one afterwards, and it is a new one.
         """
         ...
 
@@ -286,7 +295,10 @@ class CanPost(Protocol):
     """Posts notices to addresses that a person enters there by hand, where no call takes them (see `CanRegister`)."""
 
     def webhook_urls(self, public_url: str, account: str, container: ContainerId) -> Mapping[str, str]:
-        """For each action on one list the address to enter. It holds a secret: printed on demand, and never logged."""
+        """For each action on one list the address to enter. It holds a secret: printed on demand, and never logged.
+
+        * post-addresses: No two are the same, and what is posted to one of them is taken.
+        """
         ...
 
 
@@ -300,7 +312,8 @@ class CanCreateList(Protocol):
     def create_list(self, name: str, given: Mapping[str, str]) -> Exchange[Container]:
         """Make a list, of which repeating this may make another. `given` holds what must be given, and known keys only.
 
-        Raises `RefusedError`, with nothing sent, for what is known not to be taken.
+        * list-made: The list that is returned is then among the lists.
+        * list-refused: What is known not to be taken raises `RefusedError`, with nothing sent.
         """
         ...
 

@@ -77,6 +77,9 @@ class Bench(ABC):
     """The keys of the configuration that hold credentials for calls; with others in them nothing may be answered."""
     status_alone: ClassVar[frozenset[str]] = frozenset()
     """Labels of calls whose status alone is documented as the answer."""
+    new_list: ClassVar[Mapping[str, str]] = {}
+    """What a new list is given besides its name, and `bad_list` what makes one that is never taken of it."""
+    bad_list: ClassVar[Mapping[str, str]] = {}
     otherwise: ClassVar[Mapping[tuple[str, int], str]] = {}
     """By label and status, what the documentation makes of a status: the name of an error, or of an outcome."""
 
@@ -133,6 +136,10 @@ class Bench(ABC):
 
     def listens(self) -> None:
         """The provider knows where to send what it tells us."""
+        raise NotImplementedError
+
+    def tests(self) -> None:
+        """The provider tries whether it can reach us."""
         raise NotImplementedError
 
     def registered(self) -> list[str]:
@@ -269,6 +276,8 @@ class Bench(ABC):
             "update": (ChangeKind.UPDATE, lambda one: one.apply([self.change(ChangeKind.UPDATE, ANN, **named)])),
             "subscribe": (ChangeKind.SUBSCRIBE, lambda one: one.apply([self.change(ChangeKind.SUBSCRIBE, NEW, **new)])),
             "unsubscribe": (ChangeKind.UNSUBSCRIBE, lambda one: one.apply([self.change(ChangeKind.UNSUBSCRIBE, BOB)])),
+            "vet": ("CanVet", lambda one: one.vet(ANN, "+46701234567")),
+            "create_list": ("CanCreateList", lambda one: one.create_list("Autumn", self.new_list)),
             "register": ("CanRegister", lambda one: one.register("https://syncd.example/in/crm/webhook")),
         }
         can = {"", *self.able, *self.accepts}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.records import Status
+from syncd.emulators.http import HttpEmulator
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
@@ -158,7 +159,7 @@ class SalesRocks(Bench):
         "on_unsubscribe": "remove",
     }
     secret_keys = ("password",)
-    able = frozenset({"CanLogin", "CanList", "CanSnapshot", "CanLookup", "CanReport", "CanApply"})
+    able = frozenset({"CanLogin", "CanList", "CanSnapshot", "CanLookup", "CanReport", "CanApply", "CanVet"})
     accepts = EVERY
 
     def pretend(self) -> Any:
@@ -217,8 +218,15 @@ class RocketResponder(Bench):
         "webhook_secret": "mail-hook",
     }
     secret_keys = ("private_key",)
-    able = frozenset({"CanList", "CanLookup", "CanApply", "CanNotify"})
+    able = frozenset({"CanList", "CanLookup", "CanApply", "CanNotify", "CanPost", "CanCreateList"})
     accepts = EVERY
+    new_list: ClassVar = {
+        "permalink": "autumn",
+        "from_name": "News",
+        "from_email": "news@example.org",
+        "address": "1 High Street",
+    }
+    bad_list: ClassVar = {"permalink": "not a link!"}
 
     def pretend(self) -> Any:
         emulator = RocketResponderEmulator(self.clock, base_url=f"{self.at}/api")
@@ -264,7 +272,7 @@ class Rokt(Bench):
         "api_key": "rokt-key",
         "inbound_auth": {"kind": "basic", "username": "rokt", "password": "rokt-secret"},
     }
-    able = frozenset({"CanApply", "CanNotify"})
+    able = frozenset({"CanApply", "CanNotify", "CanBeTried"})
     accepts = frozenset({ChangeKind.UNSUBSCRIBE})
     status_alone = frozenset({"rokt unsubscribe"})
 
@@ -285,6 +293,9 @@ class Rokt(Bench):
 
     def listens(self) -> None:
         """It always does."""
+
+    def tests(self) -> None:
+        self.emulator.press_test(query="test=true")
 
 
 class ReportingRokt(Rokt):
@@ -310,4 +321,53 @@ class ReportingRokt(Rokt):
         return number
 
 
-BENCHES: tuple[type[Bench], ...] = (Postbox, Rocs, SalesRocks, MarkingSalesRocks, RocketResponder, Rokt, ReportingRokt)
+class Http(Bench):
+    """A CRM behind an outbound connection: it takes new subscribers, and tells nothing."""
+
+    provider, place, other, at = "http", "*", "*", "http://127.0.0.1:8705"
+    keys: ClassVar = {
+        "endpoint": f"{at}/subscribers",
+        "test_endpoint": f"{at}/test/subscribers",
+        "auth": {"kind": "api_key", "key": "http-key"},
+    }
+    able = frozenset({"CanApply", "CanTry"})
+    accepts = frozenset({ChangeKind.SUBSCRIBE})
+    status_alone = frozenset({"http deliver", "http unsubscribe"})
+    secrets = ("http-key",)
+
+    def pretend(self) -> Any:
+        return HttpEmulator(self.clock, base_url=self.at)
+
+    def joins(self, email: str, first: str = "", last: str = "", place: str | None = None) -> None:
+        del place
+        self.emulator.subscribers[email] = {"email": email, "first_name": first, "last_name": last}
+
+    def leaves(self, email: str) -> None:
+        self.emulator.unsubscribed[email] = self.clock()
+
+    def census(self) -> Sequence[Row]:
+        gone = self.emulator.unsubscribed
+        return [
+            Row("*", one["email"], NO if email in gone else YES, f"{one['first_name']} {one['last_name']}")
+            for email, one in self.emulator.subscribers.items()
+        ]
+
+
+class TellingHttp(Http):
+    """The same, where it can be told of a "no"."""
+
+    keys: ClassVar = {**Http.keys, "unsubscribe": {"endpoint": f"{Http.at}/unsubscribes"}}
+    accepts = frozenset({ChangeKind.SUBSCRIBE, ChangeKind.UNSUBSCRIBE})
+
+
+BENCHES: tuple[type[Bench], ...] = (
+    Postbox,
+    Rocs,
+    SalesRocks,
+    MarkingSalesRocks,
+    RocketResponder,
+    Rokt,
+    ReportingRokt,
+    Http,
+    TellingHttp,
+)
