@@ -333,7 +333,7 @@ class Http(Bench):
     able = frozenset({"CanApply", "CanTry"})
     accepts = frozenset({ChangeKind.SUBSCRIBE})
     status_alone = frozenset({"http deliver", "http unsubscribe"})
-    secrets = ("http-key",)
+    secrets: ClassVar = ["http-key"]
 
     def pretend(self) -> Any:
         return HttpEmulator(self.clock, base_url=self.at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance import sentences_of_extras, sentences_of_reading, sentences_of_writing
+from tests.conformance import sentences_besides, sentences_of_reading, sentences_of_writing
 from tests.conformance.sentences import SENTENCES, Sentence
 
-__all__ = ["SENTENCES", "Sentence", "sentences_of_extras", "sentences_of_reading", "sentences_of_writing"]
+__all__ = ["SENTENCES", "Sentence", "sentences_besides", "sentences_of_reading", "sentences_of_writing"]

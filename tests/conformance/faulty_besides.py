@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from syncd.domain.records import Container
+from syncd.domain.records import Container, ContainerId
 from syncd.providers.http.adapter import HttpAdapter
 from syncd.providers.rocketresponder.adapter import RocketResponderAdapter
 from syncd.providers.rocs.adapter import RocsAdapter
@@ -34,7 +34,7 @@ class KeepsWhomItVets(SalesRocksAdapter):
 class MakesListsUp(RocketResponderAdapter):
     def create_list(self, name, given):
         yield from self.containers()
-        return Container("999", name)
+        return Container(ContainerId("999"), name)
 
 
 @breaks("list-refused", RocketResponder)
@@ -66,6 +66,7 @@ class TriesOnTheRealPlace(HttpAdapter):
 class ShowsItsKey(HttpAdapter):
     def trial(self, address, *, live):
         trial = super().trial(address, live=live)
+        assert trial is not None
         return replace(trial, headers={**trial.headers, "x-api-key": "http-key"}, body=f"{trial.body} {ANN}")
 
 
