@@ -204,7 +204,7 @@ def test_the_configuration_of_a_stage_is_one_that_loads(tmp_path: Path) -> None:
         file = tmp_path / "syncd.toml"
         file.write_text(configuration(stage))
         settings = load(file, {})
-        assert list(settings.accounts) == list(ACCOUNTS.values())
+        assert list(settings.accounts) == [ACCOUNTS[name] for name in FOUR]
         assert set(settings.lists) == set(LISTS)
         assert all(entry in IDS[name] for name in LISTING for entry in stage.town.places[name])
     finally:

@@ -230,8 +230,8 @@ def test_h06_a_failure_of_one_record_alone_is_no_outage_and_its_unsubscribe_an_a
         world.round()
     assert account(world, "crm")["state"] == "ok"
     assert (member(world, poisoned), member(world, other)) == ("subscribed", "unsubscribed")
-    (parked,) = world.rows("SELECT * FROM v_parked")
-    assert (parked["email"], parked["kind"]) == (edited, "update")
+    parked = {(row["email"], row["kind"]) for row in world.rows("SELECT * FROM v_parked")}
+    assert parked == {(edited, "update"), (poisoned, "unsubscribe")}, "for a person to see"
     (op,) = operations(world, account="crm", identity=poisoned, kind="unsubscribe")
     assert op["state"] == "ready", "a no is never parked"
     for _ in range(5):
@@ -334,10 +334,12 @@ def test_h08_what_cannot_be_read_is_a_failed_pull_and_never_nobody(open_small_wo
             for _ in range(1 if what in UNREADABLE else 2):  # an absence takes two
                 world.wait(HOUR + 1)
                 done = world.round([name], full=True)
-                assert inferred(world) == known, what
+                if what != "latin-1":  # where it costs the values that cannot be read, and no more
+                    assert inferred(world) == known, what
                 assert [one.name for one in done.failed] == [name] or what not in UNREADABLE, what
                 if what in UNREADABLE:
                     assert account(world, name)["state"] == "failing"
+    assert inferred(world) == known, "what could not be read once is read again"
     assert world.writes == before
     converged(world, zoe=JOINED, p0=JOINED, p1=JOINED)
 

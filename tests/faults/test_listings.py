@@ -333,6 +333,7 @@ DRIFTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.beside_the_schemas
 @pytest.mark.parametrize("drift", DRIFTS)
 def test_s11_a_record_of_another_shape_is_kept_and_nothing_follows_from_it(open_small_world, drift):
     world = open_small_world()
@@ -476,6 +477,7 @@ def test_s20_of_a_batch_that_was_taken_in_part_each_is_read_back_and_the_rest_is
 # Figures -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.beside_the_schemas
 def test_s19_figures_are_kept_as_they_came_and_decide_nothing_about_people(open_small_world):
     world = open_small_world(config=configured(leads=QUERY_API))
     agreed(world, 2)

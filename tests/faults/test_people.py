@@ -96,6 +96,7 @@ def test_s01_who_said_no_and_reads_subscribed_is_taken_off_again_and_nobody_is_a
     converged(world, p0=LEFT, p1=JOINED)
 
 
+@pytest.mark.beside_the_schemas
 @pytest.mark.parametrize("word", ["archived", "non-subscribed", ""])
 def test_s02_a_word_that_nobody_knows_is_never_a_yes_and_what_follows_it_is_no_news(open_small_world, word):
     world = open_small_world()
@@ -188,6 +189,7 @@ def test_s09_one_mailbox_is_one_person_however_it_is_spelt(open_small_world, how
 # Fields that are not there -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.beside_the_schemas
 @pytest.mark.parametrize("member_name", ["firstName", "email", "emailConsent"])
 def test_s10_a_member_that_is_null_in_one_answer_deletes_nothing(open_small_world, member_name):
     world = open_small_world(on_absence="unsubscribe")

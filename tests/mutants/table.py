@@ -63,8 +63,8 @@ MUTANTS = (
     Mutant(
         "an addition is repeated without reading",
         "syncd/sync/answers.py",
-        "            if self._cannot_be_read(op):\n                # Nobody",
-        "            if True:\n                # Nobody",
+        "            if self._may_be_told_twice(op):\n",
+        "            if True:\n",
         (f"{FENCE}an_addition_that_timed_out_after_it_was_made_ends_as_one_row",),
     ),
     Mutant(
@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "a claim is granted at once",
         "syncd/reconcile/suppress.py",
-        "            reachable = [cell for cell in cells if cell.container == container and stands(cell)]\n",
-        "            reachable = [cell for cell in cells if cell.container == container and stands(cell)]\n"
+        "            reachable = [c for c in cells if c.container == container and (stands(c) or _untold(c, account))]\n",
+        "            reachable = [c for c in cells if c.container == container and (stands(c) or _untold(c, account))]\n"
         "            reachable = [cell for cell in reachable if not 0 < cell.said_no_seq < cell.status_seq]\n",
         (f"{FENCE}somebody_subscribed_again_by_a_foreign_program_is_unsubscribed_again_and_a_claim_waits",),
     ),

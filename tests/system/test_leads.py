@@ -238,6 +238,7 @@ MARKED = (
 )
 
 
+@pytest.mark.beside_the_schemas
 def test_test_leads_are_answered_as_real_ones_and_nothing_comes_of_them(open_small_world):
     world = open_small_world(config=configured(CONFIG, leads=f'methods = ["POST", "GET"]\n{MARKED}'))
     for sent in (

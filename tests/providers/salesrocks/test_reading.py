@@ -99,7 +99,7 @@ def test_a_list_whose_id_is_not_text_is_left_out_alone(account, answered, in_tur
 
 def test_a_provider_that_does_not_turn_the_page_is_noticed(account, answered):
     same = answered({"data": [{"id": "1", "uuid": "u", "name": "n"}]})
-    with pytest.raises(MalformedError, match="begins like the page before"):
+    with pytest.raises(MalformedError, match="nothing but what earlier pages held"):
         converse(account.adapter.containers(), same)
 
 
