@@ -49,8 +49,8 @@ SECRET_BYTES_MAX = 65_536
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*")
 
-NO_FIELDS = ("email", "email_sha256", "email_md5", "campaign")
-"""Names that accounts may map, and that say who somebody is or where they come from."""
+NO_FIELDS = ("email", "email_sha256", "email_md5", "campaign", "list")
+"""Names that accounts may map, and that say who somebody is, where they come from, or where they go."""
 
 
 # -- reading --------------------------------------------------------------------------------------------------------

@@ -117,8 +117,10 @@ def note_trouble(connection: Connection, identity: Identity, trouble: str, at: d
 
 def accounts_wanting(connection: Connection) -> set[str]:
     """Accounts at which somebody is to be verified."""
-    query = sa.select(hygiene.c.account).where(hygiene.c.state == WAITING).distinct()
-    return set(connection.scalars(query))
+    return set(connection.scalars(_WANTING))
+
+
+_WANTING = sa.select(hygiene.c.account).where(hygiene.c.state == WAITING).distinct()
 
 
 def first_contact_waits(connection: Connection) -> bool:

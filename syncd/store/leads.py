@@ -153,8 +153,14 @@ def forget_tests(connection: Connection, account: str, before: datetime, most: i
 
 
 def any_test_before(connection: Connection, account: str, before: datetime) -> bool:
-    query = sa.select(lead_test.c.id).where(lead_test.c.account == account, lead_test.c.received_at < before)
-    return connection.scalar(query.limit(1)) is not None
+    return connection.scalar(_A_TEST_BEFORE, {"of_account": account, "before": before}) is not None
+
+
+_A_TEST_BEFORE = (
+    sa.select(lead_test.c.id)
+    .where(lead_test.c.account == sa.bindparam("of_account"), lead_test.c.received_at < sa.bindparam("before"))
+    .limit(1)
+)
 
 
 def tests(connection: Connection, accounts: Iterable[str], limit: int) -> list[Shown]:

@@ -173,8 +173,8 @@ MUTANTS = (
     Mutant(
         "a claim is granted at once",
         "syncd/reconcile/suppress.py",
-        "            reachable = [c for c in cells if c.container == container and (stands(c) or _untold(c, account))]\n",
-        "            reachable = [c for c in cells if c.container == container and (stands(c) or _untold(c, account))]\n"
+        "(stands(c) or _untold(c, account))]\n",
+        "(stands(c) or _untold(c, account))]\n"
         "            reachable = [cell for cell in reachable if not 0 < cell.said_no_seq < cell.status_seq]\n",
         (f"{FENCE}somebody_subscribed_again_by_a_foreign_program_is_unsubscribed_again_and_a_claim_waits",),
     ),

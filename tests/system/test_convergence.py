@@ -288,7 +288,10 @@ def test_custom_fields_of_rocketresponder_are_mirrored_as_they_came_and_mapped_w
     open_small_world,
 ):
     world = open_small_world(
-        config=configured(mail='fields = {{ company = "custom:Company", phone = "custom:Mobile" }}')
+        config=configured(
+            mail='fields = {{ company = "custom:Company", phone = "custom:Mobile" }}',
+            **{"fields.company": 'kind = "text"'},
+        )
     )
     person(world, "ann@example.org")
     world.settle(2)

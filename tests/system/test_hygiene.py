@@ -206,6 +206,7 @@ def test_whose_addition_waits_for_a_person_still_does_once_they_are_verified(ope
             sa.text("DELETE FROM cell WHERE account IN ('sales', 'mail') AND identity = :bob"), {"bob": bob}
         )
         connection.execute(sa.text("UPDATE container SET rows = rows - 1 WHERE account = 'sales' AND container <> '*'"))
+        connection.execute(sa.text("DELETE FROM page WHERE account = 'sales'"))
         connection.execute(sa.text("DELETE FROM hygiene"))
     world.sales.faults.append(Fault(FaultKind.UNAVAILABLE, "emailVerifier", times=10**6))
     resync(world.app.context, Verb.REREAD)
