@@ -330,12 +330,13 @@ def test_h08_what_cannot_be_read_is_a_failed_pull_and_never_nobody(open_small_wo
     emulator = next(one for one in world.emulators.values() if one.name == provider)
     known, before = inferred(world), world.writes
     for what, made_over in BODIES.items():
+        if (place, what) == ("crm", "latin-1"):
+            continue  # of a customer it costs the values alone, which are written anew (tests/providers/rocs/test_text.py)
         with answering(emulator, path, made(made_over)):
             for _ in range(1 if what in UNREADABLE else 2):  # an absence takes two
                 world.wait(HOUR + 1)
                 done = world.round([name], full=True)
-                if what != "latin-1":  # where it costs the values that cannot be read, and no more
-                    assert inferred(world) == known, what
+                assert inferred(world) == known, what
                 assert [one.name for one in done.failed] == [name] or what not in UNREADABLE, what
                 if what in UNREADABLE:
                     assert account(world, name)["state"] == "failing"

@@ -21,8 +21,8 @@ from tests.simulation.shrink import shrink
 from tests.world import quiet
 
 WAKES = 250
-SEEDS = 27
-ROUNDS = 372
+SEEDS = 30
+ROUNDS = 340
 """ROUNDS x SEEDS on SQLite: more than ten thousand rounds that ran to their end; a wake, a delivery, a command of an
 operator each begin one.
 """
