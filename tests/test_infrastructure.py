@@ -246,7 +246,7 @@ def test_the_seed_is_the_one_asked_for(seed_base: int, pytestconfig: pytest.Conf
 
 
 def test_hypothesis_has_no_deadline_and_prints_how_to_repeat() -> None:
-    for name in ("dev", "ci", "deterministic"):
+    for name in ("dev", "deterministic", "soak"):
         profile = settings.get_profile(name)
         assert profile.deadline is None
         assert profile.print_blob
