@@ -5,6 +5,7 @@ A value that cannot be brought into that form stays as it came in the record of 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -101,8 +102,14 @@ class Rules:
                 return text
 
     def spelt(self, fields: Mapping[str, str]) -> dict[str, str]:
-        """Values as this account wants them written."""
-        return {name: self._spelt(name, value) for name, value in fields.items()}
+        """Values as this account wants them written. One that is none of its kind, as from before a field had one, is
+        left out.
+        """
+        found = {}
+        for name, value in fields.items():
+            with contextlib.suppress(ValueError, LookupError):
+                found[name] = self._spelt(name, value)
+        return found
 
     def _spelt(self, name: str, value: str) -> str:
         form = self.forms.get(name)
@@ -158,6 +165,9 @@ def _phone_as(value: str, form: str) -> str:
         return value.removeprefix("+")
     if form == "e164":
         return value
-    number = phonenumbers.parse(value)
+    try:
+        number = phonenumbers.parse(value)
+    except phonenumbers.NumberParseException:
+        raise ValueError("not a telephone number") from None
     kinds = phonenumbers.PhoneNumberFormat
     return str(phonenumbers.format_number(number, kinds.NATIONAL if form == "national" else kinds.INTERNATIONAL))

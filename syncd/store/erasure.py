@@ -249,7 +249,7 @@ def arrive(connection: Connection) -> int:
     open_words = [state.value for state in OPEN]
     busy = sa.or_(
         sa.exists().where(op.c.identity == transit.c.identity, op.c.state.in_(open_words)),
-        sa.exists().where(lookup.c.identity == transit.c.identity),
+        sa.exists().where(lookup.c.identity == transit.c.identity, lookup.c.given_up == ""),
         # The person is looked at once more: `erased+TAG@HASH` stands on the agenda as `erased@HASH`.
         sa.exists().where(agenda.c.person_key == sa.literal("erased") + sa.func.substr(transit.c.identity, 24)),
     )

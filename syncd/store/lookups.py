@@ -44,8 +44,10 @@ def want(connection: Connection, look_ups: Iterable[LookUp], at: datetime, *, ur
             }
             connection.execute(lookup.insert(), row)
             new += 1
-        elif urgent:
-            connection.execute(_UPDATE, {**place, "urgent": True})
+        elif urgent:  # there is news of them: whoever was given up is asked about again, and at once
+            since = sa.case((lookup.c.wanted_at > at, at), else_=lookup.c.wanted_at)
+            again = {"urgent": True, "failures": 0, "given_up": "", "wanted_at": since}
+            connection.execute(_UPDATE.values(again), place)
     return new
 
 
@@ -131,6 +133,13 @@ def due(
     those of lists whose count moved and that were not read since, then those read before `older_than`. Oldest first.
     """
     moved = sa.and_(container.c.moved_at.is_not(None), cell.c.observed_at < container.c.moved_at)
+    # Asked about by name anyway, or given up lately: nobody else may starve behind people at whom the provider fails.
+    by_name = sa.select(lookup.c.identity).where(
+        lookup.c.account == account,
+        lookup.c.container == cell.c.container,
+        lookup.c.identity == cell.c.identity,
+        sa.or_(_OPEN, lookup.c.wanted_at > older_than),
+    )
     query = (
         sa.select(cell.c.container, cell.c.identity, cell.c.address)
         .join(container, sa.and_(container.c.account == cell.c.account, container.c.container == cell.c.container))
@@ -140,6 +149,7 @@ def due(
             cell.c.identity.is_not(None),
             _NAMED,
             sa.or_(moved, cell.c.observed_at <= older_than),
+            ~sa.exists(by_name),
         )
         # Somebody who stands subscribed can be mailed: they are asked about before the rest.
         .order_by(moved.desc(), (cell.c.status == Status.SUBSCRIBED.value).desc(), cell.c.observed_at, cell.c.identity)

@@ -292,19 +292,20 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
         unread = _hide(listing, gone)
         mirror.forget_unread(connection, lane.name, container, UNREAD, unread)
         containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
-        gone = set() if unread else gone
-        missing = mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
+        # Behind a record that cannot be read may be anybody: nobody is missing then, and nobody was "never there".
+        missing = [] if unread else mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
         people.put_on_agenda(connection, missing, now)
         if listing.afresh:  # and not because of what was asked for while it went on
             containers.update_container(connection, lane.name, container, reread=False)
         containers.update_container(
-            connection, lane.name, container, doubt="", read_at=now, whole_at=now, whole_seq=listing.began,
-            rows=listing.rows, rows_allowed=None, watermark=max(listing.watermark or "", row.watermark or "") or None,
+            connection, lane.name, container, doubt="", read_at=now, whole_at=now, rows=listing.rows, rows_allowed=None,
+            whole_seq=0 if unread else listing.began,
+            watermark=max(listing.watermark or "", row.watermark or "") or None,
         )  # fmt: skip
         plans.drop_absence(connection, lane.name, container, now)
         if row.doubt:
             context.log.info("listing.whole_again", account=lane.name, container=container)
-        if not row.whole_seq and len(context.lanes) > 1:
+        if not row.whole_seq and not unread and len(context.lanes) > 1:
             # From now on it is known who is not here: whoever was decided about before that is looked at again.
             people.everybody_on_agenda(connection, now)
 

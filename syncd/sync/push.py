@@ -70,12 +70,12 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
     with writing(context.engine) as connection:
         batch = _let_through(connection, lane, context, _still_allowed(connection, lane, context, batch))
         batch, changes = _said(connection, lane, context, batch)
+        changes = [replace(change, fields=lane.rules.spelt(change.fields)) for change in changes]
         begun = outbox.begin(connection, [op.id for op in batch], began, context.now())
     changes = [change for op, change in zip(batch, changes, strict=True) if op.id in begun]
     batch = [op for op in batch if op.id in begun]
     if not batch:
         return
-    changes = [replace(change, fields=lane.rules.spelt(change.fields)) for change in changes]
     try:
         acks = await lane.carrier.carry(provider.apply(changes))
     except RefusedError as error:

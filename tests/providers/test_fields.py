@@ -126,3 +126,9 @@ def test_reading_twice_changes_nothing_and_invents_nothing(came):
 )
 def test_a_form_that_does_not_exist_is_told(kind, form):
     assert form_fault(kind, form)
+
+
+def test_what_is_none_of_its_kind_is_left_out_of_what_is_written():
+    """As from before a field had a kind: it must not stop the change that it is a part of."""
+    told = rules("DE", birth_date="DD.MM.YYYY", phone="national")
+    assert told.spelt({"birth_date": "unknown", "phone": "none", "first_name": "Ann"}) == {"first_name": "Ann"}

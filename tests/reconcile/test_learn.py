@@ -270,3 +270,9 @@ def test_a_list_is_claimed_from_somebody_who_said_no_to_everything():
     (claim,) = claims(person(reverted(container="R2"), said={GLOBAL: Level.COMPLAINT}), topology(), NOW)
     assert claim.scope == OFFERS
     assert claim.cell.status_at == LONG_AGO
+
+
+def test_nobody_s_return_is_claimed_of_who_was_erased():
+    back = cell(status_seq=30, said_no_seq=20, status_at=NOW - timedelta(days=1))
+    assert claims(person(back, said={GLOBAL: Level.UNSUBSCRIBED}), topology(whole={("rocs", "R1"): 40}), NOW)
+    assert claims(person(back, said={GLOBAL: Level.ERASED}), topology(whole={("rocs", "R1"): 40}), NOW) == []

@@ -47,6 +47,21 @@ def test_the_urgent_come_first_then_the_oldest(engine: Engine):
     assert [t.identity for t in wanted(engine, limit=1)] == [person(1)]
 
 
+def test_who_was_given_up_is_asked_about_again_as_soon_as_there_is_news_and_polled_no_more_than_others(engine: Engine):
+    lists(engine)
+    observe(engine, seen("1"), seq=5)
+    want(engine, look())
+    with writing(engine) as connection:
+        lookups.note_failure(connection, "rocs", "R1", ANN, until=later(60), given_up="HTTP 500, 8 times")
+    assert wanted(engine) == []
+    assert due(engine, older_than=later(59)) == [], "nobody starves behind them"
+    assert due(engine, older_than=later(61)) == [ANN]
+    want(engine, look(), at=later(9))
+    assert wanted(engine) == [], "not news"
+    want(engine, look(), at=later(9), urgent=True)
+    assert [t.identity for t in wanted(engine)] == [ANN]
+
+
 def test_who_was_asked_about_is_not_wanted_any_more(engine: Engine):
     want(engine, look(), look(container="R2"))
     with writing(engine) as connection:

@@ -20,6 +20,7 @@ from tests.scenes import (
     last_run,
     memberships,
     notices,
+    operations,
     person,
     standing,
 )
@@ -67,6 +68,24 @@ def test_a_record_that_cannot_be_given_out_is_put_aside_and_the_others_go_on(ope
     assert standing(world, bad) == LEFT
     world.round(full=True)
     assert parked(world) == []
+
+
+def test_behind_a_record_that_cannot_be_read_may_be_anybody_so_nobody_is_added_there(open_small_world):
+    world = open_small_world()
+    agreed(world, 2)
+    email = "gus@example.org"
+    person(world, email)
+    world.rocs.unsubscribe_member("L-1", email)
+    world.rocs.unreadable.add(of(world, email))
+    world.sales.add_contact(world.sales_list, email, "Gus Gone")
+    for _ in range(3):
+        world.wait(300)
+        world.round(full=True)
+    assert operations(world, account="crm", identity=email) == []
+    world.rocs.unreadable.clear()
+    world.settle(2)
+    assert memberships(world, email)["crm", "L-1"] == "unsubscribed"
+    assert standing(world, email)["sales"] == []
 
 
 def test_a_feed_with_a_bad_record_brings_the_others_and_comes_back_for_it(open_small_world):
