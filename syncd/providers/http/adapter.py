@@ -92,10 +92,10 @@ class HttpAdapter:
     def _try(self, request: Request) -> Exchange[Tried]:
         response = yield request
         judged = judge(response, self.options.rules)
-        told = response.body[:SHOWN_MAX].decode(errors="replace")
+        told = response.body.decode(errors="replace")
         for secret in secrets_of(self.options.auth):
             told = told.replace(secret, STARS)
-        return Tried(judged.status, judged.rule, judged.verdict, told)
+        return Tried(judged.status, judged.rule, judged.verdict, told[:SHOWN_MAX])  # cut last: no half of a secret
 
     def _delivery(self, change: Change, url: str, label: str, *, marked: bool) -> Request:
         options = self.options

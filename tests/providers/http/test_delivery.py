@@ -10,6 +10,7 @@ import pytest
 from syncd.domain.changes import ChangeKind, Outcome
 from syncd.domain.errors import ThrottledError, UnauthorisedError, UnavailableError
 from syncd.emulators.http import basic
+from syncd.providers.http.adapter import SHOWN_MAX
 from syncd.providers.protocol import CanLookup, CanNotify, CanSnapshot, CanTry, capabilities_of
 from syncd.wire import Response, converse
 from tests.providers.http.conftest import (
@@ -234,3 +235,12 @@ def test_without_a_test_endpoint_only_a_live_test_is_possible():
     assert trial is not None
     converse(trial.exchange, crm.handle)
     assert list(crm.subscribers) == ["ann@example.org"]
+
+
+def test_a_secret_across_the_cut_is_not_shown_in_part():
+    key = "k" * 40
+    trial = adapter(auth={"kind": "api_key", "key": key}).trial("ann@example.org", live=True)
+    assert trial is not None
+    told = converse(trial.exchange, lambda _: Response(200, {}, b"." * (SHOWN_MAX - 20) + key.encode())).body
+    assert "kk" not in told
+    assert len(told) <= SHOWN_MAX
