@@ -355,10 +355,15 @@ async def test_a_provider_that_is_away_is_not_called_at_every_tick(
         await until(
             lambda: rows(daemon.app, "SELECT 1 AS x FROM account WHERE name = 'mail' AND state = 'failing'"), "it fails"
         )
-        await until(lambda: not any(lane.lock.locked() for lane in daemon.app.context.lanes.values()), "it is quiet")
-        ticks, calls = 0, len(scene.gate.urls)
-        await until(lambda: ticks > 10, "some ticks have passed")
-        assert len(scene.gate.urls) == calls
+        calls = 0
+
+        def ticks_without_a_call() -> int:
+            nonlocal ticks, calls
+            if calls != len(scene.gate.urls):  # between two passes of a round nothing is locked, and more is to come
+                ticks, calls = 0, len(scene.gate.urls)
+            return ticks
+
+        await until(lambda: ticks_without_a_call() > 10, "some ticks have passed, and nobody was called")
 
 
 async def test_nothing_is_sent_to_an_account_that_a_person_paused(scene: Scene) -> None:
