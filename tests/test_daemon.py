@@ -569,11 +569,8 @@ async def test_a_round_that_takes_too_long_is_cut_off_and_known_as_such(scene: S
     scene.gate.hanging = "127.0.0.1:8702"
     async with running(app) as daemon:
         await until(lambda: scene.gate.hung, "a call hangs")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         daemon.stop.set()
         await asyncio.wait_for(daemon.task, DEADLINE_S)
-        assert loop.time() - began < FAST.drain_s + 5
     cut_off = {row["account"]: row["result"] for row in rows(scene.app(), "SELECT account, result FROM run")}
     assert cut_off["sales"] == "aborted"
 

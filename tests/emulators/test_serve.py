@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import statistics
 from datetime import UTC, datetime
 
 import httpx
@@ -106,10 +107,13 @@ async def test_a_fault_of_the_network_ends_the_connection_without_an_answer(carr
 
 async def test_answers_come_without_the_pause_of_nagle(carrier):
     async with serving([(Echo(lambda: NOW), bind_loopback(0))], send=accepting) as served:
-        began = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        took = []
         for _ in range(50):
+            began = clock()
             await carrier.send(Request("POST", f"{served.addresses[0]}/", body=b"x"))
-        assert asyncio.get_running_loop().time() - began < 50 * 0.04
+            took.append(clock() - began)
+    assert statistics.median(took) < 0.04
 
 
 async def test_signals_stay_with_the_process():

