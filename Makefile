@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml uv.lock
 	@.uv/bin/uv sync --quiet --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $(STAMP)
 
-.PHONY: help demo test sim mutants docs check coverage fmt bench clean env
+.PHONY: help demo test long sim mutants docs check coverage fmt bench clean env
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 12
 
@@ -25,8 +25,11 @@ env: $(STAMP)  ## build the locked environment in .venv (PYTHON=… chooses the 
 demo: $(STAMP)  ## four emulators, one mirror, converged (STAY=1 keeps everything up)
 	@$(BIN)/syncd demo $(if $(STAY),--stay)
 
-test: $(STAMP)  ## the whole test suite, on SQLite and Postgres (ARGS='-k word' for a part)
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
+test: $(STAMP)  ## the test suite, on SQLite and Postgres (ARGS='-k word' for a part)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m 'not long' $(ARGS)
+
+long: $(STAMP)  ## the tests that say the same again, further: what is marked `long`, each with its reason
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m long $(ARGS)
 
 sim: $(STAMP)  ## the whole system in simulated histories, and what was found (SEEDS=… ROUNDS=… JOBS=… SEED=…)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --rounds $(or $(ROUNDS),150) --jobs $(or $(JOBS),2) --seed $(or $(SEED),0)
