@@ -81,7 +81,7 @@ def test_what_counts_as_wrongful_is_noticed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("syncd.reconcile.person.Person.suppressed", lambda *_: False)
     monkeypatch.setattr("syncd.reconcile.close.suppressing", lambda *_: frozenset())
     kinds: set[str] = set()
-    for seed in range(12):
+    for seed in range(7, 40):
         if "wrongful" in kinds:
             break
         mirror = fresh()
