@@ -22,7 +22,6 @@ from syncd.app import App
 from syncd.store.session import open_engine, reading, upgrade
 from syncd.sync.cycle import UNEXPECTED, Round, run_round
 from tests.virtual import VirtualLoop
-from tests.world import hasty
 
 
 class KilledError(BaseException):
@@ -108,7 +107,7 @@ class MemoryMirror(Mirror):
     """An SQLite mirror in memory, made anew from a template as often as wanted: a file costs more than the work."""
 
     def __init__(self, template: Path) -> None:
-        engine = hasty(open_engine("sqlite://"))
+        engine = open_engine("sqlite://")
         self._kept = sqlite3.connect(":memory:", check_same_thread=False, factory=_Kept)
         engine.dialect.connect = lambda *_args, **_options: self._kept  # type: ignore[method-assign,assignment]
         super().__init__(engine)
