@@ -74,15 +74,45 @@ def test_the_verifier_is_asked_about_one_address_as_in_the_samples(account, clie
 
 
 @pytest.mark.parametrize(
-    "body", [{}, [], {"email": "ann@example.org"}, {"status": None, "confidence_score": "high"}, [1]]
+    "body",
+    [
+        {},
+        [],
+        {"email": "ann@example.org"},
+        {"email": "ann@example.org", "status": None, "confidence_score": "high"},
+        [1],
+    ],
 )
 def test_a_verdict_without_status_and_score_is_none(account, answered, body):
     with pytest.raises(MalformedError):
         converse(verify.verify_email(calls_of(account), "ann@example.org"), answered(body))
 
 
+def test_an_address_is_known_again_however_the_verifier_spells_it(account, answered):
+    body = {"email": " Ann@EXAMPLE.org ", "status": "Valid"}
+    found = converse(verify.verify_email(calls_of(account), "ann@Example.org"), answered(body))
+    assert (found.email, found.status) == ("ann@Example.org", "Valid")
+
+
+@pytest.mark.parametrize("told", ["bob@example.org", "", None, ["ann@example.org"], "absent"])
+def test_a_verdict_about_somebody_else_is_none_about_ours(account, answered, told):
+    body = {"email": told, "status": "Invalid", "confidence_score": 3}
+    if told == "absent":
+        del body["email"]
+    with pytest.raises(MalformedError, match="not about the address") as raised:
+        converse(verify.verify_email(calls_of(account), "ann@example.org"), answered(body))
+    assert "example.org" not in str(raised.value)
+
+
 def test_words_that_say_neither_yes_nor_no_are_unknown(account, answered):
-    body = {"status": "Valid", "disposable": "Perhaps", "full_inbox": None, "top_level_domain": True, "mx_records": "x"}
+    body = {
+        "email": "ann@example.org",
+        "status": "Valid",
+        "disposable": "Perhaps",
+        "full_inbox": None,
+        "top_level_domain": True,
+        "mx_records": "x",
+    }
     found = converse(verify.verify_email(calls_of(account), "ann@example.org"), answered(body))
     assert (found.disposable, found.full_inbox, found.top_level_domain, found.mx_records) == (None, None, True, ())
 
@@ -101,10 +131,89 @@ def test_numbers_get_a_verdict_each_in_the_order_asked(account):
     assert account.paths().count("phoneVerifier") == 1
 
 
-@pytest.mark.parametrize("body", [[], [{"status": "VALID"}], [{"status": "VALID"}, {}], {"data": None}, [1, 2]])
+ONE, TWO = {"input": "1", "status": "VALID"}, {"input": "2", "status": "INVALID"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        [ONE],
+        [ONE, {}],
+        [ONE, ONE],
+        [{"status": "VALID"}, {"status": "VALID"}],
+        [ONE, TWO | {"input": "3"}],
+        [ONE, {"input": "2"}],
+        [ONE, TWO, ONE | {"status": "INVALID"}],
+        {"data": None},
+        [1, 2],
+    ],
+)
 def test_verdicts_that_are_not_one_for_each_number_prove_nothing(account, answered, body):
     with pytest.raises(MalformedError):
         converse(verify.verify_phones(calls_of(account), ["1", "2"]), answered(body))
+
+
+@pytest.mark.quirk("salesrocks-verdicts-by-place")
+def test_verdicts_are_taken_by_what_they_are_about_and_never_by_their_place(account, answered):
+    """The page promises no order, and an array holds more than one number."""
+    asked = ["+389 2 203 7347", "3897820b4075", "78418838"]
+    found = account.talk(verify.verify_phones(calls_of(account), asked))
+    account.emulator.services.reverses = True
+    assert account.talk(verify.verify_phones(calls_of(account), asked)) == found
+    assert [(one.input, one.status) for one in found] == list(
+        zip(asked, ["VALID", "INVALID FORMAT", "INVALID"], strict=True)
+    )
+    spelt = [TWO, {"input": 1, "status": "valid"}, TWO | {"input": "4"}]
+    told = converse(verify.verify_phones(calls_of(account), ["+1", "2"]), answered(spelt))
+    assert [(one.input, one.status) for one in told] == [("+1", "VALID"), ("2", "INVALID")]
+
+
+NUMBERS = {
+    "Fixed Line": "441212345678",
+    "Mobile": "447400123456",
+    "Fixed line or Mobile": "12015550123",
+    "Toll Free": "448001234567",
+    "Premium Rate": "449012345678",
+    "Shared Cost": "46771234567",
+    "VOIP": "445612345678",
+    "Personal Number": "447012345678",
+    "Pager": "447640123456",
+    "UAN": "445512345678",
+    "Voicemail": "46254123456789",
+}
+"""A number of each documented kind; of Unknown there is none on purpose."""
+
+NOT_CALLED = {"Premium Rate", "Shared Cost", "Pager", "Voicemail"}
+
+
+@pytest.mark.quirk("salesrocks-kinds-of-numbers")
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_each_kind_of_number_is_told_and_means_that_it_is_called_or_not(account, kind):
+    (found,) = account.talk(verify.verify_phones(calls_of(account), [NUMBERS[kind]]))
+    assert (found.status, found.number_type) == ("VALID", kind)
+    said = account.talk(account.adapter.vet("ann@example.com", f"+{NUMBERS[kind]}"))
+    assert said.phone_sound == (kind not in NOT_CALLED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sound"),
+    [("Unknown", True), (None, True), ("Satellite", True), ("premium rate", False), (" PAGER ", False), (5, True)],
+)
+def test_a_kind_that_nobody_knows_says_nothing_against_a_number(account, answered, in_turn, kind, sound):
+    mail = {"email": "ann@example.com", "status": "Valid", "confidence_score": 95}
+    number = {"input": "46701740605", "status": "VALID", "number_type": kind}
+    said = converse(account.adapter.vet("ann@example.com", "+46701740605"), in_turn(answered(mail), answered([number])))
+    assert said.phone_sound is sound
+
+
+def test_which_kinds_are_not_called_is_configured(account_with):
+    account = account_with(hygiene_refused_numbers=["mobile", "voip"])
+    heard = {
+        kind: account.talk(account.adapter.vet("ann@example.com", f"+{NUMBERS[kind]}")).phone_sound
+        for kind in ("Mobile", "VOIP", "Pager")
+    }
+    assert heard == {"Mobile": False, "VOIP": False, "Pager": True}
 
 
 def test_somebody_is_vetted_by_address_and_by_the_number_they_have(account):
