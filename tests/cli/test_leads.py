@@ -147,6 +147,34 @@ def test_the_openapi_form_is_valid_and_says_what_the_receiver_does(small: Desk) 
     assert all(reference.startswith("#/components/") for reference in references(document))
 
 
+OWN = """fields = { shoe_size = "Shoe-Size", first_name = "First Name", source = "utm=source" }
+required = ["shoe_size"]
+optional = ["source", "first_name"]
+[fields.shoe_size]
+owner = "leads"
+"""
+
+
+def test_the_sheet_asks_for_fields_of_ones_own_and_shows_only_what_can_be_written(small: Desk) -> None:
+    set_up(small, keys=OWN)
+    for text in (sheet(small, "markdown"), sheet(small, "html").replace("</code>", "`").replace("<code>", "`")):
+        assert "`Shoe-Size`" in text
+        assert "`utm=source`" in text
+        assert "where the lead came from" in text
+        assert "read by nobody" not in text, "what is not asked for is read all the same"
+        assert "<First Name>" not in text
+        assert "&lt;First Name&gt;" not in text
+        assert "First Name=" not in text or "utm=source=" not in text
+    document = sheet(small, "openapi")
+    validate(document)
+    lead = Draft202012Validator(document["components"]["schemas"]["Lead"])
+    assert lead.is_valid({"email": "ann@example.org", "Shoe-Size": "41", "utm=source": "checkout"})
+    assert not lead.is_valid({"email": "ann@example.org"})
+    assert not lead.is_valid({"email": "ann@example.org", "Shoe-Size": "41", "utm=source": 3})
+    assert "| `Shoe-Size` | required |" in sheet(small, "markdown")
+    assert "Shoe-Size: missing" in sheet(small, "markdown")
+
+
 def test_with_nothing_configured_the_sheet_says_what_is_missing(small: Desk) -> None:
     done = small.run("leads", "sheet")
     assert done.code == 0
