@@ -77,6 +77,7 @@ def test_the_sheet_makes_all_eight_points_with_what_is_configured(small: Desk) -
     text = sheet(small, "markdown")
     assert tuple(re.findall(r"^## (.*)$", text, re.MULTILINE)) == POINTS
     for said in (
+        "one `PUT` to `https://sync.example.org/in/leads/leads`", "is recognised in every method and encoding",
         "| Name | Jo <Support> |", "| E-mail | jo@example.org |",
         "| production | leads | `https://sync.example.org/in/leads/leads` |",
         "| staging | unsubscribes | `https://staging.example.org/in/leads/unsubscribes` |",
@@ -89,6 +90,28 @@ def test_the_sheet_makes_all_eight_points_with_what_is_configured(small: Desk) -
         assert said in text, said
     assert "lastname" not in text, "what is not asked for is not in it"
     assert small.run("leads", "sheet").out == text
+
+
+@pytest.mark.parametrize(
+    ("contact", "rows"),
+    [
+        ("", []),
+        ('contact = { name = "Jo" }', ["| Name | Jo |"]),
+        (
+            'contact = { name = "Jo Doe", role = "Support", email = "jo@example.org", phone = "+4612345678" }',
+            ["| Name | Jo Doe |", "| Role | Support |", "| E-mail | jo@example.org |", "| Telephone | +4612345678 |"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_contact_is_named_with_all_that_is_known(small: Desk, contact: str, rows: list[str]) -> None:
+    set_up(small, keys=contact)
+    section = sheet(small, "markdown").partition("## 2. Technical contact")[2].partition("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| ")][2:] == rows
+    assert ("Not named yet" in section) == (not rows)
+    assert ("whether a test lead has arrived" in section) == bool(rows)
+    assert ("contact is not set" in small.run("leads", "sheet").err) == (not rows)
+    asked = sheet(small, "openapi")["info"].get("contact", {})
+    assert asked.get("name") == (rows[0].split(" | ")[1].removesuffix(" |") if rows else None)
 
 
 @pytest.mark.parametrize("auth", AUTHS)

@@ -151,6 +151,35 @@ def test_no_query_is_ordered(reporting, rokt, clock):
     assert asked_by_hand(reporting(), rokt, "/campaigns/", plain | {"orderBys": [{"column": "datetime"}]}) == 400
 
 
+@pytest.mark.quirk("rokt-last-slash")
+def test_the_query_of_campaigns_ends_with_a_slash_and_that_of_transactions_with_none(reporting, rokt, drive, clock):
+    """The emulator answers 404 to the other spelling of either."""
+    adapter, today = reporting(), clock().date()
+    rokt.add_campaign("7", "A", {today.isoformat(): {"referrals": 4}})
+    rokt.transactions[today] = {"transactions": 5}
+    assert len(drive(adapter, adapter.campaigns((), clock()))) == 1
+    assert len(drive(adapter, adapter.transactions(today, today + timedelta(days=1)))) == 1
+    account = f"/v1/query/accounts/{rokt.account_id}"
+    asked = {call.path for call in rokt.calls if call.method == "POST" and "query" in call.path}
+    assert asked == {f"{account}/campaigns/", f"{account}/transactions"}
+    counted = {"metrics": ["transactions"], "dimensions": []}
+    plain = json.loads(query_body(today, today + timedelta(days=1)))
+    assert asked_by_hand(adapter, rokt, "/campaigns", plain) == 404
+    assert asked_by_hand(adapter, rokt, "/transactions/", plain | counted) == 404
+
+
+@pytest.mark.quirk("rokt-money-in-dollars")
+def test_figures_in_money_are_kept_as_they_came_whatever_currency_was_asked_for(reporting, rokt, drive, clock):
+    rokt.add_campaign("7", "A", {clock().date().isoformat(): {"gross_cost": 12.5}})
+    told = []
+    for currency in (None, "AUD"):
+        adapter = reporting(report_currency=currency)
+        (stats,) = drive(adapter, adapter.campaigns((), clock()))
+        told.append((json.loads(rokt.calls[-1].body).get("currencyCode"), stats.extra))
+    assert [currency for currency, _ in told] == [None, "AUD"]
+    assert told[0][1] == told[1][1] == {"impressions": 0, "referrals": 0, "gross_cost": 12.5, "acquisitions": 0}
+
+
 # The rest of the Query API ------------------------------------------------------------------------------------------
 
 
