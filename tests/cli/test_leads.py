@@ -230,7 +230,7 @@ def test_the_query_api_is_asked_by_hand(small: Desk) -> None:
     small.rokt.transactions[small.at.date()] = {"transactions": 3}
     (account,) = small.data("leads", "query", "accounts")
     assert small.data("leads", "query", "account") == [account]
-    assert account["id"] == "2581697744617019994"
+    assert (account["id"], account["owner"], account["country"]) == ("2581697744617019994", "Rokt", "US")
     assert "referrals" in small.run("leads", "query", "campaigns-help").out
     printed = small.run("leads", "query", "transactions", "--days", "3", "--json").data("leads-query")
     assert [(row["datetime"][:10], row["transactions"]) for row in printed] == [("2026-11-21", 3)]

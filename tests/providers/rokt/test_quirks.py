@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -187,10 +188,19 @@ def test_the_accounts_and_what_each_of_them_can_be_asked(reporting, rokt, drive)
     adapter = reporting()
     rokt.metrics = ("impressions", "referrals")
     (found,) = drive(adapter, adapter.accounts())
-    assert (found.id, found.currency, found.timezone) == ("2581697744617019994", "USD", "America/New_York")
+    assert asdict(found) == {
+        "id": "2581697744617019994", "name": "Example Brand", "currency": "USD", "timezone": "America/New_York",
+        "timezone_offset_min": -300, "owner": "Rokt", "country": "US",
+    }  # fmt: skip
     assert drive(adapter, adapter.account()) == found
     words = drive(adapter, adapter.words("campaigns"))
     assert (words.metrics, words.dimensions) == (("impressions", "referrals"), ("campaign_id", "campaign_name"))
+
+
+def test_an_account_that_tells_less_is_an_account(reporting):
+    body = b'[{"accountId": 9007199254740993, "accountName": "A", "somethingNew": {"x": 1}}]'
+    (found,) = converse(reporting().accounts(), lambda _: Response(200, {}, body))
+    assert (found.id, found.owner, found.country, found.timezone_offset_min) == ("9007199254740993", None, None, None)
 
 
 def test_transactions_are_asked_for_with_all_that_the_account_counts(reporting, rokt, drive, clock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,9 @@ from syncd.providers.protocol import (
     CanVet,
     capabilities_of,
 )
+from syncd.sync.context import resolve
 from syncd.wire import converse
+from tests.schemas import ROOT
 
 L = ContainerId("3eOWdnMBeufg1eXhALxM")
 
@@ -58,6 +61,23 @@ def test_lists_carry_their_uuid_and_the_number_that_other_calls_use(account):
         "created_at": "2026-11-21 09:00:00",
         "permissions": "private",
     }
+
+
+def test_whose_a_list_is_and_its_type_are_in_the_answer_and_are_no_name_of_it(account):
+    """What we keep beside a list are names that a link may be written by: an owner's id there would be one."""
+    uuid = account.emulator.add_list("News", str(L))
+    (found,) = account.talk(account.adapter.containers())
+    request = account.adapter.calls.request("editable-lists/getLists", {"page": 1, "size": 5})
+    raw = json.loads(account.answer(account.adapter.authorise(request, account.token)).body)["data"]
+    owned = {"user_id": "634", "company_id": "333", "type": "editable"}
+    assert owned.items() <= raw[0].items()
+    described = json.loads((ROOT / "salesrocks" / "getLists.response.schema.json").read_text())
+    assert owned.keys() <= set(described["properties"]["data"]["items"]["required"])
+    assert not owned.keys() & found.remote.keys()
+    known = [SimpleNamespace(account="sales", container=uuid, remote=found.remote)]
+    assert [resolve("sales", written, known) for written in (found.remote["id"], "634", "333", "editable")] == [
+        uuid, "634", "333", "editable",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
