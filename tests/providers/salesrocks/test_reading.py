@@ -21,6 +21,7 @@ from syncd.providers.protocol import (
     CanVet,
     capabilities_of,
 )
+from syncd.providers.salesrocks.warmer import create_list
 from syncd.sync.context import resolve
 from syncd.wire import converse
 from tests.schemas import ROOT
@@ -61,6 +62,46 @@ def test_lists_carry_their_uuid_and_the_number_that_other_calls_use(account):
         "created_at": "2026-11-21 09:00:00",
         "permissions": "private",
     }
+    oid = account.emulator.add_contact(str(L), "ann@example.org")
+    assert [seen.key for seen in account.walk(found.id)] == [oid]
+    assert account.last_body()["list_id"] == L
+
+
+@pytest.mark.quirk("salesrocks-get-lists-without-page")
+def test_lists_are_always_asked_for_page_by_page_although_both_may_be_left_out(account_with, client_of):
+    """What comes then, and how much of it at most, nobody says."""
+    account = account_with(lists_page_size=2)
+    wanted = [account.emulator.add_list(f"List {n}") for n in range(3)]
+    assert client_of(account)("editable-lists/getLists", []) == 200
+    asked = [call.body for call in account.emulator.calls].count(b"[]")
+    assert [found.id for found in account.talk(account.adapter.containers())] == wanted
+    sent = [json.loads(call.body) for call in account.emulator.calls if call.path.endswith("getLists")]
+    assert sent[asked:] == [{"page": 1, "size": 2}, {"page": 2, "size": 2}]
+
+
+@pytest.mark.quirk("salesrocks-three-list-ids")
+@pytest.mark.parametrize("takes_created", [False, True])
+def test_a_list_is_one_by_its_uuid_and_its_number_and_another_by_the_id_it_was_created_with(account, takes_created):
+    """Data calls may take the last or not; it is read where they do, and refused where they do not, never guessed."""
+    account.emulator.accept_list_id = takes_created
+    created = account.talk(create_list(account.adapter.calls, "News", "company"))
+    (uuid,) = account.emulator.lists
+    account.emulator.add_contact(uuid, "ann@example.org")
+    number = account.emulator.lists[uuid].id
+    assert [len(created), len(uuid), number.isdigit()] == [12, 20, True]
+    account.linked = frozenset({created, uuid, number})
+    rows = [
+        SimpleNamespace(account="sales", container=one.id, remote=one.remote)
+        for one in account.talk(account.adapter.containers())
+    ]
+    assert {written: resolve("sales", written, rows) for written in (uuid, number, created)} == {
+        uuid: uuid, number: uuid, created: created,
+    }  # fmt: skip
+    if takes_created:
+        assert [seen.identity for seen in account.walk(created)] == ["ann@example.org"]
+    else:
+        with pytest.raises(RefusedError, match="getListData: 404"):
+            account.walk(created)
 
 
 def test_whose_a_list_is_and_its_type_are_in_the_answer_and_are_no_name_of_it(account):
