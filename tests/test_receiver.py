@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import json
 import re
@@ -34,7 +35,11 @@ from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import ContainerId
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rokt import Encoding, RoktEmulator
+from syncd.emulators.serve import bind_loopback, serving
 from syncd.providers.protocol import CanPost
+from syncd.providers.rokt.options import RoktOptions
+from syncd.providers.rokt.paper import markdown_of
+from syncd.providers.rokt.sheet import About, bases_of, sheet_of
 from syncd.receiver import ONE_CLICK, document_path, places_of, receiver
 from syncd.store import journal, people, session
 from syncd.store.session import open_engine, reading, writing
@@ -42,7 +47,7 @@ from syncd.sync import one_click
 from syncd.sync.ingest import ingest, resubscribe, unsubscribe
 from syncd.sync.plan import plan
 from syncd.sync.standing import standing
-from syncd.wire import Response
+from syncd.wire import Request, Response
 from tests.world import CONFIG
 
 LIMIT = 4096
@@ -193,20 +198,59 @@ async def test_a_lead_by_get_is_taken_where_the_account_says_so(sqlite_url: str,
 
 async def test_rokt_sees_its_deliveries_taken_and_its_repetitions_recognised(door: Door) -> None:
     rokt = RoktEmulator(lambda: door.now, deliver_to="http://syncd.test/in/leads")
-    verdicts = []
+    answers = []
     encodings: tuple[Encoding, ...] = ("json", "form", "text", "xml")
     for encoding in encodings:
         rokt.press_test(encoding=encoding)
         rokt.send_lead(f"{encoding}@example.org", encoding=encoding)
     rokt.person_unsubscribes("json@example.org")
+    rokt.send_lead("nobody")
     while rokt.outgoing:
-        request = rokt.outgoing.popleft()
-        answer = await door.send(request.method, request.url, headers=dict(request.headers), content=request.body)
-        verdicts.append(rokt.verdict(Response(answer.status_code, dict(answer.headers), answer.content)))
-    assert verdicts.count("rejected") == 0
+        answers.append(await carried(door, rokt.outgoing.popleft()))
+    verdicts = [rokt.verdict(answer) for answer in answers]
     assert verdicts.count("duplicate") == 3, "the test lead is the same in all four encodings"
+    assert (verdicts.count("delivered"), verdicts[-1]) == (6, "rejected")
+    assert json.loads(answers[-1].body) == {"status": "rejected", "error": "email: not an e-mail address"}
     door.work()
     assert door.consent(Identity("json@example.org"))
+
+
+async def carried(door: Door, request: Request) -> Response:
+    """What our receiver answers to a request that an emulator sends."""
+    answer = await door.send(request.method, request.url, headers=dict(request.headers), content=request.body)
+    return Response(answer.status_code, dict(answer.headers), answer.content)
+
+
+@pytest.mark.quirk("rokt-retries-are-not-documented")
+@pytest.mark.parametrize("retries", [0, 4])
+async def test_what_could_not_be_taken_asks_for_a_retry_and_is_one_lead_if_one_comes(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: int
+) -> None:
+    monkeypatch.setattr(session, "BUSY_TIMEOUT_S", 0.05)
+    door = Door(sqlite_url, tmp_path)
+    rokt = RoktEmulator(lambda: door.now, deliver_to="http://syncd.test/in/leads")
+    rokt.retries = retries
+    rokt.send_lead("ann@example.org", "Ann")
+    answers: list[Response] = []
+
+    async def send(request: Request) -> Response:
+        """The mirror cannot be written when the first one comes."""
+        with contextlib.ExitStack() as busy:
+            if not answers:
+                other = open_engine(sqlite_url)
+                busy.callback(other.dispose)
+                busy.enter_context(writing(other))
+            answers.append(await carried(door, request))
+        return answers[-1]
+
+    async with serving([(rokt, bind_loopback(0))], send=send, retry_s=0.001, poll_s=0.001) as served:
+        await served.settled()
+    refused = answers[0]
+    assert (refused.status, refused.headers["retry-after"], rokt.verdict(refused)) == (503, "30", "rejected")
+    assert [answer.status for answer in answers[1:]] == [201] * bool(retries)
+    assert len(door.rows("SELECT id FROM inbox")) == bool(retries), "nothing was half taken"
+    assert "send it again, after `Retry-After`" in sheet_about(door)
+    door.app.engine.dispose()
 
 
 def answer_schema(status: int) -> Any:
@@ -235,23 +279,84 @@ async def test_a_test_lead_is_answered_word_for_word_as_a_real_one(sqlite_url: s
     door.app.engine.dispose()
 
 
-@pytest.mark.parametrize(
-    ("auth", "headers"),
-    [
-        ('{{ kind = "api_key", header = "X-Rokt-Key", key = ["old", "new"] }}', {"x-rokt-key": "new"}),
-        ('{{ kind = "client", client_id = "i", client_secret = "s" }}', {"x-client-id": "i", "x-client-secret": "s"}),
-    ],
-)
-async def test_each_kind_of_credential_opens_the_door_and_no_other(
-    sqlite_url: str, tmp_path: Path, auth: str, headers: dict[str, str]
-) -> None:
-    basic = 'inbound_auth = {{ kind = "basic", username = "rokt", password = "rokt-secret" }}'
+AUTHS = {
+    "basic": ('{{ kind = "basic", username = "rokt", password = "rokt-secret" }}', BASIC),
+    "api_key": ('{{ kind = "api_key", header = "X-Rokt-Key", key = ["old", "new"] }}', {"x-rokt-key": "new"}),
+    "client": (
+        '{{ kind = "client", client_id = "i", client_secret = "s" }}',
+        {"x-client-id": "i", "x-client-secret": "s"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AUTHS)
+async def test_each_kind_of_credential_opens_the_door_and_no_other(sqlite_url: str, tmp_path: Path, kind: str) -> None:
+    basic = f"inbound_auth = {AUTHS['basic'][0]}"
     assert basic in CONFIG
-    door = Door(sqlite_url, tmp_path, config=CONFIG.replace(basic, f"inbound_auth = {auth}"))
-    taken = await door.send("PUT", "/in/leads/leads", headers=headers | JSON, content=LEAD)
-    refused = await door.send("PUT", "/in/leads/leads", headers=BASIC | JSON, content=LEAD)
-    assert (taken.status_code, refused.status_code) == (201, 401)
+    door = Door(sqlite_url, tmp_path, config=CONFIG.replace(basic, f"inbound_auth = {AUTHS[kind][0]}"))
+    rokt = RoktEmulator(lambda: door.now, deliver_to="http://syncd.test/in/leads")
+    for other in AUTHS:
+        rokt.sender_headers = AUTHS[other][1]
+        rokt.send_lead("ann@example.org")
+        answer = await carried(door, rokt.outgoing.popleft())
+        assert answer.status == (201 if other == kind else 401), other
     door.app.engine.dispose()
+
+
+METHODS = ("POST", "PUT", "GET", "DELETE", "PATCH")
+
+
+@pytest.mark.parametrize("taken", [("POST",), ("PUT", "GET"), ("GET", "POST", "PUT")])
+async def test_the_methods_that_the_sheet_names_are_taken_and_every_other_is_405(
+    sqlite_url: str, tmp_path: Path, taken: tuple[str, ...]
+) -> None:
+    door = Door(sqlite_url, tmp_path, leads=f"methods = {json.dumps(taken)}")
+    rokt = RoktEmulator(lambda: door.now, deliver_to="http://syncd.test/in/leads")
+    section = sheet_about(door).partition("## 4. Method")[2].partition("## ")[0].partition("With `GET`")[0]
+    assert tuple(re.findall("`([A-Z]+)`", section.partition("Any other")[0])) == taken
+    for method in METHODS:
+        rokt.send_lead(f"{method}@example.org", method=method)
+        answer = await carried(door, rokt.outgoing.popleft())
+        assert answer.status == (201 if method in taken else 405), method
+        if method not in taken:
+            allowed = set(answer.headers["allow"].split(", "))
+            assert allowed == set(taken) if method in {"GET", "POST", "PUT"} else allowed >= set(taken)
+            Draft202012Validator(answer_schema(405)).validate(json.loads(answer.body))
+    door.work()
+    assert {row["identity"] for row in door.rows("SELECT identity FROM cell")} == {
+        f"{method}@example.org".lower() for method in taken
+    }
+    door.app.engine.dispose()
+
+
+async def test_every_address_in_the_sheet_takes_what_it_is_for(sqlite_url: str, tmp_path: Path) -> None:
+    """The same receiver stands for that of each environment."""
+    staging = 'environments = { staging = "https://staging.example.org", testing = "https://testing.example.org" }'
+    door = Door(sqlite_url, tmp_path, leads=staging)
+    rows = re.findall(r"^\| (.*?) \| (leads|unsubscribes|test leads) \| `(.*?)` \|$", sheet_about(door), re.MULTILINE)
+    environments = ("production", "staging", "testing")
+    assert sorted((name.removesuffix(", tests"), what) for name, what, _ in rows) == sorted(
+        (name, what) for name in environments for what in ("leads", "unsubscribes", "test leads")
+    )
+    bases = {"production": "https://a.example"} | {name: f"https://{name}.example.org" for name in environments[1:]}
+    for n, (name, what, address) in enumerate(rows):
+        base = bases[name.removesuffix(", tests")]
+        assert address.startswith(f"{base}/in/leads/")
+        body = json.dumps({"email": f"{what.split()[0]}{n}@example.org"})
+        answer = await door.send("POST", address.removeprefix(base), headers=BASIC | JSON, content=body)
+        assert answer.status_code == 201, address
+    assert len(door.rows("SELECT id FROM lead_test")) == 3
+    door.work()
+    stand = {row["identity"]: row["status"] for row in door.rows("SELECT identity, status FROM cell")}
+    assert sorted(set(stand.values())) == ["subscribed", "unsubscribed"]
+    assert {identity[:5] for identity, status in stand.items() if status == "subscribed"} == {"leads"}
+    door.app.engine.dispose()
+
+
+def sheet_about(door: Door) -> str:
+    """The sheet of the account that sends leads."""
+    options = next(one for one in door.app.settings.accounts.values() if isinstance(one, RoktOptions))
+    return markdown_of(sheet_of(About("leads", options, bases_of(options, "https://a.example"), LIMIT)))
 
 
 async def test_an_unsubscribe_said_again_on_the_same_day_counts_again(door: Door) -> None:

@@ -140,7 +140,9 @@ class RoktEmulator(Emulator):
         self.transactions: dict[date, dict[str, float]] = {}
         """Figures by day and metric, of all campaigns together."""
         # Sender
-        self.parameters = {"email": "email", "first": "firstname", "last": "lastname", "campaign": "campaign_id"}
+        self.parameters = {
+            "email": "email", "first": "firstname", "last": "lastname", "campaign": "campaign_id", "source": "source",
+        }  # fmt: skip
         """The names our side asked for."""
         self.upper_case_digests: frozenset[Digest] = frozenset({"sha256"})  # as the documented samples are spelt
         self.unlinked: set[str] = set()
@@ -176,6 +178,7 @@ class RoktEmulator(Emulator):
         last: str = "",
         *,
         campaign: str | None = None,
+        source: str = "",
         method: str = "POST",
         encoding: Encoding = "json",
         hashed: Digest | None = None,
@@ -190,7 +193,7 @@ class RoktEmulator(Emulator):
         if campaign in self.unlinked:
             return
         names = self.parameters
-        person = {names["first"]: first, names["last"]: last, names["campaign"]: campaign}
+        person = {names["first"]: first, names["last"]: last, names["campaign"]: campaign, names["source"]: source}
         given = {name: value for name, value in person.items() if value}
         self._send("leads", self._address(email, hashed) | given | attributes, method, encoding)
 

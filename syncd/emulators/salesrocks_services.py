@@ -26,10 +26,17 @@ PATTERNS = ("{first}", "{first}.{last}", "{first}{last}", "{f}{last}", "{f}.{las
 KINDS = {
     phonenumbers.PhoneNumberType.FIXED_LINE: "Fixed Line",
     phonenumbers.PhoneNumberType.MOBILE: "Mobile",
-    phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE: "Fixed Line or Mobile",
+    phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE: "Fixed line or Mobile",
     phonenumbers.PhoneNumberType.TOLL_FREE: "Toll Free",
     phonenumbers.PhoneNumberType.PREMIUM_RATE: "Premium Rate",
+    phonenumbers.PhoneNumberType.SHARED_COST: "Shared Cost",
+    phonenumbers.PhoneNumberType.VOIP: "VOIP",
+    phonenumbers.PhoneNumberType.PERSONAL_NUMBER: "Personal Number",
+    phonenumbers.PhoneNumberType.PAGER: "Pager",
+    phonenumbers.PhoneNumberType.UAN: "UAN",
+    phonenumbers.PhoneNumberType.VOICEMAIL: "Voicemail",
 }
+"""All that the page names but "Unknown", which is the rest. It writes "Fixed line", and "Fixed Line" in its sample."""
 COUNTRIES = {"MK": "Macedonia", "DE": "Germany", "GB": "United Kingdom", "NL": "Netherlands", "SE": "Sweden"}
 """Some. The library knows them all, and takes seconds to load them."""
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)*\.[a-z]{2,}", re.IGNORECASE)
@@ -82,6 +89,8 @@ class Services:
     finds_nothing: Literal["empty", "404"] = "empty"  # how a search says that there is nothing
     refuses: int | None = None  # the verifiers refuse everything with this status
     refused: set[str] = field(default_factory=set)  # addresses that the verifier does not take
+    reverses: bool = False  # verdicts of numbers come in another order than the numbers did
+    mixes_up: set[str] = field(default_factory=set)  # verifiers that answer about somebody else than was asked
     tells_more: bool = False  # a contact by handle has a name and a title, which the page does not document
     refuses_logins: bool = False  # a mailbox cannot be logged in to, which is said in as many words
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)  # address -> as it was made
@@ -112,7 +121,7 @@ class Services:
 
     def email_verifier(self, asked: dict[str, Any]) -> Any:
         self._serve()
-        email = _address(asked, "email")
+        email = "mixed@invalid.example" if "emailVerifier" in self.mixes_up else _address(asked, "email")
         if email.lower() in self.refused:
             raise RefusalError(400, f"Cannot verify {email}")
         domain = email.rpartition("@")[2].lower()
@@ -139,7 +148,9 @@ class Services:
         phones = asked["phones"]
         if not isinstance(phones, list) or not phones or not all(isinstance(one, str) for one in phones):
             raise RefusalError(400, "phones must be a list of strings")
-        return [_phone(one) for one in phones]
+        if "phoneVerifier" in self.mixes_up:
+            phones = ["3897841883" for _ in phones]
+        return [_phone(one) for one in (reversed(phones) if self.reverses else phones)]
 
     def _serve(self) -> None:
         if self.refuses is not None:

@@ -35,6 +35,7 @@ CANONICAL: Mapping[str, Kind] = {
     "language": Kind.LANGUAGE,
     "postal_code": Kind.POSTAL_CODE,
     "birth_date": Kind.DATE,
+    "source": Kind.TEXT,  # where somebody came from, as whoever brought them says
 }
 """Fields that need no declaration, and their kinds."""
 

@@ -77,6 +77,7 @@ def test_the_sheet_makes_all_eight_points_with_what_is_configured(small: Desk) -
     text = sheet(small, "markdown")
     assert tuple(re.findall(r"^## (.*)$", text, re.MULTILINE)) == POINTS
     for said in (
+        "one `PUT` to `https://sync.example.org/in/leads/leads`", "is recognised in every method and encoding",
         "| Name | Jo <Support> |", "| E-mail | jo@example.org |",
         "| production | leads | `https://sync.example.org/in/leads/leads` |",
         "| staging | unsubscribes | `https://staging.example.org/in/leads/unsubscribes` |",
@@ -89,6 +90,28 @@ def test_the_sheet_makes_all_eight_points_with_what_is_configured(small: Desk) -
         assert said in text, said
     assert "lastname" not in text, "what is not asked for is not in it"
     assert small.run("leads", "sheet").out == text
+
+
+@pytest.mark.parametrize(
+    ("contact", "rows"),
+    [
+        ("", []),
+        ('contact = { name = "Jo" }', ["| Name | Jo |"]),
+        (
+            'contact = { name = "Jo Doe", role = "Support", email = "jo@example.org", phone = "+4612345678" }',
+            ["| Name | Jo Doe |", "| Role | Support |", "| E-mail | jo@example.org |", "| Telephone | +4612345678 |"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_contact_is_named_with_all_that_is_known(small: Desk, contact: str, rows: list[str]) -> None:
+    set_up(small, keys=contact)
+    section = sheet(small, "markdown").partition("## 2. Technical contact")[2].partition("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| ")][2:] == rows
+    assert ("Not named yet" in section) == (not rows)
+    assert ("whether a test lead has arrived" in section) == bool(rows)
+    assert ("contact is not set" in small.run("leads", "sheet").err) == (not rows)
+    asked = sheet(small, "openapi")["info"].get("contact", {})
+    assert asked.get("name") == (rows[0].split(" | ")[1].removesuffix(" |") if rows else None)
 
 
 @pytest.mark.parametrize("auth", AUTHS)
@@ -147,6 +170,34 @@ def test_the_openapi_form_is_valid_and_says_what_the_receiver_does(small: Desk) 
     assert all(reference.startswith("#/components/") for reference in references(document))
 
 
+OWN = """fields = { shoe_size = "Shoe-Size", first_name = "First Name", source = "utm=source" }
+required = ["shoe_size"]
+optional = ["source", "first_name"]
+[fields.shoe_size]
+owner = "leads"
+"""
+
+
+def test_the_sheet_asks_for_fields_of_ones_own_and_shows_only_what_can_be_written(small: Desk) -> None:
+    set_up(small, keys=OWN)
+    for text in (sheet(small, "markdown"), sheet(small, "html").replace("</code>", "`").replace("<code>", "`")):
+        assert "`Shoe-Size`" in text
+        assert "`utm=source`" in text
+        assert "where the lead came from" in text
+        assert "read by nobody" not in text, "what is not asked for is read all the same"
+        assert "<First Name>" not in text
+        assert "&lt;First Name&gt;" not in text
+        assert "First Name=" not in text or "utm=source=" not in text
+    document = sheet(small, "openapi")
+    validate(document)
+    lead = Draft202012Validator(document["components"]["schemas"]["Lead"])
+    assert lead.is_valid({"email": "ann@example.org", "Shoe-Size": "41", "utm=source": "checkout"})
+    assert not lead.is_valid({"email": "ann@example.org"})
+    assert not lead.is_valid({"email": "ann@example.org", "Shoe-Size": "41", "utm=source": 3})
+    assert "| `Shoe-Size` | required |" in sheet(small, "markdown")
+    assert "Shoe-Size: missing" in sheet(small, "markdown")
+
+
 def test_with_nothing_configured_the_sheet_says_what_is_missing(small: Desk) -> None:
     done = small.run("leads", "sheet")
     assert done.code == 0
@@ -179,7 +230,7 @@ def test_the_query_api_is_asked_by_hand(small: Desk) -> None:
     small.rokt.transactions[small.at.date()] = {"transactions": 3}
     (account,) = small.data("leads", "query", "accounts")
     assert small.data("leads", "query", "account") == [account]
-    assert account["id"] == "2581697744617019994"
+    assert (account["id"], account["owner"], account["country"]) == ("2581697744617019994", "Rokt", "US")
     assert "referrals" in small.run("leads", "query", "campaigns-help").out
     printed = small.run("leads", "query", "transactions", "--days", "3", "--json").data("leads-query")
     assert [(row["datetime"][:10], row["transactions"]) for row in printed] == [("2026-11-21", 3)]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from syncd.emulators.emulator import Fault, FaultKind
@@ -178,6 +179,33 @@ def test_a_verifier_that_is_not_permitted_is_no_verdict_and_no_quarantine(open_s
     world.sales.services.refuses = None
     world.settle(2)
     assert standing(world, "one@example.com") == standing(world, "two@example.com") == JOINED
+
+
+@pytest.mark.parametrize("about", ["emailVerifier", "phoneVerifier"])
+def test_a_verdict_about_somebody_else_judges_nobody_and_is_asked_for_again(open_small_world, about):
+    world = ready(open_small_world(config=CLEAN))
+    world.sales.services.mixes_up.add(about)
+    lead(world, "ok@example.com", mobile="+46701740605")
+    done = world.settle(2)
+    assert standing(world, "ok@example.com") == LEAD
+    assert done.accounts["sales"].result == "partial"
+    [(kind, email, detail)] = drift(world)
+    assert (kind, email, row_of(world, "ok@example.com")["checked_at"]) == ("unverified", "ok@example.com", None)
+    assert about in detail
+    world.sales.services.mixes_up.clear()
+    world.settle(2)
+    assert standing(world, "ok@example.com") == JOINED
+    assert drift(world) == []
+
+
+def test_a_number_of_a_kind_that_is_not_called_keeps_a_lead(open_small_world):
+    world = ready(open_small_world(config=CLEAN))
+    lead(world, "pager@example.com", mobile="+447640123456")
+    lead(world, "voip@example.com", mobile="+445612345678")
+    world.settle(2)
+    assert standing(world, "pager@example.com") == LEAD
+    assert standing(world, "voip@example.com") == JOINED
+    assert row_of(world, "pager@example.com")["reason"] == "the phone number cannot be called"
 
 
 def test_one_address_that_the_verifier_does_not_take_waits_and_stops_nobody_else(open_small_world):

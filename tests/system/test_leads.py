@@ -124,6 +124,31 @@ def test_a_lead_without_what_is_required_is_refused_with_all_that_it_lacks(open_
     assert world.deliver() == 2, "a no needs nothing but the person"
 
 
+OWN = (
+    configured(
+        CONFIG,
+        crm='fields = {{ shoe_size = "dynamic:Shoe", source = "dynamic:Source" }}',
+        leads='fields = {{ shoe_size = "schuh", source = "utm-source" }}\nrequired = ["shoe_size", "source"]',
+    )
+    + '\n[fields.shoe_size]\nowner = "leads"\n'
+)
+
+
+def test_a_lead_may_have_to_carry_its_source_and_fields_of_ones_own_and_both_arrive_elsewhere(open_small_world):
+    world = open_small_world(config=OWN)
+    world.rocs.define_dynamic("Shoe", "string")
+    world.rocs.define_dynamic("Source", "string")
+    world.rokt.parameters["source"] = "utm-source"
+    world.rokt.send_lead("ann@example.org", "Ann")
+    with pytest.raises(DeliveryError, match=r"^schuh: missing; utm-source: missing$"):
+        world.deliver()
+    world.rokt.send_lead("ann@example.org", "Ann", source="checkout", schuh=41)
+    world.settle(3)
+    assert lead_fields(world, "ann@example.org") == {"first_name": "Ann", "shoe_size": "41", "source": "checkout"}
+    (found,) = (one for one in world.rocs.customers.values() if one.email == "ann@example.org")
+    assert found.dynamic == {"Shoe": "41", "Source": "checkout"}
+
+
 # Campaigns and lists -------------------------------------------------------------------------------------------------
 
 

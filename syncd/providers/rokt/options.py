@@ -26,6 +26,8 @@ PARAMETERS: Mapping[str, str] = {
     "postal_code": "zipcode",
     "language": "language",
     "birth_date": "dob",
+    # One of the attributes that the export page calls common; it is not in the lists and has no name there.
+    "source": "source",
     "campaign": "campaign_id",
 }
 
@@ -137,9 +139,14 @@ class RoktOptions(AccountOptions):
 
     @field_validator("required", "optional")
     @classmethod
-    def _known_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if unknown := sorted(set(names or ()) - PARAMETERS.keys()):
-            raise ValueError(f"no such field: {', '.join(unknown)}; known are {', '.join(PARAMETERS)}")
+    def _known_names(cls, names: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        """A field of one's own is asked for by the name that `fields` gives it."""
+        named = {**PARAMETERS, **info.data.get("fields", {})}
+        unknown = sorted(set(names or ()) - named.keys())
+        if unnamed := [name for name in unknown if name in custom_fields(info)]:
+            raise ValueError(f"{', '.join(unnamed)} is called nothing here: name it in `fields`")
+        if unknown:
+            raise ValueError(f"no such field: {', '.join(unknown)}; known are {', '.join(named)}")
         return names
 
     @model_validator(mode="after")

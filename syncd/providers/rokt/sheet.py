@@ -7,7 +7,8 @@ goes and never the secret.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -29,6 +30,7 @@ MEANINGS: Mapping[str, tuple[str, str]] = {
     "postal_code": ("postal code", "text: leading zeros are kept"),
     "language": ("language", "two letters (ISO 639)"),
     "birth_date": ("date of birth", "`yyyymmdd`, `yyyy-mm-dd`, or the day number of a spreadsheet"),
+    "source": ("where the lead came from", "text"),
     "campaign": ("campaign", "its id, as text or as a number of any length"),
 }
 
@@ -43,6 +45,7 @@ EXAMPLES: Mapping[str, str] = {
     "postal_code": "0200",
     "language": "en",
     "birth_date": "19911127",
+    "source": "checkout",
     "campaign": "2581697744617019994",
 }
 
@@ -184,22 +187,29 @@ def _encodings(about: About) -> Sequence[str | Table | Code]:
             "Windows-1252 are read). Names of parameters are taken as they are written here."
         )
     ]
-    for title, content_type, text in encoded(lead):
+    for title, content_type, text in encoded(lead, [about.options.parameters[name] for name in _named(about)]):
         found += [f"{title}, `{content_type}`:", Code(text)]
     return found
 
 
-def encoded(lead: Mapping[str, str]) -> Sequence[tuple[str, str, str]]:
-    """One lead in each encoding: its name, its content type, its text."""
-    root = Element("lead")
-    for name, value in lead.items():
-        SubElement(root, name).text = value
-    return (
+_ELEMENT = re.compile(r"[^\W\d][\w.-]*")
+
+
+def encoded(lead: Mapping[str, str], names: Iterable[str] = ()) -> Sequence[tuple[str, str, str]]:
+    """One lead in each encoding that can carry its names and these besides: title, content type, text."""
+    every = [*lead, *names]
+    found = [
         ("JSON", "application/json", json.dumps(lead, ensure_ascii=False)),
         ("URL-encoded", "application/x-www-form-urlencoded", urlencode(lead)),
-        ("Plain text", "text/plain", "\n".join(f"{name}={value}" for name, value in lead.items())),
-        ("XML", "application/xml", tostring(root, encoding="unicode")),
-    )
+    ]
+    if not any(re.search("[=:\\s]", name) for name in every):
+        found.append(("Plain text", "text/plain", "\n".join(f"{name}={value}" for name, value in lead.items())))
+    if all(_ELEMENT.fullmatch(name) for name in every):
+        root = Element("lead")
+        for name, value in lead.items():
+            SubElement(root, name).text = value
+        found.append(("XML", "application/xml", tostring(root, encoding="unicode")))
+    return found
 
 
 def _named(about: About) -> tuple[str, ...]:
@@ -217,9 +227,7 @@ def _parameters(about: About) -> Sequence[str | Table | Code]:
     if "email" not in about.options.required:
         hashed = " or ".join(f"`{names[name]}`" for name in DIGESTS)
         blocks.append(f"In the place of `{names['email']}` a lead may carry {hashed}.")
-    blocks.append(
-        "Anything else that is sent is kept with the lead and read by nobody. What is empty counts as not sent."
-    )
+    blocks.append("Anything else that is sent is kept with the lead as it came. What is empty counts as not sent.")
     return blocks
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from syncd.providers.rokt.options import ApiKeyAuth, BasicAuth, ClientAuth, RoktOptions
 from syncd.providers.rokt.sheet import DIGESTS, EXAMPLES, REJECTIONS, About, encoded, meaning_of
 
-CONTENT_TYPES = ("application/json", "application/x-www-form-urlencoded", "text/plain", "application/xml")
-
 ANSWER = {"created": "201", "duplicate": "200"}
 
 
@@ -102,10 +100,13 @@ def _marks(about: About) -> list[dict[str, Any]]:
 
 
 def _body(schema: str, about: About) -> dict[str, Any]:
-    examples = {kind: text for _, kind, text in encoded({about.options.parameters["email"]: EXAMPLES["email"]})}
-    reference = {"$ref": f"#/components/schemas/{schema}"}
-    content: dict[str, Any] = {kind: {"schema": reference} for kind in CONTENT_TYPES}
-    content["text/plain"] = {"schema": {"type": "string"}, "example": examples["text/plain"]}
+    names = about.options.parameters
+    asked = [names[field] for field in (*about.required, *about.options.asked_for)] if schema == "Lead" else []
+    asked += [names[field] for field in DIGESTS]
+    content: dict[str, Any] = {}
+    for _, kind, text in encoded({names["email"]: EXAMPLES["email"]}, asked):
+        plain = {"schema": {"type": "string"}, "example": text}
+        content[kind] = plain if kind == "text/plain" else {"schema": {"$ref": f"#/components/schemas/{schema}"}}
     return {"required": True, "content": content}
 
 

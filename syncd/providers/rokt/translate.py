@@ -193,16 +193,25 @@ class _Account(msgspec.Struct):
     accountName: str = ""  # noqa: N815
     accountCurrencyCode: str | None = None  # noqa: N815
     accountTimezone: str | None = None  # noqa: N815
+    accountTimezoneOffset: int | None = None  # noqa: N815
+    accountOwner: str | None = None  # noqa: N815
+    countryCode: str | None = None  # noqa: N815
 
 
 @dataclass(frozen=True, slots=True)
 class QueryAccount:
-    """An account as the Query API shows it. `id` is text: it exceeds what a float can hold."""
+    """An account as the Query API shows it. `id` is text: it exceeds what a float can hold.
+
+    `timezone` is an Olson name, `timezone_offset_min` what it is off UTC now; `owner` is who looks after it at Rokt.
+    """
 
     id: str
     name: str
     currency: str | None
     timezone: str | None
+    timezone_offset_min: int | None = None
+    owner: str | None = None
+    country: str | None = None
 
 
 def accounts_of(body: bytes, call: str) -> list[QueryAccount]:
@@ -213,7 +222,15 @@ def accounts_of(body: bytes, call: str) -> list[QueryAccount]:
         raise MalformedError("the accounts cannot be read", call=call) from None
     several = found if isinstance(found, list) else [found]
     return [
-        QueryAccount(str(one.accountId), one.accountName, one.accountCurrencyCode, one.accountTimezone)
+        QueryAccount(
+            str(one.accountId),
+            one.accountName,
+            one.accountCurrencyCode,
+            one.accountTimezone,
+            one.accountTimezoneOffset,
+            one.accountOwner,
+            one.countryCode,
+        )
         for one in several
     ]
 

@@ -31,7 +31,7 @@ from syncd.providers.salesrocks.answers import (
 from syncd.providers.salesrocks.calls import JSON, Calls
 from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.providers.salesrocks.translate import ContactTable, ListRow
-from syncd.providers.salesrocks.verify import verify_email, verify_phones
+from syncd.providers.salesrocks.verify import kind_of, verify_email, verify_phones
 from syncd.wire import Exchange, Request
 
 NAMES = frozenset({"first_name", "last_name"})
@@ -220,7 +220,8 @@ class SalesRocksAdapter:
         if not phone:
             return Verification(score, word)
         (number,) = yield from verify_phones(self.calls, [phone.removeprefix("+")])
-        return Verification(score, word, phone, phone_sound=number.status == "VALID")
+        sound = number.status == "VALID" and kind_of(number) not in self._options.hygiene_refused_numbers
+        return Verification(score, word, phone, phone_sound=sound)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,12 @@ from syncd.providers.options import AccountOptions, Duration, Secret, Text, Url,
 BANDS = {Band.RISKY: 50, Band.LIKELY: 70, Band.FULL_INBOX: 80, Band.VALID: 90}
 """The lowest score of each (docs.sales.rocks, Confidence score further explained)."""
 
+Kind = Literal[
+    "fixed_line", "mobile", "fixed_line_or_mobile", "toll_free", "premium_rate", "shared_cost", "voip",
+    "personal_number", "pager", "uan", "voicemail", "unknown",
+]  # fmt: skip
+"""What sort of number one is (docs.sales.rocks, Phone Verifier)."""
+
 RESERVED = frozenset({"_id", "list_id"})
 """Members of a contact that are the provider's own: its identity and its place."""
 
@@ -42,6 +48,7 @@ class SalesRocksOptions(AccountOptions):
         default_factory=dict
     )
     hygiene_spreads_from: Literal["risky", "likely", "full_inbox", "valid"] = "likely"
+    hygiene_refused_numbers: tuple[Kind, ...] = ("premium_rate", "shared_cost", "pager", "voicemail")
     hygiene_max_age: Duration = 90 * 86_400.0
     hygiene_per_round: Annotated[int, Field(ge=1, le=100_000)] = 200
 

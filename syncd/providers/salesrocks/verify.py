@@ -1,16 +1,19 @@
 """The two verifiers (docs.sales.rocks, Validation): does mail reach an address, is a number one that can be called?
 
 Answers keep the names of the document. Words that say yes or no are read as such; whatever is missing, or is neither,
-is None, and nothing is concluded from it.
+is None, and nothing is concluded from it. A verdict is taken by what it says it is about, never by its place: one about
+somebody else is none about ours.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from syncd.domain.errors import MalformedError
+from syncd.providers.contact_points import read_address
 from syncd.providers.salesrocks.answers import count, read_rows
 from syncd.providers.salesrocks.calls import Calls, flag, read_object, text
 from syncd.wire import Exchange
@@ -53,9 +56,11 @@ class PhoneVerdict:
 
 
 def verify_email(calls: Calls, email: str) -> Exchange[EmailVerdict]:
-    """Raises `MalformedError` for an answer that gives neither a status nor a score."""
+    """Raises `MalformedError` for an answer that is not about this address, or gives neither a status nor a score."""
     call = "emailVerifier"
     found = yield from calls.find(f"toolkit/{call}", {"email": email})
+    if _address(text(found.get("email")) or "") != _address(email):
+        raise MalformedError(f"{call}: the answer is not about the address that was asked about", call=call)
     status, score = text(found.get("status")), count(found.get("confidence_score"))
     if status is None and score is None:
         raise MalformedError(f"{call}: the answer holds neither a status nor a score", call=call)
@@ -81,10 +86,30 @@ def verify_phones(calls: Calls, phones: Sequence[str]) -> Exchange[Sequence[Phon
         return []
     call = "phoneVerifier"
     answer = yield from calls.post(f"toolkit/{call}", {"phones": list(phones)}, private=phones)
-    rows = [read_object(raw, call) for raw in read_rows(answer.content, call)]
-    if len(rows) != len(phones) or any(text(row.get("status")) is None for row in rows):
+    known: dict[str, Mapping[str, Any]] = {}
+    for raw in read_rows(answer.content, call):
+        row = read_object(raw, call)
+        about = _number(text(row.get("input")) or "")
+        if known.setdefault(about, row) != row:
+            raise MalformedError(f"{call}: two verdicts about one number", call=call)
+    rows = [known.get(_number(asked), {}) for asked in phones]
+    if any(text(row.get("status")) is None for row in rows):
         raise MalformedError(f"{call}: {len(phones)} numbers were given, and not each has a verdict", call=call)
     return [_phone(asked, row) for asked, row in zip(phones, rows, strict=True)]
+
+
+def kind_of(number: PhoneVerdict) -> str:
+    """What sort of number it is, in one spelling: the page writes both "Fixed Line" and "Fixed line"."""
+    return re.sub(r"[\s_-]+", "_", (number.number_type or "").strip().lower())
+
+
+def _address(raw: str) -> str:
+    return read_address(raw) or raw.strip().lower()
+
+
+def _number(raw: str) -> str:
+    """A number without the signs that only part its digits."""
+    return re.sub(r"[\s().+-]+", "", raw).lower()
 
 
 def _phone(asked: str, row: Mapping[str, Any]) -> PhoneVerdict:

@@ -94,7 +94,8 @@ def rokt(clock: Clock) -> RoktEmulator:
 
 @pytest.fixture
 def options() -> Callable[..., RoktOptions]:
-    return lambda **keys: RoktOptions.model_validate(PLAIN | keys)
+    """Keys of an account as they are read; `context`: what else the configuration says."""
+    return lambda context=None, **keys: RoktOptions.model_validate(PLAIN | keys, context=context)
 
 
 @pytest.fixture

@@ -80,6 +80,20 @@ def test_what_is_required_and_asked_for_are_fields_that_are_known(options):
             options(**{key: ["firstname"]})
 
 
+def test_fields_of_ones_own_are_required_and_asked_for_by_the_names_that_the_account_gives_them(options):
+    own = {"shoe_size": "schuh", "source": "utm-source"}
+    told = options(context={"fields": {"shoe_size", "colour"}}, fields=own, required=["shoe_size"])
+    assert [told.parameters[name] for name in told.required] == ["schuh"]
+    assert {"source", "first_name"} <= set(told.asked_for)
+    chosen = options(context={"fields": {"shoe_size"}}, fields=own, optional=["shoe_size", "source"])
+    assert chosen.asked_for == ("shoe_size", "source")
+    for key in ("required", "optional"):
+        with pytest.raises(ValidationError, match="colour is called nothing here: name it in `fields`"):
+            options(context={"fields": {"shoe_size", "colour"}}, fields=own, **{key: ["colour"]})
+        with pytest.raises(ValidationError, match="no such field: colour;"):
+            options(fields={}, **{key: ["colour"]})
+
+
 @pytest.mark.parametrize("tests", [{"addresses": ["nobody"]}, {"query": "a b"}, {"keep": "soon"}, {"colour": "red"}])
 def test_marks_of_test_leads_that_cannot_mark_anything_are_refused(options, tests):
     with pytest.raises(ValidationError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -151,6 +152,35 @@ def test_no_query_is_ordered(reporting, rokt, clock):
     assert asked_by_hand(reporting(), rokt, "/campaigns/", plain | {"orderBys": [{"column": "datetime"}]}) == 400
 
 
+@pytest.mark.quirk("rokt-last-slash")
+def test_the_query_of_campaigns_ends_with_a_slash_and_that_of_transactions_with_none(reporting, rokt, drive, clock):
+    """The emulator answers 404 to the other spelling of either."""
+    adapter, today = reporting(), clock().date()
+    rokt.add_campaign("7", "A", {today.isoformat(): {"referrals": 4}})
+    rokt.transactions[today] = {"transactions": 5}
+    assert len(drive(adapter, adapter.campaigns((), clock()))) == 1
+    assert len(drive(adapter, adapter.transactions(today, today + timedelta(days=1)))) == 1
+    account = f"/v1/query/accounts/{rokt.account_id}"
+    asked = {call.path for call in rokt.calls if call.method == "POST" and "query" in call.path}
+    assert asked == {f"{account}/campaigns/", f"{account}/transactions"}
+    counted = {"metrics": ["transactions"], "dimensions": []}
+    plain = json.loads(query_body(today, today + timedelta(days=1)))
+    assert asked_by_hand(adapter, rokt, "/campaigns", plain) == 404
+    assert asked_by_hand(adapter, rokt, "/transactions/", plain | counted) == 404
+
+
+@pytest.mark.quirk("rokt-money-in-dollars")
+def test_figures_in_money_are_kept_as_they_came_whatever_currency_was_asked_for(reporting, rokt, drive, clock):
+    rokt.add_campaign("7", "A", {clock().date().isoformat(): {"gross_cost": 12.5}})
+    told = []
+    for currency in (None, "AUD"):
+        adapter = reporting(report_currency=currency)
+        (stats,) = drive(adapter, adapter.campaigns((), clock()))
+        told.append((json.loads(rokt.calls[-1].body).get("currencyCode"), stats.extra))
+    assert [currency for currency, _ in told] == [None, "AUD"]
+    assert told[0][1] == told[1][1] == {"impressions": 0, "referrals": 0, "gross_cost": 12.5, "acquisitions": 0}
+
+
 # The rest of the Query API ------------------------------------------------------------------------------------------
 
 
@@ -158,10 +188,19 @@ def test_the_accounts_and_what_each_of_them_can_be_asked(reporting, rokt, drive)
     adapter = reporting()
     rokt.metrics = ("impressions", "referrals")
     (found,) = drive(adapter, adapter.accounts())
-    assert (found.id, found.currency, found.timezone) == ("2581697744617019994", "USD", "America/New_York")
+    assert asdict(found) == {
+        "id": "2581697744617019994", "name": "Example Brand", "currency": "USD", "timezone": "America/New_York",
+        "timezone_offset_min": -300, "owner": "Rokt", "country": "US",
+    }  # fmt: skip
     assert drive(adapter, adapter.account()) == found
     words = drive(adapter, adapter.words("campaigns"))
     assert (words.metrics, words.dimensions) == (("impressions", "referrals"), ("campaign_id", "campaign_name"))
+
+
+def test_an_account_that_tells_less_is_an_account(reporting):
+    body = b'[{"accountId": 9007199254740993, "accountName": "A", "somethingNew": {"x": 1}}]'
+    (found,) = converse(reporting().accounts(), lambda _: Response(200, {}, body))
+    assert (found.id, found.owner, found.country, found.timezone_offset_min) == ("9007199254740993", None, None, None)
 
 
 def test_transactions_are_asked_for_with_all_that_the_account_counts(reporting, rokt, drive, clock):

@@ -13,6 +13,9 @@ from syncd.domain.errors import MalformedError, RefusedError, UnauthorisedError
 from syncd.domain.records import CampaignStats
 from syncd.providers.salesrocks.translate import campaign_id_to_send, read_statistics, utc_text
 from syncd.wire import converse
+from tests.schemas import ROOT
+
+SCHEMAS = ROOT / "salesrocks"
 
 FIGURES = {
     "to_send": 0,
@@ -54,6 +57,25 @@ def test_figures_arrive_under_our_names(account_with):
         )
     ]
     assert account.last_body() == {"campaign_id": int(number)}
+
+
+def test_who_sends_a_campaign_is_in_the_answer_and_in_nothing_of_ours(account, answered):
+    """`sender_email` is a colleague's address. Nothing follows from it, and who asked to be forgotten is not in it."""
+    one = account.emulator.add_list("One")
+    account.emulator.add_contact(one, "ann@example.org")
+    account.emulator.add_campaign("First", [one], sent=6)
+    (stats,) = report(account, "ann@example.org")
+    path = "/drip-campaign/getCampaignStatistics"
+    raw = json.loads(account.answer(account.adapter.authorise(account.requests[-1], account.token)).body)["data"]
+    assert account.requests[-1].url.endswith(path)
+    assert raw["sender_email"] == "sales@example.org"
+    described = json.loads((SCHEMAS / "getCampaignStatistics.response.schema.json").read_text())
+    assert "sender_email" in described["properties"]["data"]["required"]
+    assert "sales@example.org" not in repr(stats)
+    without = {name: value for name, value in raw.items() if name != "sender_email"}
+    for data in (raw, without):
+        read = read_statistics(msgspec.Raw(json.dumps(data).encode()), stats.campaign_id, "n", UTC, "x")
+        assert (read.sent, read.name) == (6, "First")
 
 
 def test_each_given_contact_is_asked_about_once_and_each_campaign_read_once(account):

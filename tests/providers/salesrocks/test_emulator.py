@@ -55,7 +55,6 @@ def refused(answer, status):
     assert answer[1]["error"]["status_code"] == status
 
 
-@pytest.mark.quirk("salesrocks-get-lists-without-page")
 def test_only_post_only_json_only_known_paths_only_with_a_token(client):
     path = "/editable-lists/getLists"
     refused(client.raw(path, method="GET"), 405)
@@ -133,7 +132,6 @@ def test_errors_may_come_under_200(client):
     assert answer["error"]["status_code"] == 404
 
 
-@pytest.mark.quirk("salesrocks-three-list-ids")
 def test_a_list_has_three_names_of_three_shapes(client):
     created = client.data("/editable-lists/createList", list_name="New", permission="company")["list_id"]
     new = client.data("/editable-lists/getLists", page=2, size=1)["data"][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,10 @@ from syncd.providers.protocol import (
     CanVet,
     capabilities_of,
 )
+from syncd.providers.salesrocks.warmer import create_list
+from syncd.sync.context import resolve
 from syncd.wire import converse
+from tests.schemas import ROOT
 
 L = ContainerId("3eOWdnMBeufg1eXhALxM")
 
@@ -58,6 +62,63 @@ def test_lists_carry_their_uuid_and_the_number_that_other_calls_use(account):
         "created_at": "2026-11-21 09:00:00",
         "permissions": "private",
     }
+    oid = account.emulator.add_contact(str(L), "ann@example.org")
+    assert [seen.key for seen in account.walk(found.id)] == [oid]
+    assert account.last_body()["list_id"] == L
+
+
+@pytest.mark.quirk("salesrocks-get-lists-without-page")
+def test_lists_are_always_asked_for_page_by_page_although_both_may_be_left_out(account_with, client_of):
+    """What comes then, and how much of it at most, nobody says."""
+    account = account_with(lists_page_size=2)
+    wanted = [account.emulator.add_list(f"List {n}") for n in range(3)]
+    assert client_of(account)("editable-lists/getLists", []) == 200
+    asked = [call.body for call in account.emulator.calls].count(b"[]")
+    assert [found.id for found in account.talk(account.adapter.containers())] == wanted
+    sent = [json.loads(call.body) for call in account.emulator.calls if call.path.endswith("getLists")]
+    assert sent[asked:] == [{"page": 1, "size": 2}, {"page": 2, "size": 2}]
+
+
+@pytest.mark.quirk("salesrocks-three-list-ids")
+@pytest.mark.parametrize("takes_created", [False, True])
+def test_a_list_is_one_by_its_uuid_and_its_number_and_another_by_the_id_it_was_created_with(account, takes_created):
+    """Data calls may take the last or not; it is read where they do, and refused where they do not, never guessed."""
+    account.emulator.accept_list_id = takes_created
+    created = account.talk(create_list(account.adapter.calls, "News", "company"))
+    (uuid,) = account.emulator.lists
+    account.emulator.add_contact(uuid, "ann@example.org")
+    number = account.emulator.lists[uuid].id
+    assert [len(created), len(uuid), number.isdigit()] == [12, 20, True]
+    account.linked = frozenset({created, uuid, number})
+    rows = [
+        SimpleNamespace(account="sales", container=one.id, remote=one.remote)
+        for one in account.talk(account.adapter.containers())
+    ]
+    assert {written: resolve("sales", written, rows) for written in (uuid, number, created)} == {
+        uuid: uuid, number: uuid, created: created,
+    }  # fmt: skip
+    if takes_created:
+        assert [seen.identity for seen in account.walk(created)] == ["ann@example.org"]
+    else:
+        with pytest.raises(RefusedError, match="getListData: 404"):
+            account.walk(created)
+
+
+def test_whose_a_list_is_and_its_type_are_in_the_answer_and_are_no_name_of_it(account):
+    """What we keep beside a list are names that a link may be written by: an owner's id there would be one."""
+    uuid = account.emulator.add_list("News", str(L))
+    (found,) = account.talk(account.adapter.containers())
+    request = account.adapter.calls.request("editable-lists/getLists", {"page": 1, "size": 5})
+    raw = json.loads(account.answer(account.adapter.authorise(request, account.token)).body)["data"]
+    owned = {"user_id": "634", "company_id": "333", "type": "editable"}
+    assert owned.items() <= raw[0].items()
+    described = json.loads((ROOT / "salesrocks" / "getLists.response.schema.json").read_text())
+    assert owned.keys() <= set(described["properties"]["data"]["items"]["required"])
+    assert not owned.keys() & found.remote.keys()
+    known = [SimpleNamespace(account="sales", container=uuid, remote=found.remote)]
+    assert [resolve("sales", written, known) for written in (found.remote["id"], "634", "333", "editable")] == [
+        uuid, "634", "333", "editable",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
+from syncd.domain.changes import Outcome
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.hygiene import Verification
 from syncd.providers.salesrocks import search, verify, warmer
@@ -68,21 +70,52 @@ def test_both_samples_of_the_verifier_are_read(account):
 @pytest.mark.quirk("salesrocks-verifier-takes-one-address")
 def test_the_verifier_is_asked_about_one_address_as_in_the_samples(account, client_of):
     """The text speaks of `emails` and a list."""
-    client = client_of(account)
-    assert client("toolkit/emailVerifier", {"emails": ["ann@example.org"]}) == 400
-    assert client("toolkit/emailVerifier", {"email": "ann@example.org"}) == 200
+    assert client_of(account)("toolkit/emailVerifier", {"emails": ["ann@example.org"]}) == 400
+    for email in ("ann@example.org", "bob@example.org"):
+        assert account.talk(verify.verify_email(calls_of(account), email)).status == "Valid"
+        assert account.last_body() == {"email": email}
 
 
 @pytest.mark.parametrize(
-    "body", [{}, [], {"email": "ann@example.org"}, {"status": None, "confidence_score": "high"}, [1]]
+    "body",
+    [
+        {},
+        [],
+        {"email": "ann@example.org"},
+        {"email": "ann@example.org", "status": None, "confidence_score": "high"},
+        [1],
+    ],
 )
 def test_a_verdict_without_status_and_score_is_none(account, answered, body):
     with pytest.raises(MalformedError):
         converse(verify.verify_email(calls_of(account), "ann@example.org"), answered(body))
 
 
+def test_an_address_is_known_again_however_the_verifier_spells_it(account, answered):
+    body = {"email": " Ann@EXAMPLE.org ", "status": "Valid"}
+    found = converse(verify.verify_email(calls_of(account), "ann@Example.org"), answered(body))
+    assert (found.email, found.status) == ("ann@Example.org", "Valid")
+
+
+@pytest.mark.parametrize("told", ["bob@example.org", "", None, ["ann@example.org"], "absent"])
+def test_a_verdict_about_somebody_else_is_none_about_ours(account, answered, told):
+    body = {"email": told, "status": "Invalid", "confidence_score": 3}
+    if told == "absent":
+        del body["email"]
+    with pytest.raises(MalformedError, match="not about the address") as raised:
+        converse(verify.verify_email(calls_of(account), "ann@example.org"), answered(body))
+    assert "example.org" not in str(raised.value)
+
+
 def test_words_that_say_neither_yes_nor_no_are_unknown(account, answered):
-    body = {"status": "Valid", "disposable": "Perhaps", "full_inbox": None, "top_level_domain": True, "mx_records": "x"}
+    body = {
+        "email": "ann@example.org",
+        "status": "Valid",
+        "disposable": "Perhaps",
+        "full_inbox": None,
+        "top_level_domain": True,
+        "mx_records": "x",
+    }
     found = converse(verify.verify_email(calls_of(account), "ann@example.org"), answered(body))
     assert (found.disposable, found.full_inbox, found.top_level_domain, found.mx_records) == (None, None, True, ())
 
@@ -101,10 +134,89 @@ def test_numbers_get_a_verdict_each_in_the_order_asked(account):
     assert account.paths().count("phoneVerifier") == 1
 
 
-@pytest.mark.parametrize("body", [[], [{"status": "VALID"}], [{"status": "VALID"}, {}], {"data": None}, [1, 2]])
+ONE, TWO = {"input": "1", "status": "VALID"}, {"input": "2", "status": "INVALID"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        [ONE],
+        [ONE, {}],
+        [ONE, ONE],
+        [{"status": "VALID"}, {"status": "VALID"}],
+        [ONE, TWO | {"input": "3"}],
+        [ONE, {"input": "2"}],
+        [ONE, TWO, ONE | {"status": "INVALID"}],
+        {"data": None},
+        [1, 2],
+    ],
+)
 def test_verdicts_that_are_not_one_for_each_number_prove_nothing(account, answered, body):
     with pytest.raises(MalformedError):
         converse(verify.verify_phones(calls_of(account), ["1", "2"]), answered(body))
+
+
+@pytest.mark.quirk("salesrocks-verdicts-by-place")
+def test_verdicts_are_taken_by_what_they_are_about_and_never_by_their_place(account, answered):
+    """The page promises no order, and an array holds more than one number."""
+    asked = ["+389 2 203 7347", "3897820b4075", "78418838"]
+    found = account.talk(verify.verify_phones(calls_of(account), asked))
+    account.emulator.services.reverses = True
+    assert account.talk(verify.verify_phones(calls_of(account), asked)) == found
+    assert [(one.input, one.status) for one in found] == list(
+        zip(asked, ["VALID", "INVALID FORMAT", "INVALID"], strict=True)
+    )
+    spelt = [TWO, {"input": 1, "status": "valid"}, TWO | {"input": "4"}]
+    told = converse(verify.verify_phones(calls_of(account), ["+1", "2"]), answered(spelt))
+    assert [(one.input, one.status) for one in told] == [("+1", "VALID"), ("2", "INVALID")]
+
+
+NUMBERS = {
+    "Fixed Line": "441212345678",
+    "Mobile": "447400123456",
+    "Fixed line or Mobile": "12015550123",
+    "Toll Free": "448001234567",
+    "Premium Rate": "449012345678",
+    "Shared Cost": "46771234567",
+    "VOIP": "445612345678",
+    "Personal Number": "447012345678",
+    "Pager": "447640123456",
+    "UAN": "445512345678",
+    "Voicemail": "46254123456789",
+}
+"""A number of each documented kind; of Unknown there is none on purpose."""
+
+NOT_CALLED = {"Premium Rate", "Shared Cost", "Pager", "Voicemail"}
+
+
+@pytest.mark.quirk("salesrocks-kinds-of-numbers")
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_each_kind_of_number_is_told_and_means_that_it_is_called_or_not(account, kind):
+    (found,) = account.talk(verify.verify_phones(calls_of(account), [NUMBERS[kind]]))
+    assert (found.status, found.number_type) == ("VALID", kind)
+    said = account.talk(account.adapter.vet("ann@example.com", f"+{NUMBERS[kind]}"))
+    assert said.phone_sound == (kind not in NOT_CALLED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sound"),
+    [("Unknown", True), (None, True), ("Satellite", True), ("premium rate", False), (" PAGER ", False), (5, True)],
+)
+def test_a_kind_that_nobody_knows_says_nothing_against_a_number(account, answered, in_turn, kind, sound):
+    mail = {"email": "ann@example.com", "status": "Valid", "confidence_score": 95}
+    number = {"input": "46701740605", "status": "VALID", "number_type": kind}
+    said = converse(account.adapter.vet("ann@example.com", "+46701740605"), in_turn(answered(mail), answered([number])))
+    assert said.phone_sound is sound
+
+
+def test_which_kinds_are_not_called_is_configured(account_with):
+    account = account_with(hygiene_refused_numbers=["mobile", "voip"])
+    heard = {
+        kind: account.talk(account.adapter.vet("ann@example.com", f"+{NUMBERS[kind]}")).phone_sound
+        for kind in ("Mobile", "VOIP", "Pager")
+    }
+    assert heard == {"Mobile": False, "VOIP": False, "Pager": True}
 
 
 def test_somebody_is_vetted_by_address_and_by_the_number_they_have(account):
@@ -123,21 +235,39 @@ def test_somebody_is_vetted_by_address_and_by_the_number_they_have(account):
 # -- search -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_searched_for_is_found_under_its_documented_name(account):
-    calls, talk = calls_of(account), account.talk
-    assert talk(search.email_patterns(calls, "example.com"))[0].startswith("{first}")
-    assert account.last_body() == {"domain": "example.com"}
-    assert talk(search.linkedin_contacts(calls, "example.com"))
-    assert talk(search.company_email(calls, "example-inc")) == "info@example-inc.com"
-    assert account.last_body() == {"linkedin_handle": "example-inc"}
-    assert all(found.endswith("@example-inc.com") for found in talk(search.contact_emails(calls, "example-inc")))
-    assert talk(search.contact_email(calls, "jane-doe-1")) == search.Contact("jane.doe@example.com", None, None)
-    found = talk(search.email_by_company(calls, "Jane", "Doe", "Example Inc"))
-    assert found.email == "jane.doe@example-inc.com"
-    assert found == talk(search.email_by_company(calls, "Jane", "Doe", "Example Inc")), "the same question"
-    assert talk(search.email_by_domain(calls, "Jane", "Doe", "example.com")).email == "jane.doe@example.com"
-    assert account.last_body() == {"first_name": "Jane", "last_name": "Doe", "company_domain": "example.com"}
-    assert "j.doe@example.com" in talk(search.generate_emails(calls, "Jane", "Doe", "example.com"))
+NAMED = {"first_name": "Jane", "last_name": "Doe"}
+SEARCHES: dict[str, tuple[Any, dict[str, str], str]] = {
+    "search/emailPatternsByDomain": (search.email_patterns, {"domain": "example.com"}, "{first}.{last}"),
+    "search/linkedinContactsByDomain": (search.linkedin_contacts, {"domain": "example.com"}, "ann-lee-88806"),
+    "search/companyEmailByCompanyLinkedinHandle": (
+        search.company_email, {"linkedin_handle": "example-inc"}, "info@example-inc.com",
+    ),
+    "search/contactEmailsByCompanyLinkedinHandle": (
+        search.contact_emails, {"linkedin_handle": "example-inc"}, "jane.doe@example-inc.com",
+    ),
+    "search/contactEmailByContactLinkedinHandle": (
+        search.contact_email, {"linkedin_handle": "jane-doe-1"}, "jane.doe@example.com",
+    ),
+    "search/emailByFirstLastAndCompanyName": (
+        search.email_by_company, NAMED | {"company_name": "Example Inc"}, "jane.doe@example-inc.com",
+    ),
+    "search/emailByFirstLastNameAndCompanyDomain": (
+        search.email_by_domain, NAMED | {"company_domain": "example.com"}, "jane.doe@example.com",
+    ),
+    "enrichment/generateEmail": (search.generate_emails, NAMED | {"domain": "example.com"}, "j.doe@example.com"),
+}  # fmt: skip
+"""Path -> what asks for it, the body that the page shows, and something that is found then."""
+
+
+@pytest.mark.parametrize("path", SEARCHES)
+def test_what_is_searched_for_is_asked_and_found_as_the_page_shows(account, path):
+    ask, body, something = SEARCHES[path]
+    found = account.talk(ask(calls_of(account), *body.values()))
+    assert (account.requests[-1].url, account.last_body()) == (f"{account.options.base_url}/{path}", body)
+    values = [found] if isinstance(found, str) else found if isinstance(found, tuple) else asdict(found).values()
+    assert something in values
+    assert found == account.talk(ask(calls_of(account), *body.values())), "the same question"
+    assert account.requests[-1].repeatable, "it changes nothing there"
 
 
 @pytest.mark.parametrize("way", ["empty", "404"])
@@ -292,7 +422,7 @@ def test_success_comes_in_four_envelopes_and_an_error_is_one_in_any(account, ans
 
 
 @pytest.mark.quirk("salesrocks-samples-not-json")
-def test_two_samples_of_the_page_are_not_json_and_the_service_says_so(account, client_of):
+def test_two_samples_of_the_page_are_not_json_and_the_service_says_so(account, client_of, update):
     """createEmailWarmer ends in a comma, updateListData has commas for colons; and all have lost their line breaks."""
     client = client_of(account)
     for path, body in (
@@ -303,9 +433,15 @@ def test_two_samples_of_the_page_are_not_json_and_the_service_says_so(account, c
         ("editable-lists/updateListData", b'{"data": [{"_id", "6102a248d1c6bf3bbe40f632","last_name", "Doe"}]}'),
     ):
         assert client(path, body) == 400
-    for exchange in (warmer.create_email_connection(calls_of(account), MAILBOX),):
-        account.talk(exchange)
-    assert all(json.loads(request.body) is not None for request in account.requests), "ours are"
+    uuid = account.emulator.add_list("One")
+    oid = account.emulator.add_contact(uuid, "ann@example.org")
+    account.talk(warmer.create_email_connection(calls_of(account), MAILBOX))
+    account.talk(warmer.create_email_warmer(calls_of(account), replace(WARMING, connection_email=MAILBOX.email)))
+    sent = json.loads(account.requests[-1].body)
+    assert (sent["stop_on_limit_reach"], len(sent)) == (False, 7), "ours are"
+    account.apply(update(uuid, "ann@example.org", oid, last_name="Doe"))
+    assert account.last_body() == {"data": [{"_id": oid, "name": "Doe"}]}
+    assert account.emulator.contacts_of(uuid)[0]["name"] == "Doe"
 
 
 @pytest.mark.quirk("salesrocks-tables-lost-underscores")
@@ -324,36 +460,45 @@ def test_members_are_named_as_in_the_samples(account, client_of):
 
 
 @pytest.mark.quirk("salesrocks-add-to-list-makes-none")
-def test_adding_to_a_list_that_is_not_there_makes_none(account, client_of):
+def test_adding_to_a_list_that_is_not_there_makes_none(account, subscribe):
     """The table describes `list_id` as the name of a list to create: a row of another call."""
-    client = client_of(account)
-    row = {"email": "ann@example.org"}
-    assert client("editable-lists/addToList", {"list_id": "My First Editable List", "data": [row]}) == 404
+    (ack,) = account.apply(subscribe("My First Editable List", "ann@example.org"))
+    assert (ack.outcome, ack.reason) == (Outcome.REFUSED, "addToList: 404 List not found")
+    assert account.paths() == ["addToList"], "nor do we make one for it"
     assert account.emulator.lists == {}
 
 
 @pytest.mark.quirk("salesrocks-oid-out-string-in")
-def test_ids_of_contacts_come_as_objects_and_go_as_text(account, client_of):
-    client, uuid = client_of(account), account.emulator.add_list("One")
+def test_ids_of_contacts_come_as_objects_and_go_as_text(account, client_of, asked_for, update, unsubscribe):
+    uuid = account.emulator.add_list("One")
     oid = account.emulator.add_contact(uuid, "ann@example.org")
     (row,) = account.emulator.contacts_of(uuid)
     assert row["_id"] == {"$oid": oid}
-    assert client("editable-lists/getContact", {"_id": row["_id"]}) == 400
+    assert client_of(account)("editable-lists/getContact", {"_id": row["_id"]}) == 400
     (seen,) = account.walk(uuid)
     assert seen.key == oid
-    assert client("editable-lists/getContact", {"_id": seen.key}) == 200
+    assert account.talk(account.adapter.lookup(asked_for(uuid, "ann@example.org", seen.key)))
+    assert account.last_body() == {"_id": oid}
+    account.apply(update(uuid, "ann@example.org", seen.key, last_name="Doe"))
+    assert account.last_body()["data"][0]["_id"] == oid
+    account.apply(unsubscribe(uuid, "ann@example.org", seen.key))
+    assert account.last_body() == {"ids": [oid]}
+    assert account.emulator.contacts_of(uuid) == []
 
 
 @pytest.mark.quirk("salesrocks-get-contact-message")
-def test_a_contact_comes_with_the_message_of_a_listing(account, client_of):
-    """So nothing is read out of a message that tells the two calls apart."""
+def test_a_contact_comes_with_the_message_of_a_listing(account, answered, asked_for):
+    """So nothing is read out of a message that tells the two calls apart: a contact is one whatever is said of it."""
     uuid = account.emulator.add_list("One")
     oid = account.emulator.add_contact(uuid, "ann@example.org")
-    answers = [
-        account.talk(calls_of(account).post(f"editable-lists/{call}", body))
-        for call, body in (("getContact", {"_id": oid}), ("getListData", {"list_id": uuid, "page": 1, "size": 1}))
-    ]
-    assert {answer.message for answer in answers} == {"List data was successfully read."}
+    wanted = asked_for(uuid, "ann@example.org", oid)
+    (seen,) = account.talk(account.adapter.lookup(wanted))
+    answer = account.answer(account.adapter.authorise(account.requests[-1], account.token))
+    told = json.loads(answer.body)
+    assert told["message"] == "List data was successfully read."
+    for message in ("Contact was successfully read.", "", None):
+        (same,) = converse(account.adapter.lookup(wanted), answered(told | {"message": message}))
+        assert (same.key, same.identity, same.status) == (seen.key, seen.identity, seen.status)
 
 
 @pytest.mark.parametrize(
