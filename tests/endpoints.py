@@ -118,7 +118,7 @@ def _of_endpoint(row: Mapping[str, Any], table: Table, root: Path) -> Iterator[s
     for name in row.get("schema", ()):
         if not (root / "schemas/providers" / table.provider / name).is_file():
             yield f"schema: there is no {name}"
-        elif known and name not in {known["request"], *known["response"].values()}:
+        elif known and name not in {known["request"], known.get("query"), *known["response"].values()}:
             yield f"schema: index.json does not name {name} for this call"
     if row.get("test") and (fault := untested(row["test"], root)):
         yield f"test: {fault}"

@@ -84,11 +84,12 @@ def witness_request(emulator: Emulator, request: Request) -> None:
     if entry is None:
         if _has_paths(emulator.name):
             VIOLATIONS.append(f"{call}: not in the index")
-    elif entry["request"] is None:
-        if request.body:
-            VIOLATIONS.append(f"{call}: documented without a body")
-    else:
+        return
+    _hold_query(emulator.name, entry, request, call)
+    if entry["request"] is not None:
         _hold(emulator.name, entry["request"], request.body, _type(request.headers), f"{call}: request")
+    elif request.body:
+        VIOLATIONS.append(f"{call}: documented without a body")
 
 
 def witness_answer(emulator: Emulator, request: Request, response: Response) -> None:
@@ -109,8 +110,11 @@ def witness_delivery(emulator: Emulator, request: Request) -> None:
     """Hold what an emulator sends to us against the same. Only encodings that carry JSON's shapes are looked at."""
     kind = _type(request.headers)
     entry = _inbound(emulator.name, request)
+    call = f"{emulator.name}: delivery {request.label}"
+    if entry:
+        _hold_query(emulator.name, entry, request, call)
     if entry and entry["request"] and kind in {"application/json", FORM}:
-        _hold(emulator.name, entry["request"], request.body, kind, f"{emulator.name}: delivery {request.label}")
+        _hold(emulator.name, entry["request"], request.body, kind, call)
 
 
 def _inbound(provider: str, request: Request) -> Any:
@@ -132,12 +136,31 @@ def _type(headers: Any) -> str:
     return str(given.get("content-type", "application/json")).partition(";")[0].strip().lower()
 
 
+def _hold_query(provider: str, entry: Any, request: Request, call: str) -> None:
+    """Hold the parameters of an address against `query`: null where there are none; of a GET without it all is well."""
+    query = urlsplit(request.url).query
+    name = entry.get("query")
+    if name is not None:
+        _hold(provider, name, query.encode(), FORM, f"{call}: query")
+    elif query and ("query" in entry or request.method != "GET"):
+        VIOLATIONS.append(f"{call}: documented without a query")
+
+
+def parameters_of(form: str) -> dict[str, str | list[str]]:
+    """The names of a form or a query with their values: texts, in a list where a name is there more than once."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in parse_qsl(form, keep_blank_values=True):
+        before = found.get(name)
+        found[name] = value if before is None else [*([before] if isinstance(before, str) else before), value]
+    return found
+
+
 def _hold(provider: str, name: str, body: bytes, kind: str, call: str) -> None:
     mark = (f"{provider}/{name}", hash(body))
     if mark in _SEEN:
         return
     try:
-        value = dict(parse_qsl(body.decode(), keep_blank_values=True)) if kind == FORM else json.loads(body)
+        value = parameters_of(body.decode()) if kind == FORM else json.loads(body)
     except ValueError:
         VIOLATIONS.append(f"{call}: not {kind}")
         return

@@ -167,7 +167,8 @@ def emulated(provider: str) -> Any:
             "parameters": [
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
                 for name in re.findall(r"\{(\w+)\}", path)
-            ],
+            ]
+            + _query(provider, entry.get("query")),
             "responses": {status: {"description": "as documented"} for status in entry["response"]},
         }
         if entry["request"]:
@@ -190,6 +191,18 @@ def _component(name: str) -> str:
 
 def _reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{_component(name)}"}
+
+
+def _query(provider: str, name: str | None) -> list[dict[str, Any]]:
+    """The parameters of the address, one by one."""
+    if name is None:
+        return []
+    described = json.loads((ROOT / provider / name).read_text())
+    needed, place = described.get("required", ()), _reference(name)["$ref"]
+    return [
+        {"name": one, "in": "query", "required": one in needed, "schema": {"$ref": f"{place}/properties/{one}"}}
+        for one in described["properties"]
+    ]
 
 
 def _schema(file: Path) -> Any:

@@ -16,6 +16,8 @@ OF_PROVIDERS = sorted((ROOT / "providers").rglob("*.schema.json"))
 """Those that were written from a provider's document; the others describe what is ours."""
 INDEXES = sorted(ROOT.rglob("index.json"))
 DATE = re.compile(r"\b20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])\b")
+WITH_QUERIES = {"rokt"}
+"""Those whose calls by GET say which parameters their addresses hold."""
 PROVIDERS = {"rocs", "rokt", "salesrocks", "rocketresponder", "http"}
 
 
@@ -77,10 +79,10 @@ def test_an_index_names_only_calls_and_files_that_are_there(path: Path):
     assert calls
     for call, entry in calls.items():
         assert re.fullmatch(r"(?:GET|POST|PUT|PATCH|DELETE) (?:/\S*|\{\w+\})", call), call
-        assert set(entry) == {"request", "response"}, call
+        assert set(entry) - {"query"} == {"request", "response"}, call
         assert entry["request"] or entry["response"], call
         assert all(re.fullmatch(r"[1-5]\d\d", status) for status in entry["response"]), call
-        for name in [entry["request"], *entry["response"].values()]:
+        for name in [entry["request"], entry.get("query"), *entry["response"].values()]:
             assert name is None or (path.parent / name).is_file(), f"{call}: {name}"
 
 
@@ -88,7 +90,18 @@ def test_an_index_names_only_calls_and_files_that_are_there(path: Path):
 def test_every_schema_beside_an_index_is_used(path: Path):
     used: set[str] = set()
     for entry in load(path).values():
-        used |= {name for name in (entry["request"], *entry["response"].values()) if name}
+        used |= {name for name in (entry["request"], entry.get("query"), *entry["response"].values()) if name}
     while more := {name for known in used for name in referenced(load(path.parent / known))} - used:
         used |= more
     assert {file.name for file in path.parent.glob("*.schema.json")} - used == set()
+
+
+@pytest.mark.parametrize("path", [path for path in INDEXES if path.parent.name in WITH_QUERIES], ids=short)
+def test_a_call_by_get_says_which_parameters_its_address_holds(path: Path):
+    """A schema of the object of them, each a text; null where there are none."""
+    for call, entry in load(path).items():
+        assert "query" in entry or not call.startswith("GET "), call
+        if name := entry.get("query"):
+            schema = load(path.parent / name)
+            assert schema["type"] == "object", call
+            assert all(value.get("type") == "string" for value in schema["properties"].values()), call

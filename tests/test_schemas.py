@@ -11,6 +11,7 @@ import pytest
 from syncd.emulators.emulator import Fault, FaultKind
 from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
+from syncd.emulators.rokt import RoktEmulator
 from syncd.emulators.salesrocks import SalesRocksEmulator
 from syncd.wire import Request, Response
 from tests.emulated import watch
@@ -74,6 +75,37 @@ def test_a_request_that_the_document_does_not_know_is_noted(request_: Request, t
     witness_request(RocsEmulator(lambda: AT), request_)
     assert len(VIOLATIONS) == 1
     assert told in VIOLATIONS[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "told"),
+    [
+        ("GET", "/v1/query/accounts?page=2", "without a query"),
+        ("POST", "/1.0/nurture/unsubscribe?email=ann@example.org", "without a query"),
+        ("GET", "/v1/query/accounts", ""),
+    ],
+)
+def test_parameters_of_an_address_are_held_against_the_document_too(method: str, url: str, told: str) -> None:
+    body = b'{"email":"ann@example.org"}' if method == "POST" else b""
+    witness_request(RoktEmulator(lambda: AT), Request(method, f"http://127.0.0.1:8704{url}", {}, body))
+    assert len(VIOLATIONS) == bool(told)
+    assert all(told in one for one in VIOLATIONS)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("email=ann@example.org&zipcode=01234&test=true", ""),
+        ("firstname=Ann", "lead.query.schema.json"),
+        ("email=ann@example.org&email=bob@example.org", "lead.query.schema.json: email"),
+        ("emailmd5=f00", "lead.query.schema.json"),
+    ],
+)
+def test_a_lead_by_get_is_held_against_the_parameters_it_may_have(query: str, told: str) -> None:
+    url = f"http://127.0.0.1:8480/in/leads/leads?{query}"
+    witness_delivery(RoktEmulator(lambda: AT), Request("GET", url, label="rokt leads"))
+    assert len(VIOLATIONS) == bool(told)
+    assert all(told in one for one in VIOLATIONS)
 
 
 def test_the_status_in_the_body_is_the_one_that_counts_where_it_is_told_there() -> None:

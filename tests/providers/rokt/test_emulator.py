@@ -320,7 +320,7 @@ def test_what_rokt_sends_is_what_our_receiver_describes(rokt, name, hashed):
 def test_every_schema_is_a_schema_and_names_its_source():
     folder = Path(__file__).parents[3] / "schemas" / "providers" / "rokt"
     index = json.loads((folder / "index.json").read_text())
-    named = {entry["request"] for entry in index.values()} | {
+    named = {entry.get(key) for entry in index.values() for key in ("request", "query")} | {
         file for entry in index.values() for file in entry["response"].values()
     }
     files = {path.name for path in folder.glob("*.schema.json")}
