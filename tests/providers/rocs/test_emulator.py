@@ -99,7 +99,6 @@ def test_creating_and_deleting_answer_200(call, rocs):
     assert rocs.customers == {}
 
 
-@pytest.mark.quirk("rocs-500-means-anything")
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -233,7 +232,6 @@ def test_notices_go_out_for_people_and_for_calls_only_when_asked(rocs, call):
     assert len(rocs.outgoing) == 2
 
 
-@pytest.mark.quirk("rocs-notices-promise-nothing")
 def test_notices_can_be_lost_doubled_and_shuffled(clock):
     def sent(**switches):
         rocs = RocsEmulator(clock, seed=3)
