@@ -306,7 +306,7 @@ def test_there_is_a_schema_for_each_call_and_no_schema_too_many():
 
     folder = Path(__file__).parents[3] / "schemas" / "providers" / "rocs"
     entries = json.loads((folder / "index.json").read_text())
-    named = {entry["request"] for entry in entries.values()} | {
+    named = {entry.get(part) for entry in entries.values() for part in ("request", "query")} | {
         file for entry in entries.values() for file in entry["response"].values()
     }
     assert named - {None} == {path.name for path in folder.glob("*.schema.json")}
