@@ -342,6 +342,7 @@ def upgrade() -> None:
     sa.Column('keys', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('account_key', sa.String(), nullable=True),
     sa.Column('fields', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('replaces', sa.String(), nullable=True),
     sa.Column('state', sa.String(), nullable=False),
     sa.Column('priority', sa.Integer(), nullable=False),
     sa.Column('why', sa.String(), nullable=False),
@@ -478,6 +479,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('rename', schema=None) as batch_op:
         batch_op.create_index('ix_rename_person', ['person_key'], unique=False)
+        batch_op.create_index('ix_rename_successor', ['successor'], unique=False)
 
     op.create_table('run',
     sa.Column('id', sa.String(), nullable=False),
@@ -519,6 +521,7 @@ def downgrade() -> None:
 
     op.drop_table('run')
     with op.batch_alter_table('rename', schema=None) as batch_op:
+        batch_op.drop_index('ix_rename_successor')
         batch_op.drop_index('ix_rename_person')
 
     op.drop_table('rename')

@@ -12,6 +12,7 @@ from syncd.reconcile.correct import NOT_THERE
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
+from syncd.reconcile.rename import pending
 from syncd.reconcile.suppress import concerns, suppressing
 
 LOST = "it may have arrived, and is not repeated: look there, then syncd parked retry ID if it has not"
@@ -43,8 +44,15 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
                 yield Closing(op, OpState.VERIFIED, "read back as asked")
             elif verdict is False and now < settled_at:
                 yield settled_at
+            elif verdict is False and _waits_for_word(op, person):
+                yield Closing(op, OpState.DONE, "the new address has yet to confirm")
             elif verdict is False:
                 yield _refuted(op, person)
+
+
+def _waits_for_word(op: Operation, person: Person) -> bool:
+    """Whether it took an address that is to take the place of another; it may show it only once that confirms."""
+    return op.state is OpState.ACCEPTED and pending(person, op.account, op.container, op.identity)
 
 
 def lost(closing: Closing) -> bool:

@@ -147,7 +147,11 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """An address that a provider said was changed. `retired_at`: its own time at which it gave way to another."""
+    """An address that a provider said was changed, or that we changed there.
+
+    `successor`: what it gave way to or, as long as it did not, what it is known to give way to. `retired_at`: the
+    provider's own time at which it did, empty where that is not known.
+    """
 
     account: str
     container: ContainerId
@@ -156,10 +160,27 @@ class Rename:
     at: datetime
     retired_at: str | None = None
     candidates: Sequence[Candidate] = ()
+    successor: Identity | None = None
 
     @property
     def place(self) -> Place:
         return self.account, self.container, self.identity
+
+
+class Former(NamedTuple):
+    """An address whose place one of the person's took at `account`, or, unless it `gave_way`, is to take.
+
+    `stands`: by account and container where it still stands with nothing under way, as it is spelt there. `noes`: what
+    was said no to under it.
+    """
+
+    identity: Identity
+    successor: Identity
+    account: str
+    container: ContainerId
+    gave_way: bool
+    stands: Mapping[tuple[str, ContainerId], str]
+    noes: frozenset[Scope]
 
 
 class No(NamedTuple):
@@ -187,7 +208,7 @@ class Person:
     those whose "no" rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the
     places where we wrote a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes
     that were accepted. `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
-    `checked`: what a verifier said of each address.
+    `formers` are the addresses that theirs took the place of. `checked`: what a verifier said of each address.
     """
 
     key: SuppressionKey
@@ -206,6 +227,7 @@ class Person:
     noes: Sequence[No] = ()
     exemptions: Sequence[Exemption] = ()
     renames: Sequence[Rename] = ()
+    formers: Sequence[Former] = ()
     checked: Mapping[Identity, Checked] = field(default_factory=dict)
 
     @property

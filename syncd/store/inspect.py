@@ -233,6 +233,12 @@ def open_operations(connection: Connection, key: SuppressionKey) -> int:
     return _count(connection, op, op.c.person_key == key, op.c.state.in_(_words(OPEN)))
 
 
+_RENAMES = sa.select(
+    *(rename.c[name] for name in ("account", "container", "identity", "opened_at", "successor")),
+    rename.c.retired_at.is_not(None).label("gave_way"),
+).order_by(rename.c.account, rename.c.container, rename.c.identity)
+
+
 def history(connection: Connection, key: SuppressionKey) -> History:
     def rows(table: sa.Table, names: str, order: str) -> list[Shown]:
         query = sa.select(*(table.c[name] for name in names.split())).where(table.c.person_key == key)
@@ -268,7 +274,7 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         look_ups=shown_rows(connection, asked),
         claims=rows(claim, "id account container identity scope seen_at state times fight", order="seen_at id"),
         exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
-        renames=rows(rename, "account container identity opened_at successor", order="account container identity"),
+        renames=shown_rows(connection, _RENAMES.where(rename.c.person_key == key)),
         hygiene=rows(
             hygiene, "identity account state since checked_at score word phone_sound reason trouble", order="identity"
         ),

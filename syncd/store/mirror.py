@@ -12,10 +12,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from syncd.domain.erasure import is_pseudonym
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Observation, Status, later
 from syncd.reconcile.learn import OWN_ANSWER
+from syncd.store import renames
 from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
 from syncd.store.tables import CellRow, ContainerRow, CounterSampleRow, PageRow
 
@@ -139,7 +141,7 @@ def observe(
     fresh: dict[str, tuple[Any, ...]] = {}
     moved: dict[str, dict[str, Any]] = {}
     samples: list[dict[str, Any]] = []
-    left: list[tuple[str, Identity]] = []
+    left: list[tuple[str, Identity, Identity | None]] = []
     now = native_time(connection, at)
     for reading in readings:
         observation = reading.observation
@@ -156,7 +158,7 @@ def observe(
             moved[observation.key] = _changed_row(reading, before, person_key, seq, at, route)
             if before.identity is not None and before.identity != observation.identity:
                 outcome.people.add(suppression_key(Identity(before.identity)))
-                left.append((observation.key, Identity(before.identity)))
+                left.append((observation.key, Identity(before.identity), observation.identity))
         if person_key is not None:
             plain = before is None and observation.status is Status.SUBSCRIBED
             (outcome.newcomers if plain else outcome.people).add(person_key)
@@ -165,8 +167,11 @@ def observe(
     insert_rows(connection, cell, _COLUMNS, list(fresh.values()))
     if moved:
         _update(connection, account, readings[0].observation.container, moved)
-    for key, identity in left:
-        _leave_behind(connection, account, readings[0].observation.container, key, identity, seq=seq, at=at)
+    for key, identity, now_called in left:
+        place = readings[0].observation.container
+        _leave_behind(connection, account, place, key, identity, seq=seq, at=at)
+        if now_called is not None and not is_pseudonym(identity) and not is_pseudonym(now_called):
+            renames.note_moved(connection, account, place, identity, now_called, seq=seq, at=at)
     if samples:
         _append_counters(connection, samples)
     return outcome

@@ -20,7 +20,7 @@ from syncd.domain.hygiene import Checked
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
-from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Rename
+from syncd.reconcile.person import OPEN, Cell, Exemption, Former, No, Operation, OpState, Person, Place, Rename
 from syncd.store import exemptions, hygiene, renames
 from syncd.store.bulk import chunks
 from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
@@ -149,10 +149,11 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
     renamed = renames.load(connection, keys)
     checked = hygiene.load(connection, keys)
+    former = renames.formers(connection, sorted({entry.identity for known in cells.values() for entry in known}))
     return [
         _person(
             key, cells[key], operations[key], states[key], fields[key],
-            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []), checked.get(key, {}),
+            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []), former, checked.get(key, {}),
         )
         for key in keys
     ]  # fmt: skip
@@ -222,6 +223,7 @@ def _person(
     said: _Said,
     exempt: list[Exemption],
     renamed: list[Rename],
+    former: Mapping[Identity, list[Former]],
     checked: Mapping[Identity, Checked],
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
@@ -263,6 +265,7 @@ def _person(
         noes=said.noes,
         exemptions=exempt,
         renames=renamed,
+        formers=[entry for identity in dict.fromkeys(c.identity for c in cells) for entry in former.get(identity, ())],
         checked=checked,
     )
 

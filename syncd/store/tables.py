@@ -303,6 +303,7 @@ class OpRow(SQLModel, table=True):
     keys: list[str] = Field(default_factory=list, sa_type=JsonColumn)
     account_key: str | None = None
     fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    replaces: str | None = None
     state: str
     priority: int
     why: str
@@ -455,12 +456,15 @@ class ClaimRow(SQLModel, table=True):
 
 
 class RenameRow(SQLModel, table=True):
-    """An address of which a provider said that something was changed. `retired_at`: its own time at which the address
-    gave way to its `successor`; empty as long as none was seen to.
+    """An address of which a provider said that something was changed, or that we changed there. `retired_at`: its own
+    time at which the address gave way to its `successor`; null as long as none was seen to.
     """
 
     __tablename__ = "rename"
-    __table_args__ = (sa.Index("ix_rename_person", "person_key"),)
+    __table_args__ = (
+        sa.Index("ix_rename_person", "person_key"),
+        sa.Index("ix_rename_successor", "successor"),
+    )
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)
     identity: str = Field(primary_key=True)

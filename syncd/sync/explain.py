@@ -235,7 +235,9 @@ def _rules(case: _Case, name: str) -> list[str]:
 
 def _renamed(row: Shown) -> str:
     became = "no other address has confirmed so far"
-    if row["successor"]:
+    if row["successor"] and not row["gave_way"]:
+        became = f"{row['successor']} is to take its place, and has yet to confirm"
+    elif row["successor"]:
         became = f'it gave way to {row["successor"]}, so that its being unsubscribed there is no "no"'
     return f"{row['opened_at']}: {row['identity']} was changed in {_where(row['container'])}: {became}."
 

@@ -14,13 +14,14 @@ from itertools import groupby
 
 from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.errors import FailedError, ProviderError, RefusedError
+from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OpState, Person, Topology
-from syncd.reconcile.rename import waiting
+from syncd.reconcile.rename import place_of_former, waiting
 from syncd.reconcile.stop import CERTAIN, goes_on
 from syncd.reconcile.suppress import suppressing
-from syncd.store import journal, outbox, people
+from syncd.store import journal, outbox, people, renames
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
@@ -72,6 +73,7 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
         batch, changes = _said(connection, lane, context, batch)
         changes = [replace(change, fields=lane.rules.spelt(change.fields)) for change in changes]
         begun = outbox.begin(connection, [op.id for op in batch], began, context.now())
+        _note_changes(connection, lane, context, [op.change for op in batch if op.id in begun], began)
     changes = [change for op, change in zip(batch, changes, strict=True) if op.id in begun]
     batch = [op for op in batch if op.id in begun]
     if not batch:
@@ -113,6 +115,14 @@ def _said(
             kept.append(op)
             changes.append(change)
     return kept, changes
+
+
+def _note_changes(connection: Connection, lane: Lane, context: Context, changes: Sequence[Change], began: int) -> None:
+    """Addresses that are about to give way to others: whoever is unsubscribed for that has not said no."""
+    for change in changes:
+        former = None if change.replaces is None else read_address(change.replaces)
+        if former is not None:
+            renames.begin(connection, lane.name, change.container, former, seq=began, at=context.now())
 
 
 async def _refused(
@@ -164,9 +174,17 @@ def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: 
             reason = "the person has said no since"
             outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
             people.put_on_agenda(connection, [op.key], context.now())
+        elif op.change.replaces not in {None, _former(known[op.key], lane, op.change)}:
+            reason = "their former address does not stand there any more"
+            outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
+            people.put_on_agenda(connection, [op.key], context.now())
         elif not learn(known[op.key], topology, context.now(), 0) and not _undecided(known[op.key], topology, context):
             allowed.append(op)  # nothing that was seen says no: otherwise it waits until that is taken note of
     return allowed
+
+
+def _former(person: Person, lane: Lane, change: Change) -> str | None:
+    return place_of_former(person, lane.name, change.container, change.identity)
 
 
 def _let_through(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:

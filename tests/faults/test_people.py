@@ -347,6 +347,7 @@ def test_s17_a_notice_of_what_a_pull_does_not_show_makes_nobody_at_the_provider(
     converged(world, p0=JOINED, p1=JOINED)
 
 
+@pytest.mark.quirk("rocs-notices-promise-nothing")
 def test_s17_what_no_notice_told_of_is_found_by_the_pull(open_small_world):
     world = open_small_world()
     notices(world)
@@ -358,6 +359,7 @@ def test_s17_what_no_notice_told_of_is_found_by_the_pull(open_small_world):
     converged(world, p0=LEFT, p1=JOINED, new=JOINED)
 
 
+@pytest.mark.quirk("rocs-notices-promise-nothing")
 def test_s18_notices_twice_out_of_order_and_days_late_undo_no_no(open_small_world):
     world = open_small_world()
     notices(world)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.domain.changes import ChangeKind, Outcome
+from syncd.domain.changes import Change, ChangeKind, Outcome
 from syncd.domain.errors import ThrottledError, UnauthorisedError, UnavailableError
 from syncd.emulators.http import basic
 from syncd.providers.http.adapter import SHOWN_MAX
@@ -18,6 +18,7 @@ from tests.providers.http.conftest import (
     PLAIN,
     TELLING,
     adapter,
+    described,
     receiver,
     send,
     subscribe,
@@ -46,8 +47,14 @@ def test_every_method_encoding_and_proof_delivers_the_same_record(method: str, e
     crm = receiver(method=method, encoding=encoding, proof=headers, address="person.email", required={"person.email"})
     crm.known = {*NESTED.values(), "source", "consent"}
     connection = adapter(
-        method=method, encoding=encoding, auth=auth, fields=NESTED, constants={"source": "a&b", "consent": True}
+        method=method,
+        encoding=encoding,
+        auth=auth,
+        fields=NESTED,
+        constants={"source": "a&b", "consent": True},
+        xml_root="person",
     )
+    crm.xml_root = "person"
     ack = send(connection, subscribe("Ann@example.org", "L-1", first_name=ODD, last_name="Lee"), crm)
     assert ack.outcome is Outcome.ACCEPTED
     (record,) = crm.deliveries
@@ -109,12 +116,14 @@ def test_a_query_of_the_endpoint_stays():
     assert request.body == b""
 
 
-def test_who_said_no_is_told_of_where_that_is_configured():
-    crm = receiver()
-    connection = adapter(**TELLING)
-    send(connection, subscribe("Ann@example.org"), crm)
-    assert send(connection, unsubscribe("Ann@example.org"), crm).outcome is Outcome.ACCEPTED
-    assert set(crm.unsubscribed) == {"ann@example.org"}
+@pytest.mark.parametrize(("method", "encoding"), list(product((*METHODS, "DELETE"), ENCODINGS)))
+def test_who_said_no_is_told_of_by_every_method_in_every_encoding(method: str, encoding: str):
+    crm = receiver(encoding=encoding, unsubscribe_method=method)
+    connection = adapter(encoding=encoding, unsubscribe={"endpoint": f"{BASE}/unsubscribes", "method": method})
+    send(connection, subscribe("Ann+b@example.org"), crm)
+    assert send(connection, unsubscribe("Ann+b@example.org"), crm).outcome is Outcome.ACCEPTED
+    assert set(crm.unsubscribed) == {"ann+b@example.org"}
+    assert [call.method for call in crm.calls] == ["POST", method]
     refused = send(connection, unsubscribe("ben@example.org"), crm)
     assert (refused.outcome, refused.reason) == (Outcome.REFUSED, "answered 422 (as usual: 4xx: rejected)")
 
@@ -172,6 +181,8 @@ def test_a_receiver_may_answer_200_to_everything_and_tell_in_the_body():
     assert ack.outcome is Outcome.UNCERTAIN
 
 
+@pytest.mark.parametrize("change", [subscribe(), unsubscribe()], ids=["subscribe", "unsubscribe"])
+@pytest.mark.parametrize("method", [*METHODS, "DELETE"])
 @pytest.mark.parametrize(
     ("response", "error"),
     [
@@ -182,9 +193,13 @@ def test_a_receiver_may_answer_200_to_everything_and_tell_in_the_body():
         (Response(404), UnauthorisedError),
     ],
 )
-def test_an_answer_that_says_nothing_of_the_person_is_an_error_of_the_call(response: Response, error: type[Exception]):
-    exchange = adapter().apply([subscribe()])
-    next(exchange)
+def test_an_answer_that_says_nothing_of_the_person_is_an_error_of_the_call(
+    response: Response, error: type[Exception], method: str, change: Change
+):
+    there = {"endpoint": f"{BASE}/unsubscribes", "method": method}
+    exchange = adapter(method="POST" if method == "DELETE" else method, unsubscribe=there).apply([change])
+    request = next(exchange)
+    assert not request.repeatable, "whether a call is made again is decided where it is known what was sent"
     with pytest.raises(error) as raised:
         exchange.send(response)
     assert "ann" not in str(raised.value)
@@ -205,7 +220,7 @@ def test_a_test_record_is_marked_goes_to_the_test_endpoint_and_shows_no_secret(m
     )
     trial = connection.trial(None, live=False)
     assert trial is not None
-    tried = converse(trial.exchange, crm.handle)
+    tried = converse(trial.exchange, lambda request: described(crm, request))
     assert (tried.status, tried.verdict, tried.rule) == (201, "delivered", "as usual: 2xx: delivered")
     expected = {"email": "test@example.com", "first_name": "Test", "last_name": "Lead", "test": "true"}
     assert crm.tests in ([expected], [expected | {"key": "t-1"}])
