@@ -14,6 +14,7 @@ from syncd.domain.errors import ThrottledError, UnauthorisedError, UnavailableEr
 from syncd.domain.facts import Facts
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT
+from syncd.domain.stars import STARS, host_alone, starred
 from syncd.providers.http.encoding import Parameters, parameters_of, proof_of, request_of, secrets_of, values_of
 from syncd.providers.http.options import EMAIL, LIST, HttpOptions, Unsubscribe
 from syncd.providers.http.rules import Judged, Verdict, judge
@@ -24,7 +25,6 @@ DELIVER = "http deliver"
 UNSUBSCRIBE = "http unsubscribe"
 TEST = "http test"
 
-STARS = "**********"
 SHOWN_MAX = 2000
 
 TESTER = "test@example.com"
@@ -85,17 +85,17 @@ class HttpAdapter:
         request = self._delivery(change, url, TEST, marked=True)
         secret = proof_of(self.options.auth)
         headers = {name: STARS if name in secret else value for name, value in request.headers.items()}
-        place, _, query = url.partition("?")  # what the configuration wrote behind it may be a key
-        shown = place + (f"?{STARS}" if query else "") + request.url.removeprefix(url)
-        return Trial(request.method, shown, headers, request.body.decode(), self._try(request))
+        shown = host_alone(url) + self._shown(request.url.removeprefix(url))
+        return Trial(request.method, shown, headers, self._shown(request.body.decode()), self._try(request))
 
     def _try(self, request: Request) -> Exchange[Tried]:
         response = yield request
         judged = judge(response, self.options.rules)
-        told = response.body.decode(errors="replace")
-        for secret in secrets_of(self.options.auth):
-            told = told.replace(secret, STARS)
+        told = self._shown(_text(response.body))
         return Tried(judged.status, judged.rule, judged.verdict, told[:SHOWN_MAX])  # cut last: no half of a secret
+
+    def _shown(self, text: str) -> str:
+        return starred(text, secrets_of(self.options))
 
     def _delivery(self, change: Change, url: str, label: str, *, marked: bool) -> Request:
         options = self.options
@@ -150,6 +150,15 @@ def _ack(judged: Judged, response: Response, call: str) -> Ack:
             raise UnauthorisedError(what, call=call, hint=hint)
         case None:
             return Ack(Outcome.UNCERTAIN, reason=f"answered {judged.status}, and no rule says what that means")
+
+
+def _text(body: bytes) -> str:
+    """For a person to read, in whatever encoding: what is no UTF-8 has no less to show and to hide."""
+    try:
+        text = body.decode("utf-16" if body.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+    return text.replace("\0", "")
 
 
 def _seconds(text: str) -> float | None:

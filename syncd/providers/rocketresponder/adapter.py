@@ -22,6 +22,7 @@ from syncd.domain.errors import (
 )
 from syncd.domain.facts import Facts
 from syncd.domain.records import Container, ContainerId, Delivery, Hint, Observation
+from syncd.domain.stars import starred
 from syncd.providers.rocketresponder import translate, webhook
 from syncd.providers.rocketresponder.options import RocketResponderOptions
 from syncd.providers.rocketresponder.signature import signed_form
@@ -224,7 +225,7 @@ class RocketResponderAdapter:
             return answer, None
         said = [value for name, value in params if name != "LID"]
         ours = (options.public_key, private_key, signed.signature, credentials)
-        error = translate.scrubbed(answer.error, [*said, *ours])
+        error = translate.scrubbed(starred(answer.error, ours), said)
         if translate.about_credentials(error):
             raise UnauthorisedError(f"{call}: {error}", call=call, hint=self._hint(response))
         return answer, error or "no reason given"
