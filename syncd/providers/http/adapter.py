@@ -19,7 +19,7 @@ from syncd.providers.http.encoding import Parameters, parameters_of, proof_of, r
 from syncd.providers.http.options import EMAIL, LIST, HttpOptions, Unsubscribe
 from syncd.providers.http.rules import Judged, Verdict, judge
 from syncd.providers.protocol import Trial, Tried
-from syncd.wire import Exchange, Request, Response
+from syncd.wire import Exchange, Request, Response, retry_after
 
 DELIVER = "http deliver"
 UNSUBSCRIBE = "http unsubscribe"
@@ -54,8 +54,9 @@ class HttpAdapter:
     accepts = frozenset({ChangeKind.SUBSCRIBE})
 
     def __init__(self, options: HttpOptions, *, linked: frozenset[str], now: Callable[[], datetime]) -> None:
-        del linked, now  # every list that is linked is delivered alike, and no answer is dated
+        del linked  # every list that is linked is delivered alike
         self.options = options
+        self.now = now
         # A verdict `retry` is the receiver's word that it took nobody.
         self.facts = Facts(failure_adds_nobody=True, deduplicates=options.repeat_lost)
 
@@ -72,7 +73,7 @@ class HttpAdapter:
         if missing := [field for field in self.options.required if field not in values]:
             return [Ack(Outcome.REFUSED, reason=f"required there, and not known: {', '.join(missing)}")]
         response = yield self._delivery(change, self.options.endpoint, DELIVER, marked=False)
-        return [_ack(judge(response, self.options.rules), response, DELIVER)]
+        return [self._ack(judge(response, self.options.rules), response, DELIVER)]
 
     def trial(self, address: str | None, *, live: bool) -> Trial | None:
         """One marked record to the test endpoint or, if `live`, to the real one. None: there is no test endpoint."""
@@ -96,6 +97,26 @@ class HttpAdapter:
 
     def _shown(self, text: str) -> str:
         return starred(text, secrets_of(self.options))
+
+    def _ack(self, judged: Judged, response: Response, call: str) -> Ack:
+        """What a verdict makes of the change; raises where it concerns the account."""
+        what = f"{call}: answered {judged.status}"
+        match judged.verdict:
+            case Verdict.DELIVERED:
+                return Ack(Outcome.ACCEPTED)
+            case Verdict.DUPLICATE:
+                return Ack(Outcome.ACCEPTED, reason="known there already")
+            case Verdict.REJECTED:
+                return Ack(Outcome.REFUSED, reason=f"answered {judged.status} ({judged.rule})")
+            case Verdict.RETRY if judged.status == 429:
+                raise ThrottledError(what, call=call, retry_after_s=retry_after(response, self.now()))
+            case Verdict.RETRY:
+                raise UnavailableError(f"{what} ({judged.rule})", call=call)
+            case Verdict.STOP:
+                hint = "compare endpoint and auth with the receiver's documentation, then syncd connection test"
+                raise UnauthorisedError(what, call=call, hint=hint)
+            case None:
+                return Ack(Outcome.UNCERTAIN, reason=f"answered {judged.status}, and no rule says what that means")
 
     def _delivery(self, change: Change, url: str, label: str, *, marked: bool) -> Request:
         options = self.options
@@ -128,28 +149,7 @@ class HttpTellingAdapter(HttpAdapter):
         told = self.told
         parameters = parameters_of(values_of(change), told.fields, told.constants)
         response = yield self._request(told.method, told.endpoint, parameters, UNSUBSCRIBE)
-        return [_ack(judge(response, told.rules), response, UNSUBSCRIBE)]
-
-
-def _ack(judged: Judged, response: Response, call: str) -> Ack:
-    """What a verdict makes of the change; raises where it concerns the account."""
-    what = f"{call}: answered {judged.status}"
-    match judged.verdict:
-        case Verdict.DELIVERED:
-            return Ack(Outcome.ACCEPTED)
-        case Verdict.DUPLICATE:
-            return Ack(Outcome.ACCEPTED, reason="known there already")
-        case Verdict.REJECTED:
-            return Ack(Outcome.REFUSED, reason=f"answered {judged.status} ({judged.rule})")
-        case Verdict.RETRY if judged.status == 429:
-            raise ThrottledError(what, call=call, retry_after_s=_seconds(response.headers.get("retry-after", "")))
-        case Verdict.RETRY:
-            raise UnavailableError(f"{what} ({judged.rule})", call=call)
-        case Verdict.STOP:
-            hint = "compare endpoint and auth with the receiver's documentation, then syncd connection test"
-            raise UnauthorisedError(what, call=call, hint=hint)
-        case None:
-            return Ack(Outcome.UNCERTAIN, reason=f"answered {judged.status}, and no rule says what that means")
+        return [self._ack(judge(response, told.rules), response, UNSUBSCRIBE)]
 
 
 def _text(body: bytes) -> str:
@@ -159,7 +159,3 @@ def _text(body: bytes) -> str:
     except UnicodeDecodeError:
         text = body.decode("latin-1")
     return text.replace("\0", "")
-
-
-def _seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() else None

@@ -118,7 +118,7 @@ class RocketResponderAdapter:
 
     def _subscribe(self, change: Change) -> Exchange[Ack]:
         # What `subscribe` does to an address that has unsubscribed is not documented; it may undo the unsubscribe.
-        seen = yield from self.lookup(_target(change))
+        seen = yield from self.lookup(change.target)
         if seen:
             return Ack(Outcome.STALE, seen=tuple(seen), reason="already on the list")
         name = translate.full_name(change.fields) if self.facts.fields else ""
@@ -134,7 +134,7 @@ class RocketResponderAdapter:
         seen: Sequence[Observation] = ()
         if given.keys() != self.facts.fields:
             # Only the differing half may be given, and the whole name is what gets replaced.
-            seen = yield from self.lookup(_target(change))
+            seen = yield from self.lookup(change.target)
             if not seen:
                 return Ack(Outcome.STALE, reason="not on the list")
             given = {**seen[0].fields, **given}
@@ -154,7 +154,7 @@ class RocketResponderAdapter:
             return Ack(Outcome.UNCERTAIN, seen=seen, reason=f"{call}: success with a subscriber that cannot be read")
         if subscriber is None:
             return Ack(Outcome.ACCEPTED, seen=seen)
-        if translate.contradicts(subscriber, _target(change)):
+        if translate.contradicts(subscriber, change.target):
             return Ack(Outcome.UNCERTAIN, seen=seen, reason=f"{call}: success about another subscriber")
         return Ack(Outcome.ACCEPTED, receipt=translate.subscriber_id(subscriber), keys=(change.identity,), seen=seen)
 
@@ -254,10 +254,6 @@ def _refusal(call: str, answer: Answer, error: str) -> ProviderError:
     if answer.succeeded:
         return MalformedError(f"{call}: Success with an error: {error}", call=call)
     return RefusedError(f"{call}: {error}", call=call)
-
-
-def _target(change: Change) -> Target:
-    return Target(change.container, change.identity, change.address, change.keys, change.account_key)
 
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -184,6 +184,7 @@ def test_a_receiver_may_answer_200_to_everything_and_tell_in_the_body():
     ("response", "error"),
     [
         (Response(429, {"retry-after": "90"}), ThrottledError),
+        (Response(429, {"retry-after": "Sat, 21 Nov 2026 09:01:30 GMT"}), ThrottledError),
         (Response(429, {"retry-after": "soon"}), ThrottledError),
         (Response(503), UnavailableError),
         (Response(401), UnauthorisedError),
@@ -198,7 +199,7 @@ def test_an_answer_that_says_nothing_of_the_person_is_an_error_of_the_call(respo
     assert "ann" not in str(raised.value)
     assert "http-key" not in str(raised.value)
     if isinstance(raised.value, ThrottledError):
-        assert raised.value.retry_after_s == (90 if response.headers["retry-after"] == "90" else None)
+        assert raised.value.retry_after_s == (None if response.headers["retry-after"] == "soon" else 90)
 
 
 # The test button -----------------------------------------------------------------------------------------------------
