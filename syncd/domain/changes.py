@@ -37,6 +37,11 @@ class Change:
     fields: Mapping[str, str] = field(default_factory=dict)
     replaces: str | None = None
 
+    @property
+    def target(self) -> Target:
+        """Whom it is about, for a look."""
+        return Target(self.container, self.identity, self.address, self.keys, self.account_key)
+
 
 class Outcome(StrEnum):
     ACCEPTED = "accepted"  # the provider said yes; only a later read says that it is so

@@ -206,8 +206,8 @@ def _translated(url: URL) -> Iterator[None]:
 
 
 def describe(url: URL | str) -> str:
-    """The mirror's address without its password."""
-    return make_url(url).render_as_string(hide_password=True) if isinstance(url, str) else url.render_as_string()
+    """The mirror's address without its password, and without its options, of which one may be a password too."""
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
 # Schema --------------------------------------------------------------------------------------------------------------

@@ -32,6 +32,10 @@ T = TypeVar("T")
 UNEXPECTED = "unexpected fault of syncd"
 """How the reason of a run begins that failed by our own fault."""
 
+UNTRIED = frozenset({"paused", "quarantined"})
+"""States in which nothing is sent. Refused credentials are tried again by the next reading and by nothing that comes in
+between, however much that is: providers lock accounts that keep trying."""
+
 WORSE = ("success", "partial", "failed")
 """A run's result only worsens."""
 
@@ -133,7 +137,7 @@ async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
         busy = outbox.accounts_with_work(connection, context.now()) | lookups.accounts_wanting(connection)
         busy |= hygiene.accounts_wanting(connection)
         left_alone = {
-            row.name for row in journal.load_accounts(connection) if row.state == "paused" or _held(row, context)
+            row.name for row in journal.load_accounts(connection) if row.state in UNTRIED or _held(row, context)
         } | journal.strangers(connection)
     usable = [name for name in context.lanes if name in busy - left_alone and done.usable(name)]
     if not patient:

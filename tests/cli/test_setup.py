@@ -18,6 +18,7 @@ from syncd.cli.skeleton import PROVIDERS, skeleton
 from syncd.config import load
 from syncd.domain.errors import ConfigurationError
 from syncd.emulators.emulator import Fault, FaultKind
+from syncd.store.backup import save
 from syncd.store.session import known_head
 from tests.cli.conftest import Desk
 from tests.postgres import Postgres, candidates
@@ -350,6 +351,22 @@ def test_without_the_programs_of_postgres_its_mirror_cannot_be_saved(
     assert done.code == 78
     assert "pg_dump is not installed" in done.err
     postgres.drop(url)
+
+
+def test_a_password_is_no_argument_of_a_program_wherever_the_address_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text(f'#!/bin/sh\necho "$PGPASSWORD" "$@" >>{tmp_path / "told"}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for url in ("postgresql+psycopg://s:canary@db/x", "postgresql+psycopg://s@db/x?password=canary&sslmode=require"):
+        save(url, tmp_path / "saved.dump")
+    for line in (tmp_path / "told").read_text().splitlines():
+        password, _, arguments = line.partition(" ")
+        assert password == "canary"
+        assert "canary" not in arguments
+        assert "--dbname=postgresql://s@db/x" in arguments
 
 
 def test_no_command_at_all_shows_what_there_is(small: Desk) -> None:

@@ -23,6 +23,7 @@ from syncd.domain.errors import (
 from syncd.domain.facts import Facts
 from syncd.domain.identity import identity_of
 from syncd.domain.records import Container, ContainerId, Delivery, Hint, Observation, Status
+from syncd.domain.stars import starred
 from syncd.providers.rocketresponder import translate, webhook
 from syncd.providers.rocketresponder.options import RocketResponderOptions
 from syncd.providers.rocketresponder.signature import signed_form
@@ -118,7 +119,7 @@ class RocketResponderAdapter:
 
     def _subscribe(self, change: Change) -> Exchange[Ack]:
         # What `subscribe` does to an address that has unsubscribed is not documented; it may undo the unsubscribe.
-        seen = yield from self.lookup(_target(change))
+        seen = yield from self.lookup(change.target)
         if seen:
             return Ack(Outcome.STALE, seen=tuple(seen), reason="already on the list")
         name = translate.full_name(change.fields) if self.facts.fields else ""
@@ -148,7 +149,7 @@ class RocketResponderAdapter:
         seen: Sequence[Observation] = ()
         if given.keys() != self.facts.fields:
             # Only the differing half may be given, and the whole name is what gets replaced.
-            seen = yield from self.lookup(_target(change))
+            seen = yield from self.lookup(change.target)
             if not seen:
                 return Ack(Outcome.STALE, reason="not on the list")
             given = {**seen[0].fields, **given}
@@ -168,7 +169,7 @@ class RocketResponderAdapter:
         of: Target | None = None,
     ) -> Exchange[Ack]:
         """Send one change. `of`: whom the call is about, unless it is the person of the change."""
-        about = of or _target(change)
+        about = of or change.target
         params = [("email", about.address), ("LID", str(change.container)), *extra]
         answer = yield from self._call(call, params, repeatable=repeatable)
         try:
@@ -177,7 +178,7 @@ class RocketResponderAdapter:
             return Ack(Outcome.UNCERTAIN, seen=seen, reason=f"{call}: success with a subscriber that cannot be read")
         if subscriber is None:
             return Ack(Outcome.ACCEPTED, seen=seen)
-        if all(translate.contradicts(subscriber, one) for one in (about, _target(change))):
+        if all(translate.contradicts(subscriber, one) for one in (about, change.target)):
             return Ack(Outcome.UNCERTAIN, seen=seen, reason=f"{call}: success about another subscriber")
         if of is not None:
             return Ack(Outcome.ACCEPTED, seen=seen)  # which of the two the answer shows is not documented
@@ -250,7 +251,7 @@ class RocketResponderAdapter:
             return answer, None
         said = [value for name, value in params if name != "LID"]
         ours = (options.public_key, private_key, signed.signature, credentials)
-        error = translate.scrubbed(answer.error, [*said, *ours])
+        error = translate.scrubbed(starred(answer.error, ours), said)
         if translate.about_credentials(error):
             raise UnauthorisedError(f"{call}: {error}", call=call, hint=self._hint(response))
         return answer, error or "no reason given"
@@ -279,10 +280,6 @@ def _refusal(call: str, answer: Answer, error: str) -> ProviderError:
     if answer.succeeded:
         return MalformedError(f"{call}: Success with an error: {error}", call=call)
     return RefusedError(f"{call}: {error}", call=call)
-
-
-def _target(change: Change) -> Target:
-    return Target(change.container, change.identity, change.address, change.keys, change.account_key)
 
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

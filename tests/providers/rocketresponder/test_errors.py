@@ -3,6 +3,7 @@
 import base64
 import json
 from datetime import timedelta
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -225,13 +226,15 @@ def test_a_text_never_carries_an_address_a_secret_or_a_novel(adapter, target):
     def echo(request):
         credentials = base64.b64decode(request.headers["authorization"].split()[1]).decode()
         said["signature"] = credentials.split(":")[1]
-        text = f"Bad <ann@example.org>, also o'neil@x.org: {credentials} priv_emulated " + "long " * 100
+        sent = quote(request.headers["authorization"]).lower()  # joined to other words, and in another spelling
+        text = f"Bad <ann@example.org>, also o'neil@x.org: {credentials} priv_emulated_1 {sent} " + "long " * 100
         return Response(200, {}, json.dumps({"status": "Failed", "error": text}).encode())
 
     with pytest.raises(ProviderError) as caught:
         converse(adapter.lookup(target("ann@example.org")), echo)
     for private in ("ann", "example.org", "x.org", "pub_emulated", "priv_emulated", said["signature"]):
-        assert private not in str(caught.value)
+        assert private not in unquote(str(caught.value))
+    assert "basic%20**********" in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
