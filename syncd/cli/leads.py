@@ -57,8 +57,6 @@ def declare(app: typer.Typer) -> None:
 
 def campaigns(call: Invocation, account: Account = None) -> int:
     """Every campaign known, the lists it goes to, and how many of its leads wait because it goes to none."""
-    if account is not None:
-        require_known("account", account, call.settings.accounts)
     call.log(level="WARNING", as_json=False)
 
     def looking(app: App) -> int:
@@ -128,8 +126,6 @@ def _one(accounts: list[str]) -> str:
 
 def latest_tests(call: Invocation, account: Account = None, limit: Limit = 20) -> int:
     """The latest test leads as they arrived and were read. Nothing follows from any of them."""
-    if account is not None:
-        require_known("account", account, call.settings.accounts)
     call.log(level="WARNING", as_json=False)
 
     def looking(app: App) -> int:
@@ -165,8 +161,6 @@ def query(
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days back, of transactions.")] = 31,
 ) -> int:
     """Ask Rokt's Query API about the account: who it is, what can be asked for, its transactions by day."""
-    if account is not None:
-        require_known("account", account, call.settings.accounts)
     call.log(level="WARNING", as_json=False)
 
     async def asking(app: App) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from syncd.domain.errors import MirrorError
 from syncd.domain.identity import SuppressionKey
+from syncd.store.inspect import schema
+from syncd.store.session import open_engine, reading
 from syncd.store.tables import CellRow, CommandedLinkRow
 
 commanded = CommandedLinkRow.__table__  # type: ignore[attr-defined]
@@ -40,6 +44,20 @@ def load(connection: Connection, providers: Mapping[str, str]) -> list[Commanded
 _ALL = sa.select(*(commanded.c[name] for name in Commanded.__dataclass_fields__)).order_by(
     commanded.c.linked_at, commanded.c.list, commanded.c.account, commanded.c.container
 )
+
+
+def peek(url: str, providers: Mapping[str, str]) -> list[Commanded] | None:
+    """As `load`, from a mirror that nobody has opened. None where there is none yet, or none that can be read."""
+    with contextlib.suppress(MirrorError, sa.exc.DBAPIError):
+        if schema(url)["state"] != "current":
+            return None
+        engine = open_engine(url)
+        try:
+            with reading(engine) as connection:
+                return load(connection, providers)
+        finally:
+            engine.dispose()
+    return None
 
 
 def link(connection: Connection, entry: Commanded) -> None:
