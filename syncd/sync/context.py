@@ -174,15 +174,16 @@ class Context:
     ) -> Mapping[tuple[str, ContainerId], datetime]:
         """Until when whoever came to a place came by this list.
 
-        What was on its way to a connection when its list was unlinked is answered for later; where no other list is
-        delivered, whoever is there came by this one.
+        What was on its way to a connection when its list was unlinked is answered for later: where no list is delivered
+        any more, it came by the one that was unlinked last.
         """
-        return {
-            place: at
-            if not self.lanes[place[0]].capabilities.connection or any(other.holds(*place) for other in lists.values())
-            else _FOR_GOOD
-            for place, at in entry.ended.items()
-        }
+        until = dict(entry.ended)
+        for place, at in entry.ended.items():
+            last = max(other.ended.get(place, at) for other in lists.values())
+            lives = any(other.holds(*place) for other in lists.values())
+            if self.lanes[place[0]].capabilities.connection and at == last and not lives:
+                until[place] = _FOR_GOOD
+        return until
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""
