@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from syncd.reconcile.spread import UNFOUNDED
+from syncd.sync.push import push
 from tests.scenes import (
     PARTNER,
     TWO_LISTS,
@@ -20,6 +22,7 @@ from tests.scenes import (
     values,
     with_two_lists,
 )
+from tests.virtual import run
 from tests.world import CONFIG, World
 
 ANN, BOB, CID, DAN = (f"{name}@example.org" for name in ("ann", "bob", "cid", "dan"))
@@ -167,6 +170,20 @@ def test_additions_of_an_unlinked_campaign_that_were_not_sent_are_withdrawn(open
     world.settle(2)
     assert [member(world, email, "L-2") for email in (BOB, CID)] == [None, "subscribed"]
     assert [row["email"] for row in world.rows("SELECT email FROM v_parked WHERE what = 'lead'")] == [BOB]
+
+
+def test_an_addition_that_is_about_to_be_sent_when_its_campaign_is_unlinked_is_not(open_small_world: Open):
+    world = with_two_lists(open_small_world(config=BY_CAMPAIGN))
+    command(world, "leads", "link", "88", "events")
+    world.settle(2)
+    for name in ("crm", "sales", "mail"):
+        command(world, "account", "pause", name)
+    lead(world, BOB)
+    command(world, "leads", "unlink", "88", "events")
+    context = world.app.context
+    assert run(world.loop, push(context.lanes["crm"], context)).sent == 0
+    (op,) = operations(world, account="crm", kind="subscribe")
+    assert (op["state"], op["reason"]) == ("superseded", UNFOUNDED)
 
 
 def test_a_plan_that_waits_goes_with_the_link_that_it_came_from(open_small_world: Open):
