@@ -13,7 +13,8 @@ from syncd.reconcile.desired import Closing
 from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
 from syncd.reconcile.rename import pending
-from syncd.reconcile.suppress import concerns, suppressing
+from syncd.reconcile.spread import UNFOUNDED, joins
+from syncd.reconcile.suppress import concerning, suppressing
 
 LOST = "it may have arrived, and is not repeated: look there, then syncd parked retry ID if it has not"
 """What a person reads of a delivery whose answer was lost, where nobody can be asked."""
@@ -88,6 +89,8 @@ def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
     here = person.at(op.account, op.container, op.identity)
     if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT and not cell.lost for cell in here):
         return "the person is known there by now"
+    if op.kind is ChangeKind.SUBSCRIBE and not joins(person, topology, *op.place):
+        return UNFOUNDED
     return None
 
 
@@ -97,8 +100,11 @@ def _taken_back(op: Operation, person: Person, topology: Topology) -> bool:
     Nothing else stops one: that no list of ours names its place any more, say, is no reason.
     """
     account = topology.accounts[op.account]
-    blind = account.capabilities.facts.blind_unsubscribe
-    scopes = (GLOBAL, *concerns(topology, account)) if blind else topology.reaching(op.account, op.container)
+    here = person.at(op.account, op.container, op.identity)
+    if account.capabilities.facts.blind_unsubscribe:
+        scopes = frozenset({GLOBAL, *(entry.scope for entry in concerning(person, topology, account))})
+    else:
+        scopes = topology.reaching(op.account, op.container).union(*map(topology.reaching_record, here))
     return any(person.said_yes(scope) for scope in scopes) and not any(person.said_no(scope) for scope in scopes)
 
 

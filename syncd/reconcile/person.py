@@ -310,18 +310,24 @@ class Account:
 class MailingList:
     """One list of ours: its consent scope, and the containers where it lives, by account.
 
-    `unlinked`: accounts to which nobody is added any more; a "no" still reaches those who were.
+    `ended`: containers where it lived, and until when. Nothing new goes there or comes from there; a "no" still reaches
+    the records that came until then.
     """
 
     name: str
     scope: Scope
     places: Mapping[str, tuple[ContainerId, ...]]
     spread: bool = True
-    unlinked: frozenset[str] = frozenset()
+    ended: Mapping[tuple[str, ContainerId], datetime] = field(default_factory=dict)
 
     def holds(self, account: str, container: ContainerId) -> bool:
         ids = self.places.get(account, ())
         return container in ids or WHOLE_ACCOUNT in ids
+
+    def brought(self, cell: Cell) -> bool:
+        """Whether a record came while this list lived where it does not live any more."""
+        places = ((cell.account, cell.container), (cell.account, WHOLE_ACCOUNT)) if self.ended else ()
+        return any(place in self.ended and cell.status_at <= self.ended[place] for place in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,16 +350,24 @@ class Topology:
     def lists_of(self, account: str, container: ContainerId) -> list[MailingList]:
         return [entry for entry in self.lists.values() if entry.holds(account, container)]
 
+    def lists_reaching(self, cell: Cell) -> list[MailingList]:
+        """The lists whose "no" reaches this record: those that live there, and those under which it came."""
+        return [entry for entry in self.lists.values() if entry.holds(*cell.place[:2]) or entry.brought(cell)]
+
     def linked(self, account: str, container: ContainerId) -> bool:
         return any(entry.holds(account, container) for entry in self.lists.values())
 
     def reaching(self, account: str, container: ContainerId) -> frozenset[Scope]:
-        """The scopes whose "no" reaches this container.
+        """The scopes whose "no" reaches whoever comes to this container.
 
         One that no list of ours names is reached by a global "no" alone, and so is the whole account, unless it is
         itself where a list of ours lives.
         """
         return frozenset({GLOBAL, *(entry.scope for entry in self.lists_of(account, container))})
+
+    def reaching_record(self, cell: Cell) -> frozenset[Scope]:
+        """The scopes whose "no" reaches this record, which may have come under a link that was ended."""
+        return frozenset({GLOBAL, *(entry.scope for entry in self.lists_reaching(cell))})
 
     def scopes_of(self, account: str, container: ContainerId) -> tuple[Scope, ...]:
         """The scopes that a "no" in this container speaks for.

@@ -18,6 +18,10 @@ STOPS_SPREADING = frozenset({Status.BOUNCED, Status.COMPLAINED})
 """A hard bounce is not consent, but nobody hands on an address that does not take mail."""
 
 
+UNFOUNDED = "nothing brings them there any more: a list was unlinked, or they are not on it"
+"""Why an addition that was not sent yet is given up."""
+
+
 def spread(
     person: Person, topology: Topology, identity: Identity, fields: Mapping[str, str]
 ) -> Iterator[Desired | LookUp]:
@@ -28,13 +32,11 @@ def spread(
     nobody can be read, everybody is new who was never sent there.
     """
     for entry in topology.lists.values():
-        cells = [
-            cell for cell in person.cells if cell.identity == identity and entry.holds(cell.account, cell.container)
-        ]
-        joins = _spreads(person, topology, entry, cells) and not _said_no_before(person, entry, identity)
+        cells = _on_list(person, entry, identity)
+        joined = _spreads(person, topology, entry, identity, cells)
         for account in topology.accounts.values():
             containers = entry.places.get(account.name, ())
-            if not containers or not account.capabilities.facts.has_lists or account.name in entry.unlinked:
+            if not containers or not account.capabilities.facts.has_lists:
                 continue
             here = [cell for cell in cells if cell.account == account.name]
             asks = account.capabilities.lookup and not account.capabilities.snapshot
@@ -42,7 +44,7 @@ def spread(
                 for container in containers:
                     yield LookUp(account.name, container, identity, identity, "known elsewhere, never asked about here")
             elif (
-                joins
+                joined
                 and _never_there(topology, account, entry, here)
                 and not _refuses(person, topology, account, containers[0], identity)
                 and not any(pending(person, account.name, container, identity) for container in containers)
@@ -50,8 +52,23 @@ def spread(
                 yield _join(person, topology, entry, account, identity, fields, cells)
 
 
-def _spreads(person: Person, topology: Topology, entry: MailingList, cells: list[Cell]) -> bool:
-    if not entry.spread or person.suppressed(entry.scope) or any(cell.status in STOPS_SPREADING for cell in cells):
+def joins(person: Person, topology: Topology, account: str, container: ContainerId, identity: Identity) -> bool:
+    """Whether somebody joined, elsewhere, a list that lives in this container: else an addition there is unfounded."""
+    return any(
+        _spreads(person, topology, entry, identity, _on_list(person, entry, identity))
+        for entry in topology.lists.values()
+        if container in entry.places.get(account, ())
+    )
+
+
+def _on_list(person: Person, entry: MailingList, identity: Identity) -> list[Cell]:
+    return [c for c in person.cells if c.identity == identity and entry.holds(c.account, c.container)]
+
+
+def _spreads(person: Person, topology: Topology, entry: MailingList, identity: Identity, cells: list[Cell]) -> bool:
+    if not entry.spread or person.suppressed(entry.scope) or _said_no_before(person, entry, identity):
+        return False
+    if any(cell.status in STOPS_SPREADING for cell in cells):
         return False
     return any(_is_source(cell) and topology.accounts[cell.account].spread for cell in cells)
 

@@ -209,6 +209,7 @@ def _linked() -> sa.ColumnElement[bool]:
     """A record lies in a container that one of our lists names."""
     return sa.and_(
         link.c.account == cell.c.account,
+        link.c.until.is_(None),
         sa.or_(link.c.container == cell.c.container, link.c.container == WHOLE_ACCOUNT),
     )
 

@@ -86,35 +86,30 @@ class ContainerRow(SQLModel, table=True):
 
 
 class LinkRow(SQLModel, table=True):
-    """Which container belongs to which list of ours: the configuration as the views need it."""
+    """Which container belongs to which list of ours: the configuration and the commands, as the views need them.
+
+    `until`: nothing new goes there or comes from there, and a "no" still reaches records that came until then.
+    """
 
     __tablename__ = "link"
     list: str = Field(primary_key=True)
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)
     scope: str
+    until: datetime | None = None
 
 
-class CampaignLinkRow(SQLModel, table=True):
-    """A campaign at an account that a person linked to a list of ours by a command, beside the configuration."""
+class CommandedLinkRow(SQLModel, table=True):
+    """A list of ours that a person linked to a campaign or to an outbound connection, beside the configuration.
 
-    __tablename__ = "campaign_link"
+    One that was unlinked stays, because of those who came under it. `provider`: whose account it was.
+    """
+
+    __tablename__ = "commanded_link"
     list: str = Field(primary_key=True)
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)
-    linked_at: datetime
-
-
-class ConnectionLinkRow(SQLModel, table=True):
-    """A list of ours that a person linked to an outbound connection, beside what the configuration links.
-
-    One that was unlinked stays: nobody is delivered any more, and a "no" still reaches those who were.
-    """
-
-    __tablename__ = "connection_link"
-    account: str = Field(primary_key=True)
-    list: str = Field(primary_key=True)
-    container: str
+    provider: str
     linked_at: datetime
     unlinked_at: datetime | None = None
 

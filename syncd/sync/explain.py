@@ -13,7 +13,7 @@ from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import learn, taught
 from syncd.reconcile.person import OPEN, Person, Topology
-from syncd.reconcile.suppress import suppressing
+from syncd.reconcile.suppress import suppressing_at
 from syncd.store import erasure, inspect, journal, ledger, people
 from syncd.store.inspect import History, Shown
 from syncd.store.session import reading
@@ -210,10 +210,12 @@ def _rules(case: _Case, name: str) -> list[str]:
     cells = [cell for cell in case.person.cells if cell.account == name]
     for container in sorted({cell.container for cell in cells}):
         here = [cell for cell in cells if cell.container == container]
-        said_no = sorted(suppressing(case.person, case.topology, name, container))
+        said_no = sorted(suppressing_at(case.person, case.topology, here))
         scopes = " and ".join(_scope(scope) for scope in said_no)
-        lists = ", ".join(entry.name for entry in case.topology.lists_of(name, container))
-        place = f"{_where(container)}{f' ({lists})' if lists else ''}"
+        lists = [entry.name for entry in case.topology.lists_of(name, container)]
+        brought = {entry.name: entry for cell in here for entry in case.topology.lists_reaching(cell)}
+        lists += [f"{known}, unlinked" for known in brought if known not in lists]
+        place = f"{_where(container)} ({', '.join(lists)})" if lists else _where(container)
         if any(lifted(case.person, case.topology, cell.place) for cell in here):
             said.append(f'A "no" for {scopes or "nothing"} reaches {place}, which is exempt.')
         elif said_no and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):

@@ -19,6 +19,7 @@ from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OpState, Person, Topology
 from syncd.reconcile.rename import place_of_former, waiting
+from syncd.reconcile.spread import UNFOUNDED, joins
 from syncd.reconcile.stop import CERTAIN, goes_on
 from syncd.reconcile.suppress import suppressing
 from syncd.store import journal, outbox, people, renames
@@ -154,8 +155,17 @@ def _undecided(person: Person, topology: Topology, context: Context) -> bool:
 # The last look at consent --------------------------------------------------------------------------------------------
 
 
+def _unfounded(person: Person, topology: Topology, account: str, change: Change) -> str:
+    """Why a change that is no "no" must not go out any more, or nothing: somebody said no, or a list was unlinked."""
+    if suppressing(person, topology, account, change.container):
+        return "the person has said no since"
+    if change.kind is ChangeKind.SUBSCRIBE and not joins(person, topology, account, change.container, change.identity):
+        return UNFOUNDED
+    return ""
+
+
 def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
-    """Without those who said no since it was planned, unless it is a "no" that is sent.
+    """Without what became unfounded since it was planned: a "no" that is sent never does.
 
     In the transaction that puts it under way. A "no" that was seen and not yet taken note of counts as well.
     """
@@ -170,8 +180,7 @@ def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: 
     for op in batch:
         if op.key not in risky:
             allowed.append(op)
-        elif suppressing(known[op.key], topology, lane.name, op.change.container):
-            reason = "the person has said no since"
+        elif reason := _unfounded(known[op.key], topology, lane.name, op.change):
             outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
             people.put_on_agenda(connection, [op.key], context.now())
         elif op.change.replaces not in {None, _former(known[op.key], lane, op.change)}:

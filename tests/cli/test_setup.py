@@ -66,6 +66,10 @@ def test_a_skeleton_whose_secrets_are_there_is_a_configuration(tmp_path: Path) -
     path.write_text(skeleton())
     settings = load(path, {})
     assert [account.provider for account in settings.accounts.values()] == list(PROVIDERS)
+    path.write_text(re.sub(r"^#(?=\S)", "", skeleton(), flags=re.MULTILINE))
+    settings = load(path, {})
+    assert {account.provider for account in settings.accounts.values()} == {*PROVIDERS, "http"}
+    assert settings.lists["newsletter"].accounts["partner"] == ("*",)
     path.write_text(skeleton(["rokt"], "sqlite:////tmp/other.db"))
     settings = load(path, {})
     assert (list(settings.accounts), settings.mirror.url) == (["leads"], "sqlite:////tmp/other.db")
@@ -195,6 +199,23 @@ def test_show_stars_secrets_and_says_where_values_came_from(small: Desk, monkeyp
         assert secret not in done.out
         assert secret not in str(shown)
     assert small.data("config", "show")["origin"] is None
+
+
+def test_show_names_the_links_that_commands_made_beside_the_file(small: Desk) -> None:
+    small.config.write_text(small.config.read_text().replace('leads = "*"', 'leads = "66"'))
+    assert small.data("config", "show")["by_command"] == []
+    for campaign in ("77", "88"):
+        small.run("leads", "link", campaign, "newsletter")
+    small.run("leads", "unlink", "88", "newsletter")
+    since = "2026-11-21T12:00:00.000Z"
+    linked = {"list": "newsletter", "account": "leads", "id": "77", "since": since}
+    assert small.data("config", "show")["by_command"] == [linked]
+    printed = small.run("config", "show").out.splitlines()
+    assert f'# lists.newsletter.leads: also "77", by command since {since}' in printed
+    small.url = f"sqlite:///{small.folder / 'none.db'}"
+    small.configure()
+    assert small.data("config", "show")["by_command"] is None
+    assert not (small.folder / "none.db").exists()
 
 
 # The mirror ----------------------------------------------------------------------------------------------------------
