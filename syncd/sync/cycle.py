@@ -22,6 +22,7 @@ from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
 from syncd.sync.hygiene import Vetted, vet_leads
 from syncd.sync.ingest import ingest
+from syncd.sync.leads import forget_tests
 from syncd.sync.plan import Planned, plan
 from syncd.sync.pull import Pulled, look_up, pull
 from syncd.sync.push import push
@@ -113,6 +114,7 @@ async def run_round(
     done = Round()
     run_ids = _open_runs(context, chosen) if pull_first else {}
     if pull_first:
+        forget_tests(context)
         await _everywhere(context, chosen, done, lambda lane: _pull(lane, context, done, full=full))
     settled = False
     while not settled and done.passes < context.policy.passes_max:
