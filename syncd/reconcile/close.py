@@ -80,6 +80,8 @@ def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
     here = person.at(op.account, op.container, op.identity)
     if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT and not cell.lost for cell in here):
         return "the person is known there by now"
+    if op.kind is ChangeKind.UPDATE and any(cell.nameless or op.fields.keys() & cell.unread for cell in here):
+        return "what stands there by now cannot be read"
     return None
 
 

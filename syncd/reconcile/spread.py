@@ -54,8 +54,10 @@ def _spreads(person: Person, topology: Topology, entry: MailingList, cells: list
 
 
 def _is_source(cell: Cell) -> bool:
-    """Whether it was seen that they joined there: what we delivered ourselves is no word of theirs."""
-    return cell.status is Status.SUBSCRIBED and cell.route != OWN_ANSWER
+    """Whether it was seen that they joined there: what we delivered ourselves is no word of theirs, nor is a record of
+    which nobody knows whose it is by now.
+    """
+    return cell.status is Status.SUBSCRIBED and cell.route != OWN_ANSWER and not cell.nameless
 
 
 def _never_there(topology: Topology, account: Account, entry: MailingList, here: list[Cell]) -> bool:
