@@ -91,6 +91,8 @@ def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
         return "the person is known there by now"
     if op.kind is ChangeKind.SUBSCRIBE and not joins(person, topology, *op.place):
         return UNFOUNDED
+    if op.kind is ChangeKind.UPDATE and any(cell.nameless or op.fields.keys() & cell.unread for cell in here):
+        return "what stands there by now cannot be read"
     return None
 
 

@@ -57,14 +57,15 @@ class LookUp:
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """Additions of somebody that are kept back. `reason`: why, or nothing while the verifier at `account` is still to
-    be asked about address and `phone`. `first_contact`: one of them needs a person once it may go.
+    be asked about address and `phone`. `first_contact`: accounts with which it is not over before a person has seen
+    them.
     """
 
     identity: Identity
     account: str
     phone: str
     reason: str
-    first_contact: bool = False
+    first_contact: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

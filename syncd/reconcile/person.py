@@ -13,7 +13,7 @@ from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.facts import Capabilities, Grade
 from syncd.domain.hygiene import Checked, Hygiene
 from syncd.domain.identity import Identity, SuppressionKey
-from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.domain.records import NAMELESS, PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Cell:
     `seq` is the number of the read that last showed it as it is (the *beginning* of that request). `status_seq` and
     `status_at` belong to the read at
     which the status last changed. `said_no_seq` is the last read at which it stood suppressed, 0 if it never did.
-    `base` holds the fields as they were when they were last merged; None before the first merge.
+    `base` holds the fields as they were when they were last merged; None before the first merge. `unread` names fields
+    that hold something there which could not be read: neither a blank nor a value.
     `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed;
     `missing_count` says how many in a row. `unsubscribed_at` and `confirmed_at` are the latest times that the provider
     showed, on its own clock; `confirmed_seq` is the read at which the second last moved on. `grade`: how well this is
@@ -42,6 +43,7 @@ class Cell:
     route: str
     fields: Mapping[str, str] = field(default_factory=dict)
     base: Mapping[str, str] | None = None
+    unread: frozenset[str] = frozenset()
     said_no_seq: int = 0
     missing_seq: int = 0
     missing_count: int = 0
@@ -53,6 +55,11 @@ class Cell:
     @property
     def place(self) -> Place:
         return self.account, self.container, self.identity
+
+    @property
+    def nameless(self) -> bool:
+        """It shows no address that can be read: whose it is by now is not certain."""
+        return NAMELESS in self.unread
 
     @property
     def lost(self) -> bool:

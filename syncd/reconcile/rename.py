@@ -15,7 +15,7 @@ from enum import StrEnum
 from syncd.domain.consent import ConsentEvent, ConsentState, Scope
 from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import ContainerId, Status, seconds_of
-from syncd.reconcile.fields import full_name
+from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Candidate, Cell, Person, Rename, Topology
 
 
@@ -63,6 +63,8 @@ def rename_of(person: Person, topology: Topology, cell: Cell) -> Rename | None:
 def successor(cell: Cell, rename: Rename, topology: Topology) -> Candidate | None:
     """The one newcomer who confirmed as this address was unsubscribed; None also where there are several."""
     tolerance_s = topology.accounts[cell.account].rename_tolerance_s
+    if cell.unread.intersection(NAME_FIELDS):
+        return None  # of what name this one was cannot be told
     left, name = seconds_of(cell.unsubscribed_at), full_name(cell.fields)
     found = []
     for candidate in rename.candidates:

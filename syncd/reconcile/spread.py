@@ -79,8 +79,10 @@ def _said_no_before(person: Person, entry: MailingList, identity: Identity) -> b
 
 
 def _is_source(cell: Cell) -> bool:
-    """Whether it was seen that they joined there: what we delivered ourselves is no word of theirs."""
-    return cell.status is Status.SUBSCRIBED and cell.route != OWN_ANSWER
+    """Whether it was seen that they joined there: what we delivered ourselves is no word of theirs, nor is a record of
+    which nobody knows whose it is by now.
+    """
+    return cell.status is Status.SUBSCRIBED and cell.route != OWN_ANSWER and not cell.nameless
 
 
 def _never_there(topology: Topology, account: Account, entry: MailingList, here: list[Cell]) -> bool:

@@ -15,7 +15,16 @@ from sqlalchemy.engine import Connection
 from syncd.domain.erasure import is_pseudonym
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
-from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Observation, Status, later
+from syncd.domain.records import (
+    NAMELESS,
+    PRESENT,
+    SUPPRESSED,
+    UNREAD_FIELD,
+    ContainerId,
+    Observation,
+    Status,
+    later,
+)
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.store import renames
 from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
@@ -64,13 +73,14 @@ class Observed:
     """What a batch of readings changed.
 
     `newcomers` were not known in this container and stand subscribed; `people` are all others of whom something
-    changed.
+    changed. `nameless`: the keys of known records that do not show any more whose they are.
     """
 
     new: int = 0
     changed: int = 0
     people: set[SuppressionKey] = field(default_factory=set)
     newcomers: set[SuppressionKey] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
 
 
 def holds_any(connection: Connection, account: str, container: ContainerId) -> bool:
@@ -360,6 +370,31 @@ def reappeared(connection: Connection, account: str, container: str, keys: Seque
             )
             .values(missing_seq=0, missing_count=0)
         )
+
+
+def hide_fields(
+    connection: Connection, account: str, container: ContainerId, keys: Sequence[str], *, seq: int
+) -> list[str]:
+    """These known records were shown by a request that began at `seq`, without an address that can be read.
+
+    They are not missing, and stand as they did. Whose they are by now is not certain, so their fields count as unread
+    until it is. Returns the keys of those of which that is news.
+    """
+    place = (cell.c.account == account, cell.c.container == container)
+    for part in chunks(keys, IN_MAX):
+        listed = (cell.c.key.in_(part), cell.c.missing_count > 0, cell.c.missing_seq < seq)
+        connection.execute(cell.update().where(*place, *listed).values(missing_seq=0, missing_count=0))
+    news = []
+    for key, fields in fields_of(connection, account, container, keys).items():
+        hidden = {f"{UNREAD_FIELD}{NAMELESS}": ""} | {
+            name if name.startswith(UNREAD_FIELD) else f"{UNREAD_FIELD}{name}": text for name, text in fields.items()
+        }
+        if hidden != fields:
+            # Without a digest: read anew as soon as it changes, also back into what it was.
+            values = {"fields": _fields_text(hidden), "digest": b""}
+            connection.execute(cell.update().where(*place, cell.c.key == key).values(values))
+            news.append(key)
+    return news
 
 
 def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from syncd.domain.consent import Level, Scope
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
-from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Status
+from syncd.domain.records import PRESENT, SUPPRESSED, UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.fields import full_name
 from syncd.reconcile.person import OPEN, Candidate, Former, Rename
 from syncd.store.bulk import chunks
@@ -119,9 +119,14 @@ def _candidates(connection: Connection, row: Any) -> tuple[Candidate, ...]:
     """Who was seen confirmed there since, and was not before."""
     beside = {"of_account": row.account, "of_container": row.container, "besides": row.identity}
     return tuple(
-        Candidate(Identity(identity), confirmed_at, full_name(_fields(fields)))
+        Candidate(Identity(identity), confirmed_at, full_name(_as_shown(_fields(fields))))
         for identity, confirmed_at, fields in connection.execute(_CONFIRMED, {**beside, "since": row.opened_seq})
     )
+
+
+def _as_shown(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """With what could not be read, so that it is not taken for no name at all."""
+    return {name.removeprefix(UNREAD_FIELD): text for name, text in fields.items()}
 
 
 _CONFIRMED = (

@@ -545,7 +545,8 @@ class CounterSampleRow(SQLModel, table=True):
 class HygieneRow(SQLModel, table=True):
     """What a verifier said of one new lead, and whether additions wait for it. `state`: waiting, withheld, clear.
 
-    `reason`: why they are kept back. `tried_at`: when the verifier was last asked; `trouble`: why that brought nothing.
+    `reason`: why they are kept back. `first_contact`: accounts whose first contact they belong to. `tried_at`: when the
+    verifier was last asked; `trouble`: why that brought nothing; `refused`: as it does not take this one.
     The rest is its answer, as of `checked_at`, about the address and `checked_phone`.
     """
 
@@ -560,10 +561,11 @@ class HygieneRow(SQLModel, table=True):
     phone: str
     state: str
     reason: str
-    first_contact: bool
+    first_contact: list[str] = Field(default_factory=list, sa_type=JsonColumn)
     since: datetime
     tried_at: datetime | None = None
     trouble: str = ""
+    refused: bool = False
     checked_at: datetime | None = None
     score: int | None = None
     word: str = ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import SUPPRESSED, UNREAD_FIELD, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.domain.records import NAMELESS, SUPPRESSED, UNREAD_FIELD, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.providers.fields import Kind
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.exempt import lifted
@@ -167,12 +167,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
         "next": upcoming,
         "sentences": [
             *(_seen(row) for row in seen),
-            *(
-                f"{field} is kept as it came in {_where(row['container'])}, {text!r}, and told to nobody: "
-                f"it cannot be read as {case.kinds[name].get(field, Kind.TEXT)}."
-                for row in seen
-                for field, text in row["unread_fields"].items()
-            ),
+            *(line for row in seen for line in _left_alone(row, case.kinds[name])),
             *([] if seen else ["Nothing was ever seen of this person here."]),
             *rules,
             *(_sent(row) for row in sent),
@@ -186,6 +181,22 @@ def _unread(row: Shown) -> dict[str, str]:
     """Fields that the record shows, and that could not be brought into their one form."""
     fields: dict[str, str] = row.pop("fields")
     return {name.removeprefix(UNREAD_FIELD): text for name, text in fields.items() if name.startswith(UNREAD_FIELD)}
+
+
+def _left_alone(row: Shown, kinds: Mapping[str, str]) -> Iterator[str]:
+    """What in a record is kept as it came, and written over by nobody."""
+    where, unread = _where(row["container"]), row["unread_fields"]
+    if NAMELESS in unread:
+        yield (
+            f"The record {row['remote_id'] or row['key']} in {where} shows no address any more that can be read: it is "
+            "taken for the same person's, it adds nobody and unsubscribes nobody, and its fields are left alone."
+        )
+        return
+    for field, text in unread.items():
+        yield (
+            f"{field} is kept as it came in {where}, {text!r}: it cannot be read as {kinds.get(field, Kind.TEXT)}, "
+            "is told to nobody, and nothing is written over it."
+        )
 
 
 def _where(container: str) -> str:

@@ -358,8 +358,6 @@ def test_h08_what_cannot_be_read_is_a_failed_pull_and_never_nobody(open_world, p
     emulator = next(one for one in world.emulators.values() if one.name == provider)
     known, before = inferred(world), world.writes
     for what, made_over in BODIES.items():
-        if (place, what) == ("crm", "latin-1"):
-            continue  # of a customer it costs the values alone (tests/providers/rocs/test_text.py)
         with answering(emulator, path, made(made_over)):
             for _ in range(1 if what in UNREADABLE else 2):  # an absence takes two
                 world.wait(HOUR + 1)

@@ -9,7 +9,7 @@ import pytest
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level
-from syncd.domain.records import Status
+from syncd.domain.records import NAMELESS, Status
 from syncd.reconcile.close import STICKS_MAX, close
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.person import Operation, OpState
@@ -331,6 +331,27 @@ def test_a_whole_listing_reads_every_record_it_shows(op, cells, whole: int, beca
             id="an addition of somebody who came in where no list of ours lives any more",
         ),
         pytest.param(operation(UPDATE, OpState.READY), [cell()], {}, None, id="a correction that is still wanted"),
+        pytest.param(
+            operation(UPDATE, OpState.READY, fields={"phone": "1"}),
+            [cell(unread=frozenset({"phone"}))],
+            {},
+            OpState.SUPERSEDED,
+            id="a correction of what cannot be read by now",
+        ),
+        pytest.param(
+            operation(UPDATE, OpState.READY, fields={"phone": "1"}),
+            [cell(unread=frozenset({"country"}))],
+            {},
+            None,
+            id="a correction beside what cannot be read",
+        ),
+        pytest.param(
+            operation(UPDATE, OpState.READY, fields={"phone": "1"}),
+            [cell(unread=frozenset({NAMELESS}))],
+            {},
+            OpState.SUPERSEDED,
+            id="a correction of a record that may be another's by now",
+        ),
     ],
 )
 def test_what_is_still_wanted(op, cells, said, became: OpState | None):

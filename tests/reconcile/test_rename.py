@@ -57,6 +57,9 @@ def anna(confirmed_at: str | None = "1000", name: str = "Ann Bee") -> Candidate:
         pytest.param(left(), changed(anna("998", "ann BEE")), Reading.RETIRED, id="before it, in other letters"),
         pytest.param(left(), changed(anna("1003")), Reading.WAITS, id="too far apart"),
         pytest.param(left(), changed(anna(name="Bob Bee")), Reading.WAITS, id="a stranger"),
+        pytest.param(
+            left(fields={}, unread=frozenset({"first_name"})), changed(anna(name="")), Reading.WAITS, id="a name unread"
+        ),
         pytest.param(left(), changed(anna(), anna()), Reading.WAITS, id="two of them"),
         pytest.param(left(), changed(anna(None)), Reading.WAITS, id="of unknown time"),
         pytest.param(left(unsubscribed_at=None), changed(anna()), Reading.WAITS, id="left at an unknown time"),

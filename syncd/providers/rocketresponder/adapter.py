@@ -24,6 +24,7 @@ from syncd.domain.facts import Facts
 from syncd.domain.identity import identity_of
 from syncd.domain.records import Container, ContainerId, Delivery, Hint, Observation, Status
 from syncd.domain.stars import starred
+from syncd.providers.fields import unread
 from syncd.providers.rocketresponder import translate, webhook
 from syncd.providers.rocketresponder.options import RocketResponderOptions
 from syncd.providers.rocketresponder.signature import signed_form
@@ -152,6 +153,8 @@ class RocketResponderAdapter:
             seen = yield from self.lookup(change.target)
             if not seen:
                 return Ack(Outcome.STALE, reason="not on the list")
+            if any(unread(name) in seen[0].fields for name in self.facts.fields):
+                return Ack(Outcome.STALE, seen=tuple(seen), reason="the name there cannot be read")
             given = {**seen[0].fields, **given}
         name = translate.full_name(given)
         # The old address as the new one: any other would start a change of address, which ends in an unsubscribe.

@@ -279,6 +279,10 @@ class SalesRocksAdapter:
             if keys and names and self.facts.one_name_field:
                 # Which members make up the name differs from record to record, so the record is read first.
                 seen = yield from self._there(change)
+                if any(self._table.hides_name(one) for one in seen):
+                    reason = "the name there cannot be read"
+                    acks.append(Ack(Outcome.STALE, keys=keys, seen=tuple(seen), reason=reason))
+                    continue
                 updates = {one.key: updates.get(one.key, {"_id": one.key}) for one in seen}
                 for one in seen:
                     updates[one.key] = updates[one.key] | self._table.name_to_update(names, one)

@@ -400,9 +400,16 @@ def test_custom_members_only_when_mapped(make_adapter, replying, target):
 
 
 @pytest.mark.parametrize(
-    ("given_phone", "read"), [("+46701234567", {"phone": "+46701234567"}), ("call me", {}), ("", {})]
+    ("given_phone", "read"),
+    [
+        ("+46701234567", {"phone": "+46701234567"}),
+        ("call me", {"phone": "call me"}),
+        ("", {}),
+        (["+46701234567"], {"?phone": "\ufffd"}),
+        ([], {}),
+    ],
 )
-def test_phones_are_read_as_numbers_or_not_at_all(given_phone, read):
+def test_phones_are_read_as_numbers_or_kept_as_they_came(given_phone, read):
     assert read_fields({"Custom": {"Mobile": given_phone}}, {"phone": "custom:Mobile"}) == read
 
 
