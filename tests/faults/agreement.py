@@ -82,6 +82,6 @@ def answering(emulator: Emulator, path: str, answer: Response | Callable[[Respon
 def inferred(world: World) -> tuple[object, ...]:
     """Everything that an answer nobody can trust must leave as it is. A field may turn unread, and not vanish."""
     cells = world.rows("SELECT account, container, key, status, missing_count, fields FROM cell ORDER BY 1, 2, 3")
-    cells = [row | {"fields": sorted(name.lstrip("?") for name in json.loads(row["fields"]))} for row in cells]
+    cells = [{**row, "fields": sorted(name.lstrip("?") for name in json.loads(row["fields"]))} for row in cells]
     merged = world.rows("SELECT identity, fields, updated_at FROM person ORDER BY 1")
     return cells, merged, world.rows("SELECT * FROM consent"), operations(world)
