@@ -83,6 +83,10 @@ def _spellings(secret: str) -> re.Pattern[str]:
 _BACKSLASH, _HASH, _END = r"(?:\\|%(?:25)*5c)", "(?:#|%(?:25)*23)", "(?:;|%(?:25)*3b)?"
 _AND = rf"(?:&|%(?:25)*26|u0026)(?:amp{_END})*"
 """What begins, or ends, a spelling, may be spelt in another way itself."""
+_DEEP = 32
+"""As many backslashes as JSON in JSON, five deep, sets before a character: without an end, a text of nothing else would
+be gone over again from each of them.
+"""
 
 
 def _step(text: str) -> str:
@@ -98,6 +102,6 @@ def _step(text: str) -> str:
         *([f"x{code:02x}"] if code < 256 else []),
     ]
     if char == "\\":
-        return rf"(?:{'|'.join(spellings)}|\\)+"
+        return rf"(?:{'|'.join(spellings)}|\\){{1,{_DEEP * len(text)}}}"
     plus = [r"\+", "%(?:25)*2b"] if char == " " else []
-    return rf"{_BACKSLASH}*+(?:{'|'.join([*spellings, *plus, *_SHORT.get(char, ''), re.escape(char)])})"
+    return rf"{_BACKSLASH}{{0,{_DEEP}}}(?:{'|'.join([*spellings, *plus, *_SHORT.get(char, ''), re.escape(char)])})"

@@ -167,8 +167,8 @@ MUTANTS = (
     Mutant(
         "who joins is added in spite of a no",
         "syncd/reconcile/spread.py",
-        "    if not entry.spread or person.suppressed(entry.scope) or any(",
-        "    if not entry.spread or any(",
+        "    if not entry.spread or person.suppressed(entry.scope) or _said_no_before(",
+        "    if not entry.spread or _said_no_before(",
         ("tests/reconcile/test_spread.py::test_nobody_who_said_no_is_added",),
     ),
     Mutant(
