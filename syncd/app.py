@@ -127,6 +127,7 @@ class App:
                 forms=options.formats,
                 region=getattr(options, "phone_region", None),
                 today=lambda: self.outside.now().date(),
+                one_name=capabilities_of(provider).facts.one_name_field,
             ),
             rename_open_s=getattr(options, "rename_open", 0.0),
             rename_wait_s=getattr(options, "rename_wait", 0.0),

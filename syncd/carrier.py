@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from socket import gaierror
 from typing import Any, TypeVar
 
@@ -28,7 +27,7 @@ from syncd.domain.errors import (
     UnreachableError,
 )
 from syncd.providers.protocol import CanLogin, Provider, Token
-from syncd.wire import Exchange, Request, Response
+from syncd.wire import Exchange, Request, Response, retry_after
 
 T = TypeVar("T")
 
@@ -364,26 +363,3 @@ def _why_no_connection(error: BaseException) -> str:
         if isinstance(cause, BaseExceptionGroup):
             waiting += cause.exceptions
     return "the connection was refused" if refused else "no connection"
-
-
-def retry_after(response: Response, now: datetime) -> float | None:
-    """Seconds that the provider asks us to wait; None if it does not say, or nothing that makes sense.
-
-    A date is counted from the answer's own `Date` where there is one, since its clock may be off against ours.
-    """
-    text = response.headers.get("retry-after", "").strip()
-    if text.isascii() and text.replace(".", "", 1).isdigit():
-        return float(text)
-    until, sent = _http_date(text), _http_date(response.headers.get("date", ""))
-    if until is None:
-        return None
-    wait_s = (until - (sent or now)).total_seconds()
-    return wait_s if wait_s > 0 else None
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, IndexError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

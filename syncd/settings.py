@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializeAsAny
 
+from syncd.domain.stars import without_keys
 from syncd.providers.fields import CANONICAL, Kind
 from syncd.providers.options import AccountOptions, Duration, Options, Text, Url
-
-_USERINFO = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 
 HOLDS_PASSWORD = object()
 """Marks a plain text that may carry a password, so that it too can come from a file or a credential."""
@@ -136,7 +134,7 @@ LIST_KEYS = ("scope", "spread")
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """Everything as plain values, secrets and passwords starred."""
+    """Everything as plain values; secrets are starred, and what may be one: passwords, queries, paths of strangers."""
     shown = settings.model_dump(mode="json", exclude={"source", "warnings", "origins", "lists"})
     shown["lists"] = {
         name: {
@@ -159,7 +157,7 @@ def _starred(value: Any) -> Any:
         return {key: _starred(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_starred(inner) for inner in value]
-    return _USERINFO.sub("**********", value) if isinstance(value, str) else value
+    return without_keys(value) if isinstance(value, str) else value
 
 
 def leaves(table: Mapping[str, Any], where: str = "") -> Iterator[str]:

@@ -19,6 +19,8 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from syncd.domain.stars import SECRET_NAMES
+
 ADDRESS = "[address]"
 SECRET = "[secret]"  # noqa: S105  what stands in the place of one
 
@@ -30,9 +32,6 @@ _CREDENTIALS = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 _ASSIGNED = re.compile(
     r"""\b([\w-]*(?:password|passwd|secret|token|signature|authorization|api[_-]?key|private[_-]?key))(["']?\s*[=:]\s*["']?)[^\s&,;"']+""",
     re.IGNORECASE,
-)
-_SECRET_NAMES = re.compile(
-    r"password|passwd|secret|token|authorization|signature|credential|cookie|(?:^|[_-])key$|apikey$", re.IGNORECASE
 )
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2, "exception": 3}
@@ -126,7 +125,7 @@ def _redacted(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
 def _value(key: str, value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if _SECRET_NAMES.search(key):
+    if SECRET_NAMES.search(key):
         return SECRET
     if isinstance(value, int | float):
         return value

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -59,3 +61,26 @@ def converse(exchange: Exchange[T], answer: Callable[[Request], Response]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def retry_after(response: Response, now: datetime) -> float | None:
+    """Seconds that the provider asks us to wait; None if it does not say, or nothing that makes sense.
+
+    A date is counted from the answer's own `Date` where there is one, since its clock may be off against ours.
+    """
+    text = response.headers.get("retry-after", "").strip()
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return float(text)
+    until, sent = _http_date(text), _http_date(response.headers.get("date", ""))
+    if until is None:
+        return None
+    wait_s = (until - (sent or now)).total_seconds()
+    return wait_s if wait_s > 0 else None
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

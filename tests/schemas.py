@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from jsonschema import Draft202012Validator
 
@@ -35,8 +37,11 @@ def index(provider: str) -> dict[str, Any]:
 
 
 @cache
-def validator(provider: str, name: str) -> Any:
+def validator(provider: str, name: str, *, renamed: bool = False) -> Any:
+    """If `renamed`, the parameters are called otherwise than usual: what they are is looked at, and not which."""
     schema = json.loads((ROOT / provider / name).read_text())
+    if renamed:
+        schema |= {"required": [], "properties": {}}
     return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
@@ -55,21 +60,22 @@ def _patterns(provider: str) -> list[tuple[str, re.Pattern[str], Any]]:
 @cache
 def entry_of(provider: str, method: str, path: str) -> Any:
     """What the index says of a call; None where it says nothing."""
+    if path.startswith("{"):
+        return index(provider).get(f"{method} {path}")
     for its_method, pattern, entry in _patterns(provider):
         if its_method == method and pattern.fullmatch(path):
             return entry
     return None
 
 
-@cache
-def _has_paths(provider: str) -> bool:
-    """Whether calls are known by their paths. Where an operator configures those and the shapes, its own tests look."""
-    return any(key.partition(" ")[2].startswith("/") for key in index(provider))
-
-
 def path_of(emulator: Emulator, url: str) -> str:
-    """The path as the index has it: below the address of the service, or, where the document names it so, whole."""
+    """The path as the index has it: below the address of the service, or, where the document names it so, whole.
+
+    Where an operator configures the paths, the index has the names of those keys.
+    """
     path = urlsplit(url).path
+    if path in (places := getattr(emulator, "places", {})):
+        return str(places[path])
     base = urlsplit(getattr(emulator, "base_url", "")).path
     below = path.removeprefix(base)
     known = {key.partition(" ")[2] for key in index(emulator.name)}
@@ -82,12 +88,14 @@ def witness_request(emulator: Emulator, request: Request) -> None:
     entry = entry_of(emulator.name, request.method, path)
     call = f"{emulator.name}: {request.method} {path}"
     if entry is None:
-        if _has_paths(emulator.name):
+        if index(emulator.name):
             VIOLATIONS.append(f"{call}: not in the index")
         return
-    _hold_query(emulator.name, entry, request, call)
+    renamed = getattr(emulator, "renames", False)
+    _hold_query(emulator.name, entry, request, call, renamed=renamed)
     if entry["request"] is not None:
-        _hold(emulator.name, entry["request"], request.body, _type(request.headers), f"{call}: request")
+        kind = _type(request.headers)
+        _hold(emulator.name, entry["request"], request.body, kind, f"{call}: request", renamed=renamed)
     elif request.body:
         VIOLATIONS.append(f"{call}: documented without a body")
 
@@ -136,12 +144,12 @@ def _type(headers: Any) -> str:
     return str(given.get("content-type", "application/json")).partition(";")[0].strip().lower()
 
 
-def _hold_query(provider: str, entry: Any, request: Request, call: str) -> None:
+def _hold_query(provider: str, entry: Any, request: Request, call: str, *, renamed: bool = False) -> None:
     """Hold the parameters of an address against `query`: null where there are none; of a GET without it all is well."""
     query = urlsplit(request.url).query
     name = entry.get("query")
     if name is not None:
-        _hold(provider, name, query.encode(), FORM, f"{call}: query")
+        _hold(provider, name, query.encode(), FORM, f"{call}: query", renamed=renamed)
     elif query and ("query" in entry or request.method != "GET"):
         VIOLATIONS.append(f"{call}: documented without a query")
 
@@ -155,16 +163,37 @@ def parameters_of(form: str) -> dict[str, str | list[str]]:
     return found
 
 
-def _hold(provider: str, name: str, body: bytes, kind: str, call: str) -> None:
-    mark = (f"{provider}/{name}", hash(body))
+def _of_lines(text: str) -> dict[str, str]:
+    lines = [line.partition("=") for line in text.removesuffix("\n").split("\n")]
+    return {name if sign else "": value for name, sign, value in lines}
+
+
+def _of_element(text: str) -> Any:
+    return _children(fromstring(text))
+
+
+def _children(element: Element) -> Any:
+    return {child.tag: _children(child) for child in element} if len(element) else element.text or ""
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    FORM: parameters_of,
+    "text/plain": _of_lines,
+    "application/xml": _of_element,
+}
+"""How a body becomes what a schema can be held against, by its type; any other is JSON."""
+
+
+def _hold(provider: str, name: str, body: bytes, kind: str, call: str, *, renamed: bool = False) -> None:
+    mark = (f"{provider}/{name} {kind} {renamed}", hash(body))
     if mark in _SEEN:
         return
     try:
-        value = parameters_of(body.decode()) if kind == FORM else json.loads(body)
-    except ValueError:
+        value = READERS.get(kind, json.loads)(body.decode())
+    except (ValueError, ParseError):
         VIOLATIONS.append(f"{call}: not {kind}")
         return
-    fault = next(validator(provider, name).iter_errors(value), None)
+    fault = next(validator(provider, name, renamed=renamed).iter_errors(value), None)
     if fault is None:
         _SEEN.add(mark)
     else:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from syncd.carrier import Carrier, retry_after
+from syncd.carrier import Carrier
 from syncd.domain.errors import (
     AnswerLostError,
     MalformedError,
@@ -29,7 +29,7 @@ from syncd.domain.errors import (
 )
 from syncd.domain.facts import Facts
 from syncd.providers.protocol import Token
-from syncd.wire import Exchange, Request, Response
+from syncd.wire import Exchange, Request, Response, retry_after
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 URL = "https://api.example.test"

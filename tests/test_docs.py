@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ import sqlalchemy as sa
 
 from syncd.cli import main
 from syncd.cli.exits import Exit
-from syncd.config import load
+from syncd.config import Settings, load
 from syncd.domain.changes import ChangeKind
 from syncd.domain.facts import Capabilities, Grade
 from syncd.providers.protocol import capabilities_of
-from syncd.providers.registry import provider_for
+from syncd.providers.registry import REGISTRY, provider_for
 from syncd.reconcile.convergence import Condition
 from syncd.reconcile.guard import Hold
 from syncd.reconcile.person import OpState
+from syncd.settings import LIST_KEYS, SECTIONS
 from syncd.store.invariants import INVARIANTS
 from syncd.store.tables import AccountRow
 
@@ -182,14 +184,7 @@ def test_every_query_of_the_readme_runs_on_both_engines(migrated_url: str) -> No
 
 def test_the_configuration_of_the_readme_loads(tmp_path: Path) -> None:
     [block] = blocks(README, "toml")
-    folder = tmp_path / "credentials"
-    folder.mkdir(mode=0o700)
-    for name in re.findall(r'_file = "credentials/([a-z_]+)"', block):
-        (folder / name).write_text("secret\n")
-        (folder / name).chmod(0o600)
-    file = tmp_path / "syncd.toml"
-    file.write_text(block)
-    settings = load(file, {})
+    settings = loaded(block, tmp_path)
     assert {entry.provider for entry in settings.accounts.values()} == {"rocs", "salesrocks", "rocketresponder", "rokt"}
     assert set(settings.lists["newsletter"].accounts) == set(settings.accounts)
 
@@ -236,16 +231,8 @@ def test_every_exit_code_is_explained(text: str) -> None:
     assert words_under(text, "Exit codes") == {str(int(code)) for code in Exit}
 
 
-def test_the_readme_stays_short_and_its_links_lead_somewhere() -> None:
+def test_the_readme_stays_short() -> None:
     assert len(README.splitlines()) <= 250
-    for text, folder in (
-        (README, ROOT),
-        (MIRROR, ROOT / "docs"),
-        (OPERATIONS, ROOT / "docs"),
-        (ARCHITECTURE, ROOT / "docs"),
-    ):
-        for link in re.findall(r"\]\(([^)#]+)\)", text):
-            assert link.startswith("https://") or (folder / link).exists(), link
 
 
 # The other pages -----------------------------------------------------------------------------------------------------
@@ -303,20 +290,106 @@ def test_every_kind_of_parked_thing_is_explained() -> None:
     assert len(kinds) == module.VIEWS["v_parked"].count("UNION ALL") + 1
 
 
-@pytest.mark.parametrize("text", [README, OPERATIONS], ids=["README", "operations"])
-def test_every_command_that_is_named_exists(text: str) -> None:
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "deploy/README.md"]
+}
+on_each_page = pytest.mark.parametrize("page", PAGES)
+
+
+@on_each_page
+def test_every_link_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
+        assert link.startswith("https://") or ((ROOT / page).parent / link).exists(), link
+
+
+@on_each_page
+def test_every_command_that_is_named_is_understood(page: str) -> None:
+    in_blocks = [line for line in lines_of(PAGES[page]) if line.startswith("syncd ")]
+    for line in in_blocks:
+        assert not (fault := misunderstood(line)), f"{line}: {fault}"
+    for line in re.findall(r"`(syncd [a-z][^`]*)`", PAGES[page]):
+        fault = misunderstood(line)
+        assert not fault or fault.startswith("Missing "), f"{line}: {fault}"  # a name alone is no whole command
+
+
+@cache
+def program() -> Any:
     import typer
 
     from syncd.cli.commands import app
 
-    program: Any = typer.main.get_command(app)
-    for line in re.findall(r"`syncd ([^`]+)`", text):
-        group = program
-        for word in line.split():
-            if word.isupper() or word.startswith("-") or not hasattr(group, "commands"):
-                break
-            assert word in group.commands, f"syncd {line}"
-            group = group.commands[word]
+    return typer.main.get_command(app)
+
+
+def misunderstood(line: str) -> str:
+    """What the program would say against a command; nothing is run."""
+    words = shlex.split(re.split(r"\s+(?:>|\||&&)", line.translate(dict.fromkeys(map(ord, "[]…"), " ")))[0])[1:]
+    command = program()
+    while hasattr(command, "commands") and words and not words[0].startswith("-") and not words[0].isupper():
+        if words[0] not in command.commands:
+            return f"No such command {words[0]}"
+        command = command.commands[words.pop(0)]
+    if hasattr(command, "commands"):
+        return ""  # a group: what follows is named elsewhere
+    try:
+        command.make_context("syncd", ["1" if word == "N" else word for word in words])
+    except Exception as error:  # noqa: BLE001 - of click, or of the copy of it in typer
+        return str(getattr(error, "message", "") or f"Missing {error}" if "Missing" in type(error).__name__ else error)
+    return ""
+
+
+@on_each_page
+def test_every_piece_of_configuration_is_one(page: str, tmp_path: Path) -> None:
+    for block in blocks(PAGES[page], "json"):
+        json.loads(block)
+    for number, block in enumerate(blocks(PAGES[page], "toml")):
+        loaded(completed(block), tmp_path / str(number))
+
+
+def loaded(text: str, folder: Path) -> Settings:
+    """A configuration with a file for each secret that it keeps in one."""
+    (folder / "credentials").mkdir(parents=True, mode=0o700)
+    text = text.replace('"/etc/syncd/credentials/', '"credentials/')
+    for name in re.findall(r'_file = "credentials/([a-z_]+)"', text):
+        (folder / "credentials" / name).write_text("secret\n")
+        (folder / "credentials" / name).chmod(0o600)
+    (folder / "syncd.toml").write_text(text)
+    return load(folder / "syncd.toml", {})
+
+
+def completed(piece: str) -> str:
+    """A piece of a configuration, with what the README has of the rest."""
+    [readme] = blocks(README, "toml")
+    given = tables(piece)
+    text = piece
+    for header, body in tables(readme).items():
+        if header not in given:
+            text += f"\n{header}\n{body}"
+        elif "provider" not in given[header]:  # only some keys of a table: the others come from there
+            others = [line for key, line in keyed(body).items() if key not in keyed(given[header])]
+            text = text.replace(f"{header}", "\n".join([header, *others]), 1)
+    return text
+
+
+def tables(text: str) -> dict[str, str]:
+    _, *parts = re.split(r"^(\[[^\[\]\n]+\])(?:[ \t]*#.*)?$", text, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def keyed(body: str) -> dict[str, str]:
+    return {line.partition(" =")[0]: line for line in body.splitlines() if " = " in line}
+
+
+@pytest.mark.parametrize("provider", REGISTRY)
+def test_every_key_on_the_page_of_a_provider_is_one(provider: str) -> None:
+    [readme] = blocks(README, "toml")
+    schema = REGISTRY[provider].options.model_json_schema()
+    keys = {key for one in (schema, *schema.get("$defs", {}).values()) for key in one.get("properties", {})}
+    keys |= {*SECTIONS, *LIST_KEYS, "lists", "fields", "accounts"}
+    keys |= {f"{key}_file" for key in keys} | {*tomllib.loads(readme)["accounts"], "partner"}
+    said = re.findall(r"`([a-z_]+)(?:\.[a-z_.]+)? = [^`]+`", PAGES[f"docs/providers/{provider}.md"])
+    assert set(said) <= keys
 
 
 def test_every_module_is_in_the_picture_of_the_folders_and_no_other() -> None:

@@ -16,7 +16,7 @@ OF_PROVIDERS = sorted((ROOT / "providers").rglob("*.schema.json"))
 """Those that were written from a provider's document; the others describe what is ours."""
 INDEXES = sorted(ROOT.rglob("index.json"))
 DATE = re.compile(r"\b20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])\b")
-WITH_QUERIES = {"rokt"}
+WITH_QUERIES = {"rokt", "http", "rocs", "rocketresponder"}
 """Those whose calls by GET say which parameters their addresses hold."""
 PROVIDERS = {"rocs", "rokt", "salesrocks", "rocketresponder", "http"}
 

@@ -67,7 +67,9 @@ def test_an_answer_that_the_document_does_not_know_is_noted(answer: Response, to
     [
         (Request("POST", TOKEN, FORM, b"grant=x"), "token.request.schema.json"),
         (Request("POST", "http://127.0.0.1:8701/nothing"), "not in the index"),
-        (Request("GET", "http://127.0.0.1:8701/customers", {}, b"{}"), "documented without a body"),
+        (Request("GET", "http://127.0.0.1:8701/lists", {}, b"{}"), "documented without a body"),
+        (Request("GET", "http://127.0.0.1:8701/customers?page=1&pageSize=9&q=x"), "customers.query"),
+        (Request("POST", "http://127.0.0.1:8701/customers?q=x", {}, b'{"email": "a@b.se"}'), "without a query"),
         (Request("PUT", "http://127.0.0.1:8701/lists/L-1/members/3", {}, b'{"status": "perhaps"}'), "member.request"),
     ],
 )

@@ -49,13 +49,6 @@ def upgrade() -> None:
     sa.Column('observed_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('account', 'campaign_id', name=op.f('pk_campaign'))
     )
-    op.create_table('campaign_link',
-    sa.Column('list', sa.String(), nullable=False),
-    sa.Column('account', sa.String(), nullable=False),
-    sa.Column('container', sa.String(), nullable=False),
-    sa.Column('linked_at', sa.DateTime(timezone=True), nullable=False),
-    sa.PrimaryKeyConstraint('list', 'account', 'container', name=op.f('pk_campaign_link'))
-    )
     op.create_table('campaign_sample',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -126,13 +119,14 @@ def upgrade() -> None:
     sa.Column('fight', sa.Boolean(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_claim'))
     )
-    op.create_table('connection_link',
-    sa.Column('account', sa.String(), nullable=False),
+    op.create_table('commanded_link',
     sa.Column('list', sa.String(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
     sa.Column('container', sa.String(), nullable=False),
+    sa.Column('provider', sa.String(), nullable=False),
     sa.Column('linked_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('unlinked_at', sa.DateTime(timezone=True), nullable=True),
-    sa.PrimaryKeyConstraint('account', 'list', name=op.f('pk_connection_link'))
+    sa.PrimaryKeyConstraint('list', 'account', 'container', name=op.f('pk_commanded_link'))
     )
     op.create_table('consent',
     sa.Column('person_key', sa.String(), nullable=False),
@@ -254,10 +248,11 @@ def upgrade() -> None:
     sa.Column('phone', sa.String(), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
     sa.Column('reason', sa.String(), nullable=False),
-    sa.Column('first_contact', sa.Boolean(), nullable=False),
+    sa.Column('first_contact', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('since', sa.DateTime(timezone=True), nullable=False),
     sa.Column('tried_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('trouble', sa.String(), nullable=False),
+    sa.Column('refused', sa.Boolean(), nullable=False),
     sa.Column('checked_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('score', sa.Integer(), nullable=True),
     sa.Column('word', sa.String(), nullable=False),
@@ -312,6 +307,7 @@ def upgrade() -> None:
     sa.Column('account', sa.String(), nullable=False),
     sa.Column('container', sa.String(), nullable=False),
     sa.Column('scope', sa.String(), nullable=False),
+    sa.Column('until', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('list', 'account', 'container', name=op.f('pk_link'))
     )
     op.create_table('lookup',
@@ -342,6 +338,7 @@ def upgrade() -> None:
     sa.Column('keys', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('account_key', sa.String(), nullable=True),
     sa.Column('fields', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('replaces', sa.String(), nullable=True),
     sa.Column('state', sa.String(), nullable=False),
     sa.Column('priority', sa.Integer(), nullable=False),
     sa.Column('why', sa.String(), nullable=False),
@@ -478,6 +475,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('rename', schema=None) as batch_op:
         batch_op.create_index('ix_rename_person', ['person_key'], unique=False)
+        batch_op.create_index('ix_rename_successor', ['successor'], unique=False)
 
     op.create_table('run',
     sa.Column('id', sa.String(), nullable=False),
@@ -519,6 +517,7 @@ def downgrade() -> None:
 
     op.drop_table('run')
     with op.batch_alter_table('rename', schema=None) as batch_op:
+        batch_op.drop_index('ix_rename_successor')
         batch_op.drop_index('ix_rename_person')
 
     op.drop_table('rename')
@@ -587,7 +586,7 @@ def downgrade() -> None:
 
     op.drop_table('consent_event')
     op.drop_table('consent')
-    op.drop_table('connection_link')
+    op.drop_table('commanded_link')
     op.drop_table('claim')
     with op.batch_alter_table('cell', schema=None) as batch_op:
         batch_op.drop_index('ix_cell_person')
@@ -600,7 +599,6 @@ def downgrade() -> None:
         batch_op.drop_index('ix_campaign_sample_campaign')
 
     op.drop_table('campaign_sample')
-    op.drop_table('campaign_link')
     op.drop_table('campaign')
     with op.batch_alter_table('agenda', schema=None) as batch_op:
         batch_op.drop_index('ix_agenda_due_at')

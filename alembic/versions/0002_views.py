@@ -45,7 +45,7 @@ VIEWS = {
         FROM cell c
         JOIN account a ON a.name = c.account
         LEFT JOIN container n ON n.account = c.account AND n.container = c.container
-        LEFT JOIN link l ON l.account = c.account AND (l.container = c.container OR l.container = '*')
+        LEFT JOIN link l ON l.account = c.account AND (l.container = c.container OR l.container = '*') AND l.until IS NULL
         WHERE c.status <> 'absent' AND c.key NOT LIKE 'unread:%'""",
     "v_counters": """
         SELECT c.identity AS email, s.account AS account, a.provider AS provider, s.container AS remote_list,
@@ -59,7 +59,7 @@ VIEWS = {
                n.rows AS listed, n.active AS active, n.whole_at AS whole_at, n.read_at AS read_at, n.doubt AS doubt,
                CAST(n.evidence AS TEXT) AS rests_on
         FROM container n JOIN account a ON a.name = n.account
-        LEFT JOIN link l ON l.account = n.account AND l.container = n.container""",
+        LEFT JOIN link l ON l.account = n.account AND l.container = n.container AND l.until IS NULL""",
     "v_campaigns": """
         SELECT k.account AS account, a.provider AS provider, k.campaign_id AS campaign_id, k.name AS name, k.status AS status,
                SUM(s.sent) AS sent, SUM(s.opened) AS opened, SUM(s.clicked) AS clicked, SUM(s.bounced) AS bounced,
@@ -100,7 +100,7 @@ VIEWS = {
         FROM account a CROSS JOIN container n CROSS JOIN cell c -- in this order, which SQLite keeps: few campaigns are not linked
         WHERE a.provider = 'rokt' AND n.account = a.name AND c.account = n.account AND c.container = n.container
           AND c.status = 'subscribed'
-          AND NOT EXISTS (SELECT 1 FROM link l WHERE l.account = n.account AND (l.container = n.container OR l.container = '*'))
+          AND NOT EXISTS (SELECT 1 FROM link l WHERE l.account = n.account AND (l.container = n.container OR l.container = '*') AND l.until IS NULL)
           AND NOT EXISTS (SELECT 1 FROM consent s WHERE s.person_key = c.person_key AND s.scope = 'global' AND s.level >= 3)""",
     "v_propagation": f"""
         SELECT e.id AS event, e.identity AS email, e.scope AS scope, {LEVELS.format(column="e.level")} AS level, e.source AS source,
@@ -134,7 +134,10 @@ VIEWS = {
                           AND x.container = c.container AND x.identity = c.identity AND x.ended_seq IS NULL)
           AND (s.scope = 'global'
                OR EXISTS (SELECT 1 FROM link l WHERE l.scope = s.scope AND l.account = c.account
-                          AND (l.container = c.container OR l.container = '*')))
+                          AND (l.container = c.container OR l.container = '*') AND (l.until IS NULL OR c.status_at <= l.until)))
+          AND NOT EXISTS (SELECT 1 FROM cell w JOIN account a ON a.name = w.account -- Rokt was told, which holds for every campaign
+                          WHERE a.provider = 'rokt' AND w.person_key = c.person_key AND w.account = c.account AND w.identity = c.identity
+                          AND w.container = '*' AND w.status = 'unsubscribed' AND w.grade <> 'assumed' AND w.status_seq >= c.status_seq)
         UNION ALL
         SELECT 'two records', c.identity, c.account, c.container, 'several records claim one address; no field is written to them', MIN(c.observed_at)
         FROM cell c WHERE c.container = '*' AND c.identity IS NOT NULL AND c.status NOT IN ('removed', 'absent')

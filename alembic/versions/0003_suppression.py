@@ -38,7 +38,8 @@ SAID_NO_THERE = """NEW.kind <> 'unsubscribe' AND NEW.state IN ('ready', 'infligh
         UNION SELECT e.person_key FROM consent_event e WHERE e.identity IN (NEW.identity, LOWER(TRIM(NEW.address)))
         UNION SELECT p.person_key FROM person p WHERE p.identity IN (NEW.identity, LOWER(TRIM(NEW.address))))
       AND (s.scope = 'global' OR EXISTS (
-        SELECT 1 FROM link l WHERE l.scope = s.scope AND l.account = NEW.account AND l.container IN (NEW.container, '*'))))"""
+        SELECT 1 FROM link l WHERE l.scope = s.scope AND l.account = NEW.account AND l.container IN (NEW.container, '*')
+          AND l.until IS NULL)))"""
 
 UNFOUNDED = """NOT EXISTS (
     SELECT 1 FROM consent_event e

@@ -8,7 +8,7 @@ import typer
 
 from syncd.cli.command import command
 from syncd.cli.exits import Exit, told
-from syncd.cli.invocation import Invocation, require_known
+from syncd.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from syncd.app import App
@@ -72,7 +72,7 @@ def pause(call: Invocation, name: Name) -> int:
         stop(app.context, name)
         return _changed(call, name, "paused", f"syncd account resume {name}")
 
-    require_known("account", name, call.settings.accounts)
+    call.accounts([name])
     return call.with_app(pausing)
 
 
@@ -84,7 +84,7 @@ def resume(call: Invocation, name: Name) -> int:
 
         return _changed(call, name, go_on(app.context, name), f"syncd sync {name}")
 
-    require_known("account", name, call.settings.accounts)
+    call.accounts([name])
     return call.with_app(resuming)
 
 

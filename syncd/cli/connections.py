@@ -10,12 +10,12 @@ from syncd.cli.accounts import Name
 from syncd.cli.command import command
 from syncd.cli.exits import Exit, UsageError
 from syncd.cli.invocation import Invocation, require_known
+from syncd.cli.links import ListName, change
 
 if TYPE_CHECKING:
     from syncd.app import App
     from syncd.providers.protocol import Trial, Tried
-
-ListName = Annotated[str, typer.Argument(metavar="LIST", help="A list of the configuration.")]
+    from syncd.sync.connections import Link
 
 
 def declare(app: typer.Typer) -> None:
@@ -124,30 +124,21 @@ def link(
     ] = "*",
 ) -> int:
     """Deliver whoever joins a list from now on. Those who are on it already wait for `syncd approve`."""
-
-    def linking(app: App) -> int:
-        from syncd.sync.connections import link as begin
-
-        _require(app, name)
-        begin(app.context, name, list_name, container.strip() or "*")
-        return _changed(call, name, list_name, "linked", "syncd sync, then syncd plan")
-
-    require_known("list", list_name, call.settings.lists)
-    return call.with_app(linking)
+    return _change(call, name, list_name, "linked", container.strip() or "*", "syncd sync, then syncd plan")
 
 
 def unlink(call: Invocation, name: Name, list_name: ListName) -> int:
     """Deliver nobody of a list any more. Who was delivered is still told of there when they say no."""
+    return _change(call, name, list_name, "unlinked", None, "syncd sync")
 
-    def unlinking(app: App) -> int:
-        from syncd.sync.connections import unlink as end
 
+def _change(call: Invocation, name: str, list_name: str, state: str, container: str | None, following: str) -> int:
+    def account_of(app: App) -> str:
         _require(app, name)
-        end(app.context, name, list_name)
-        return _changed(call, name, list_name, "unlinked", "syncd connection list")
+        return name
 
-    require_known("list", list_name, call.settings.lists)
-    return call.with_app(unlinking)
+    words = ("id", "people")
+    return change(call, list_name, state, account_of=account_of, container=container, words=words, following=following)
 
 
 def list_all(call: Invocation) -> int:
@@ -161,10 +152,8 @@ def list_all(call: Invocation) -> int:
             {
                 "account": entry.account,
                 "takes_noes": entry.takes_noes,
-                "links": [
-                    {"list": one.list, "id": one.container, "source": one.source, "since": shown_time(one.since)}
-                    for one in entry.links
-                ],
+                "links": [_shown(one) for one in entry.links],
+                "ended": [_shown(one) | {"until": shown_time(one.until)} for one in entry.ended],
             }
             for entry in listed(app.context)
         ]
@@ -172,26 +161,26 @@ def list_all(call: Invocation) -> int:
             call.show({"connections": found})
             return Exit.DONE
         rows = [
-            [entry["account"], entry["takes_noes"], one["list"], one["id"], one["source"], one["since"]]
+            [entry["account"], entry["takes_noes"], *(one.get(column) for column in _LINK)]
             for entry in found
-            for one in entry["links"] or [dict.fromkeys(("list", "id", "source", "since"))]
+            for one in [*entry["links"], *entry["ended"]] or [{}]
         ]
-        call.table(("account", "takes a no", "list", "as", "linked by", "since"), rows)
+        call.table(("account", "takes a no", "list", "as", "linked by", "since", "unlinked"), rows)
         return Exit.DONE
 
     return call.with_app(listing)
+
+
+_LINK = ("list", "id", "source", "since", "until")
+
+
+def _shown(one: Link) -> dict[str, Any]:
+    from syncd.store.inspect import shown_time
+
+    return {"list": one.list, "id": one.container, "source": one.source, "since": shown_time(one.since)}
 
 
 def _require(app: App, name: str) -> None:
     from syncd.sync.connections import names_of
 
     require_known("outbound connection", name, names_of(app.context))
-
-
-def _changed(call: Invocation, name: str, list_name: str, state: str, following: str) -> int:
-    if call.json:
-        call.show({"account": name, "list": list_name, "state": state, "next": following})
-    else:
-        call.write(f"{list_name} {state} {'to' if state == 'linked' else 'from'} {name}")
-        call.say(f"next: {following}")
-    return Exit.DONE

@@ -10,6 +10,7 @@ import typer
 from syncd.cli.command import command
 from syncd.cli.exits import Exit, UsageError
 from syncd.cli.invocation import Invocation, require_known
+from syncd.cli.links import ListName, change
 
 if TYPE_CHECKING:
     from datetime import date
@@ -24,7 +25,6 @@ Account = Annotated[
     str | None, typer.Option("--account", metavar="NAME", help="Of this account; needed where several send leads.")
 ]
 Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="The id of a campaign there.")]
-List = Annotated[str, typer.Argument(metavar="LIST", help="A list of the configuration.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")]
 
 CAMPAIGNS = ("account", "campaign_id", "name", "leads", "parked", "lists", "last_lead_at")
@@ -57,8 +57,6 @@ def declare(app: typer.Typer) -> None:
 
 def campaigns(call: Invocation, account: Account = None) -> int:
     """Every campaign known, the lists it goes to, and how many of its leads wait because it goes to none."""
-    if account is not None:
-        require_known("account", account, call.settings.accounts)
     call.log(level="WARNING", as_json=False)
 
     def looking(app: App) -> int:
@@ -69,7 +67,9 @@ def campaigns(call: Invocation, account: Account = None) -> int:
             call.show(rows)
             return Exit.DONE
         for row in rows:
-            row["lists"] = ", ".join(f"{entry['list']} ({entry['by']})" for entry in row["lists"]) or None
+            linked = [f"{entry['list']} ({entry['by']})" for entry in row["lists"]]
+            ended = [f"{entry['list']} (unlinked {entry['unlinked_at']})" for entry in row["ended"]]
+            row["lists"] = ", ".join(linked + ended) or None
         call.table(CAMPAIGNS, [[row[column] for column in CAMPAIGNS] for row in rows])
         if any(row["parked"] for row in rows):
             call.say("next: syncd leads link CAMPAIGN LIST releases the leads that wait")
@@ -78,42 +78,28 @@ def campaigns(call: Invocation, account: Account = None) -> int:
     return call.with_app(looking)
 
 
-def link(call: Invocation, campaign: Campaign, list_name: List, account: Account = None) -> int:
+def link(call: Invocation, campaign: Campaign, list_name: ListName, account: Account = None) -> int:
     """Let the leads of a campaign go to a list, those that waited included; nobody who said no is added."""
     return _change(call, campaign, list_name, account, "linked")
 
 
-def unlink(call: Invocation, campaign: Campaign, list_name: List, account: Account = None) -> int:
+def unlink(call: Invocation, campaign: Campaign, list_name: ListName, account: Account = None) -> int:
     """Let no more leads of a campaign go to a list. They are kept; who is on the list stays there."""
     return _change(call, campaign, list_name, account, "unlinked")
 
 
 def _change(call: Invocation, campaign: str, list_name: str, account: str | None, state: str) -> int:
-    require_known("list", list_name, call.settings.lists)
     wanted = campaign.strip()
     if not wanted.isprintable() or not wanted or wanted == "*":
         raise UsageError(
             "that is not the id of a campaign", hint=f'all of them: write it as "*" into [lists.{list_name}]'
         )
-    call.log(level="WARNING", as_json=False)
 
-    def changing(app: App) -> int:
-        from syncd.sync import leads
+    def account_of(app: App) -> str:
+        return _one(_of(app, account))
 
-        name = _one(_of(app, account))
-        done = (leads.link if state == "linked" else leads.unlink)(app.context, name, wanted, list_name)
-        shown = {"account": name, "campaign": wanted, "list": list_name, "state": state, "changed": done.changed}
-        shown |= {"by": done.by, "leads": done.leads, "next": "syncd sync"}
-        if call.json:
-            call.show(shown)
-        elif done.changed:
-            call.write(f"{wanted} {state}: {list_name}; {done.leads} people are looked at again")
-            call.say("next: syncd sync, unless the daemon runs")
-        else:
-            call.write(f"{wanted} goes to {list_name} already, by {done.by}")
-        return Exit.DONE
-
-    return call.with_app(changing)
+    words = ("campaign", "leads")
+    return change(call, list_name, state, account_of=account_of, container=wanted, words=words, following="syncd sync")
 
 
 def _of(app: App, account: str | None) -> list[str]:
@@ -140,8 +126,6 @@ def _one(accounts: list[str]) -> str:
 
 def latest_tests(call: Invocation, account: Account = None, limit: Limit = 20) -> int:
     """The latest test leads as they arrived and were read. Nothing follows from any of them."""
-    if account is not None:
-        require_known("account", account, call.settings.accounts)
     call.log(level="WARNING", as_json=False)
 
     def looking(app: App) -> int:
@@ -177,8 +161,6 @@ def query(
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days back, of transactions.")] = 31,
 ) -> int:
     """Ask Rokt's Query API about the account: who it is, what can be asked for, its transactions by day."""
-    if account is not None:
-        require_known("account", account, call.settings.accounts)
     call.log(level="WARNING", as_json=False)
 
     async def asking(app: App) -> int:

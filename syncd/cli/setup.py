@@ -158,7 +158,7 @@ def show(
     call: Invocation,
     origin: Annotated[bool, typer.Option("--origin", help="Say of every value where it came from.")] = False,
 ) -> int:
-    """Show the configuration as it counts, secrets starred."""
+    """Show the configuration as it counts, secrets starred, and the links that commands added to it in the mirror."""
     from syncd.config import masked
     from syncd.config import origin as origins_of
 
@@ -166,14 +166,33 @@ def show(
     values = masked(settings)
     came_from = origins_of(settings)
     if call.json:
-        call.show({"settings": values, "origin": came_from if origin else None, "source": str(settings.source or "")})
+        shown = {"settings": values, "origin": came_from if origin else None, "source": str(settings.source or "")}
+        call.show(shown | {"by_command": _by_command(call)})
         return Exit.DONE
     for key, layer in came_from.items():
         value: Any = values
         for step in key.split("."):
             value = value[step]
         call.write(f"{key} = {_toml(value)}" + (f"  # {layer}" if origin else ""))
+    for one in _by_command(call) or []:
+        call.write(f"# lists.{one['list']}.{one['account']}: also {_toml(one['id'])}, by command since {one['since']}")
     return Exit.DONE
+
+
+def _by_command(call: Invocation) -> list[dict[str, Any]] | None:
+    """The links by command that stand, between what is configured. None without a mirror to read them from."""
+    from syncd.store.inspect import shown_time
+    from syncd.store.links import peek
+
+    settings = call.settings
+    found = peek(settings.mirror.url, {name: options.provider for name, options in settings.accounts.items()})
+    if found is None:
+        return None
+    return [
+        {"list": one.list, "account": one.account, "id": one.container, "since": shown_time(one.linked_at)}
+        for one in found
+        if one.list in settings.lists and one.unlinked_at is None
+    ]
 
 
 def _toml(value: Any) -> str:

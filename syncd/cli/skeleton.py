@@ -88,18 +88,33 @@ inbound_auth = { kind = "basic", username = "rokt", password_file = "credentials
     ),
 }
 
+_CONNECTION = """
+# New subscribers can be delivered to any other system by HTTP; `syncd connection test partner` tries it out.
+#[accounts.partner]
+#provider = "http"
+#endpoint = "https://crm.example.org/api/subscribers"
+#test_endpoint = "https://crm.example.org/api/test/subscribers"
+#auth = { kind = "bearer", token_file = "credentials/partner_token" }
+#fields = { email = "email", first_name = "firstname", last_name = "lastname" }
+# Where it is told of every "no" of people whom it was given.
+#unsubscribe = { endpoint = "https://crm.example.org/api/unsubscribes" }
+"""
+
 _LIST = """
 # One table for each list of ours: its id at each account. Lists that are not named here are read and never written to.
 
 [lists.newsletter]
 {places}
+# The connection from above: "*", or what the list is called there. Or later: syncd connection link partner newsletter
+#partner = "*"
 # What an unsubscribe from this list ends: everything with the same word. "global" is everything.
 #scope = "newsletter"
 """
 
 
 def skeleton(providers: Sequence[str] = PROVIDERS, url: str = "sqlite:////var/lib/syncd/mirror.db") -> str:
-    """The text of a configuration with one account at each of these providers."""
+    """The text of a configuration with one account at each of these providers, and a connection as a comment."""
     chosen = [_ACCOUNTS[name] for name in providers]
     places = "\n".join(f'{account} = "{remote}"' for account, remote, _ in chosen)
-    return _HEAD.format(url=url) + "".join(text for _, _, text in chosen) + _LIST.format(places=places)
+    accounts = "".join(text for _, _, text in chosen)
+    return _HEAD.format(url=url) + accounts + _CONNECTION + _LIST.format(places=places)

@@ -24,7 +24,8 @@ class Change:
     container, all of them where a provider keeps duplicates; empty if none is known. `account_key` is the
     person's record in the account as a whole, where the provider has such a thing (a ROCS customer id). `fields` are
     canonical:
-    all known ones for SUBSCRIBE, only those that differ for UPDATE.
+    all known ones for SUBSCRIBE, only those that differ for UPDATE. `replaces`: the address, as this provider spells
+    it, whose place a SUBSCRIBE takes there once it is confirmed; only where `facts.changes_addresses`.
     """
 
     kind: ChangeKind
@@ -34,6 +35,12 @@ class Change:
     keys: tuple[str, ...] = ()
     account_key: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    replaces: str | None = None
+
+    @property
+    def target(self) -> Target:
+        """Whom it is about, for a look."""
+        return Target(self.container, self.identity, self.address, self.keys, self.account_key)
 
 
 class Outcome(StrEnum):

@@ -35,6 +35,7 @@ class Facts:
     answered adds nobody twice.
     `absence_is_unsubscribe`: somebody who vanished from a whole listing has opted out (inferred, guarded).
     `failure_adds_nobody`: a SUBSCRIBE that was answered with a failure added nobody, so it may be sent again.
+    `changes_addresses`: its SUBSCRIBE can take the place of another address, which stands until the new one confirms.
     `deduplicates`: a SUBSCRIBE that arrives twice adds the person once, so one whose answer was lost may be sent again.
     """
 
@@ -50,6 +51,7 @@ class Facts:
     absence_is_unsubscribe: bool = False
     looks_before_subscribe: bool = False
     failure_adds_nobody: bool = False
+    changes_addresses: bool = False
     deduplicates: bool = False
 
 

@@ -62,7 +62,12 @@ UNREAD = "unread:"
 
 
 UNREAD_FIELD = "?"
-"""Before the name of a field whose value could not be read: kept as it came, and told to nobody."""
+"""Before the name of a field whose value could not be read: kept as it came, told to nobody and written over by nobody.
+"""
+
+
+NAMELESS = "email"
+"""Stands as an unread field in a known record that does not show any more whose it is."""
 
 
 class Record(NamedTuple):
@@ -86,7 +91,9 @@ class Observation(NamedTuple):
     `address` is the provider's spelling and the one to use when speaking to it. `identity` is None when the
     address cannot be mailed: such a record is mirrored and never acted upon. `fields` holds canonical names
     (`first_name`, `last_name`, `phone`, …); a field that is missing or empty there is simply not in it, since
-    a blank is not a deletion. `counters` are telemetry and never part of any comparison.
+    a blank is not a deletion. One that holds something which cannot be read is in it under its name behind
+    `UNREAD_FIELD`: left out, it would be taken for a blank, and filled. `counters` are telemetry and never part of any
+    comparison.
 
     `unsubscribed_at` and `confirmed_at` are the provider's own times of the latest unsubscribe and of the latest
     confirmation, as it gave them. They are compared with that provider's times only (`later`): an unsubscribe that

@@ -1,7 +1,7 @@
 """A CRM that takes subscribers by HTTP, as strict about its own shape as those that people run.
 
 It has one call for a subscriber, the same one for tests, and one for an unsubscribe. What it asks for is set by its
-switches: method, encoding, credentials, names of parameters; anything else is refused.
+switches: methods, encoding, credentials, names of parameters; anything else is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
@@ -20,6 +20,9 @@ from syncd.wire import Request, Response
 DELIVER = "/subscribers"
 TEST = "/test/subscribers"
 UNSUBSCRIBE = "/unsubscribes"
+
+BODILESS = frozenset({"GET", "DELETE"})
+"""Methods whose parameters are in the query."""
 
 TYPES = {
     "json": "application/json",
@@ -40,6 +43,8 @@ class HttpEmulator(Emulator):
     """One receiver. Public attributes are its state and its switches."""
 
     name = "http"
+    places: ClassVar[Mapping[str, str]] = {DELIVER: "{endpoint}", TEST: "{test_endpoint}", UNSUBSCRIBE: "{unsubscribe}"}
+    """What the configuration of a connection calls the paths."""
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class HttpEmulator(Emulator):
         """Told of a "no" by us."""
 
         self.method = "POST"
+        self.unsubscribe_method = "POST"
         self.encoding: Literal["json", "form", "text", "xml"] = "json"
         self.xml_root = "lead"
         self.address = "email"
@@ -74,6 +80,11 @@ class HttpEmulator(Emulator):
         self.unwanted: set[str] = set()
         """Addresses that it will not have."""
 
+    @property
+    def renames(self) -> bool:
+        """Whether it calls the parameters otherwise than a connection does where nothing is configured."""
+        return self.address != "email"
+
     def is_write(self, request: Request) -> bool:
         return urlsplit(request.url).path in {DELIVER, UNSUBSCRIBE}
 
@@ -81,12 +92,12 @@ class HttpEmulator(Emulator):
         path = urlsplit(request.url).path
         if path not in {DELIVER, TEST, UNSUBSCRIBE}:
             return _told(404, "no such path")
-        if request.method != self.method:
+        if request.method != (self.unsubscribe_method if path == UNSUBSCRIBE else self.method):
             return _told(405, "this method is not taken here")
         headers = {name.lower(): value for name, value in request.headers.items()}
         if any(headers.get(name) != value for name, value in self.proof.items()):
             return _told(401, "who are you?")
-        if self.method != "GET" and headers.get("content-type", "").partition(";")[0] != TYPES[self.encoding]:
+        if request.method not in BODILESS and headers.get("content-type", "").partition(";")[0] != TYPES[self.encoding]:
             return _told(415, f"send {TYPES[self.encoding]}")
         try:
             record = self._read(request)
@@ -138,9 +149,9 @@ class HttpEmulator(Emulator):
     # --- What came, as one map of dotted names to text ---------------------------------------------------------------
 
     def _read(self, request: Request) -> dict[str, str]:
-        if self.method == "GET":
+        if request.method in BODILESS:
             if request.body:
-                raise ValueError("a body with GET")
+                raise ValueError("a body that nobody reads")
             return _once(iter(parse_qsl(urlsplit(request.url).query, keep_blank_values=True, strict_parsing=True)))
         text = request.body.decode()
         match self.encoding:

@@ -73,6 +73,7 @@ class RocketResponderEmulator(RocketResponderState):
         self.active_counts: Literal["confirmed", "all"] = "confirmed"  # all: everyone who has not left
         self.strict_emails = False
         self.double_opt_in = True  # False: confirmed at once
+        self.shows_unconfirmed_changes = True  # `lookup` finds an address that waits to take the place of another
         self.resubscribes = True  # `subscribe` brings back who has unsubscribed
 
         self._endpoints: dict[str, Callable[[dict[str, str]], Response]] = {
@@ -167,7 +168,7 @@ class RocketResponderEmulator(RocketResponderState):
         if problem := self._unusable(fields):
             return self._failed(problem)
         known = self._as_read((fields["LID"], fields["email"].strip().lower()))
-        if known is not None:
+        if known is not None and (known.replaces is None or self.shows_unconfirmed_changes):
             return self._succeeded(subscriber=self._subscriber_object(known))
         return self._failed("subscriber") if self.unknown_lookup == "failed" else self._succeeded(subscriber={})
 

@@ -44,8 +44,15 @@ _PATTERN = re.compile(r"(?=.*YYYY)(?=.*MM)(?=.*DD)(?:YYYY|MM|DD|[ ./-])+")
 _SERIAL = re.compile(r"([0-9]{5})(?:\.[0-9]+)?")  # fewer digits may be a year
 _SERIAL_ZERO = date(1899, 12, 30)
 
+NAMES = ("first_name", "last_name")
+
 PHONE_FORMS = ("e164", "digits", "national", "international")
 WORD_FORMS = ("code", "name")
+
+
+def unread(name: str) -> str:
+    """The name under which what a field holds is kept as long as nobody can read it."""
+    return name if name.startswith(UNREAD_FIELD) else f"{UNREAD_FIELD}{name}"
 
 
 def form_fault(kind: Kind, form: str) -> str | None:
@@ -64,22 +71,27 @@ def form_fault(kind: Kind, form: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How one account's values are read and written. `kinds`: of every field; `forms`: where its own is another."""
+    """How one account's values are read and written. `kinds`: of every field; `forms`: where its own is another.
+    `one_name`: it keeps a name in one field, which we cut in two.
+    """
 
     kinds: Mapping[str, Kind] = field(default_factory=lambda: dict(CANONICAL))
     forms: Mapping[str, str] = field(default_factory=dict)
     region: str | None = None
     today: Callable[[], date] = lambda: date.max
+    one_name: bool = False
 
     def read(self, fields: Mapping[str, str]) -> dict[str, str]:
         """Values in their one form. One that has none is kept under a name of its own, which no merge looks at."""
         found: dict[str, str] = {}
         for name, text in fields.items():
-            value = self.normal(name, text, fields)
+            value = None if name.startswith(UNREAD_FIELD) else self.normal(name, text, fields)
             if value:
                 found[name] = value
             elif text.strip():
-                found[f"{UNREAD_FIELD}{name}"] = text
+                found[unread(name)] = text
+        if self.one_name and any(unread(name) in found for name in NAMES):  # a name is read whole, or not at all
+            found |= {unread(name): found.pop(name) for name in NAMES if name in found}
         return found
 
     def normal(self, name: str, text: str, beside: Mapping[str, str]) -> str | None:

@@ -15,9 +15,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     SecretStr,
     ValidationInfo,
 )
+
+from syncd.domain.stars import host_alone
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
@@ -66,8 +69,16 @@ Duration = Annotated[float, BeforeValidator(seconds), Field(ge=0)]
 Url = Annotated[str, AfterValidator(_https_or_loopback)]
 """An https address without a trailing slash; http only to a loopback host."""
 
-Endpoint = Annotated[str, BeforeValidator(_stripped), AfterValidator(_as_written)]
-"""An https address that is called exactly as it is written, also with a trailing slash or a query."""
+Endpoint = Annotated[
+    str,
+    BeforeValidator(_stripped),
+    AfterValidator(_as_written),
+    PlainSerializer(host_alone, when_used="json"),
+]
+"""An https address that is called exactly as it is written, also with a trailing slash or a query.
+
+Many receivers know their senders by a key in it, so that only its host is ever shown.
+"""
 
 Secret = Annotated[SecretStr, BeforeValidator(_stripped), Field(min_length=1)]
 """Never printed. May also be given as `x_file`, by environment or by systemd credential."""
@@ -82,6 +93,12 @@ def custom_fields(info: ValidationInfo) -> frozenset[str]:
 
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def __repr__(self) -> str:
+        # Addresses and constants may hold keys too; `settings.masked` is what shows values.
+        return f"<{type(self).__name__}: {', '.join(sorted(self.model_fields_set))}>"
+
+    __str__ = __repr__
 
 
 class AccountOptions(Options):

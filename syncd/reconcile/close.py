@@ -12,7 +12,9 @@ from syncd.reconcile.correct import NOT_THERE
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Cell, Operation, OpState, Person, Topology, stands
-from syncd.reconcile.suppress import concerns, suppressing
+from syncd.reconcile.rename import pending
+from syncd.reconcile.spread import UNFOUNDED, joins
+from syncd.reconcile.suppress import concerning, suppressing
 
 LOST = "it may have arrived, and is not repeated: look there, then syncd parked retry ID if it has not"
 """What a person reads of a delivery whose answer was lost, where nobody can be asked."""
@@ -43,8 +45,15 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
                 yield Closing(op, OpState.VERIFIED, "read back as asked")
             elif verdict is False and now < settled_at:
                 yield settled_at
+            elif verdict is False and _waits_for_word(op, person):
+                yield Closing(op, OpState.DONE, "the new address has yet to confirm")
             elif verdict is False:
                 yield _refuted(op, person)
+
+
+def _waits_for_word(op: Operation, person: Person) -> bool:
+    """Whether it took an address that is to take the place of another; it may show it only once that confirms."""
+    return op.state is OpState.ACCEPTED and pending(person, op.account, op.container, op.identity)
 
 
 def lost(closing: Closing) -> bool:
@@ -80,6 +89,10 @@ def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
     here = person.at(op.account, op.container, op.identity)
     if op.kind is ChangeKind.SUBSCRIBE and any(cell.status is not Status.ABSENT and not cell.lost for cell in here):
         return "the person is known there by now"
+    if op.kind is ChangeKind.SUBSCRIBE and not joins(person, topology, *op.place):
+        return UNFOUNDED
+    if op.kind is ChangeKind.UPDATE and any(cell.nameless or op.fields.keys() & cell.unread for cell in here):
+        return "what stands there by now cannot be read"
     return None
 
 
@@ -89,8 +102,11 @@ def _taken_back(op: Operation, person: Person, topology: Topology) -> bool:
     Nothing else stops one: that no list of ours names its place any more, say, is no reason.
     """
     account = topology.accounts[op.account]
-    blind = account.capabilities.facts.blind_unsubscribe
-    scopes = (GLOBAL, *concerns(topology, account)) if blind else topology.reaching(op.account, op.container)
+    here = person.at(op.account, op.container, op.identity)
+    if account.capabilities.facts.blind_unsubscribe:
+        scopes = frozenset({GLOBAL, *(entry.scope for entry in concerning(person, topology, account))})
+    else:
+        scopes = topology.reaching(op.account, op.container).union(*map(topology.reaching_record, here))
     return any(person.said_yes(scope) for scope in scopes) and not any(person.said_no(scope) for scope in scopes)
 
 

@@ -24,14 +24,20 @@ def correct(person: Person, topology: Topology, identity: Identity, fields: Mapp
         cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
         # Where the account as a whole is listed, fields are there; a record that shows none at all is to be filled too.
         at_whole = (account.name, WHOLE_ACCOUNT) in topology.whole
-        holds_fields = {c.container for c in cells if c.fields or (c.container == WHOLE_ACCOUNT) == at_whole}
+        holds_fields = {
+            c.container for c in cells if c.fields or c.unread or (c.container == WHOLE_ACCOUNT) == at_whole
+        }
         for container in sorted(holds_fields):
             here = [cell for cell in cells if cell.container == container and cell.status not in NOT_THERE]
             if not _writable(person, topology, account, container, cells, here):
                 continue
+            # What stands there and cannot be read is no blank to fill. One write is for all records of the address:
+            # what one of them holds unread is written to none.
+            unread = {name for cell in here for name in cell.unread}
+            readable = {name: value for name, value in fields.items() if name not in unread}
             differs: dict[str, str] = {}
             for cell in here:
-                differs |= differing(fields, cell, account)
+                differs |= differing(readable, cell, account)
             if differs:
                 yield Desired(
                     account=account.name,
@@ -51,6 +57,8 @@ def _writable(
 ) -> bool:
     if len(here) > 1 and not account.capabilities.facts.keeps_duplicates:
         return False  # two records claim one address: nobody can say to which a value belongs
+    if any(cell.nameless for cell in here):
+        return False
     if not all(stands(cell) for cell in here) or suppressing(person, topology, account.name, container):
         return False
     if container != WHOLE_ACCOUNT:

@@ -19,6 +19,7 @@ class Why(StrEnum):
     TOLD = "this provider is told of every no"
     REASSERTED = "said no, and reads subscribed again"
     JOINED = "joined the list elsewhere, and nothing suppresses them"
+    MOVED = "goes by another address elsewhere by now, and their former one stands here"
     EDITED = "a field was changed elsewhere"
 
 
@@ -56,14 +57,15 @@ class LookUp:
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """Additions of somebody that are kept back. `reason`: why, or nothing while the verifier at `account` is still to
-    be asked about address and `phone`. `first_contact`: one of them needs a person once it may go.
+    be asked about address and `phone`. `first_contact`: accounts with which it is not over before a person has seen
+    them.
     """
 
     identity: Identity
     account: str
     phone: str
     reason: str
-    first_contact: bool = False
+    first_contact: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def change_for(
     *,
     cells: Iterable[Cell] = (),
     fields: Mapping[str, str] | None = None,
+    replaces: str | None = None,
 ) -> Change:
     """A change that names the records it is for, in the spelling this provider knows."""
     chosen = list(cells)
@@ -101,4 +104,5 @@ def change_for(
         # Two records of one address for the account as a whole: neither may be picked.
         account_key=next(iter(whole)) if len(whole) == 1 else None,
         fields=dict(fields or {}),
+        replaces=replaces,
     )

@@ -27,7 +27,7 @@ def screen(
         return
     yield from (item for item in found if isinstance(item, LookUp))
     checked = person.checked.get(identity)
-    first_contact = any(wish.first_contact for wish in additions)
+    first_contact = _new_accounts(person, topology, additions)
     if checked is None or not believed(checked, rules, phone, now):
         yield Withheld(identity, rules.account, phone, "", first_contact)
     elif reason := unsound(checked, rules):
@@ -35,6 +35,14 @@ def screen(
         yield _until(checked, rules)
     else:
         yield from additions
+
+
+def _new_accounts(person: Person, topology: Topology, additions: Sequence[Desired]) -> tuple[str, ...]:
+    """The accounts whose first contact additions belong to: where they go, and where the person stands."""
+    places = {wish.account for wish in additions if wish.first_contact}
+    if places:
+        places |= {cell.account for cell in person.cells if cell.status is Status.SUBSCRIBED}
+    return tuple(sorted(name for name in places if not topology.accounts[name].joined))
 
 
 def new_lead(person: Person) -> bool:

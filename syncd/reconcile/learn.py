@@ -143,7 +143,7 @@ def claims(person: Person, topology: Topology, now: datetime) -> list[Claim]:
 def claimed_scopes(person: Person, topology: Topology, cell: Cell) -> list[Scope]:
     """The scopes in which somebody is suppressed and would not be by the claim that this cell makes."""
     if topology.accounts[cell.account].capabilities.facts.blind_unsubscribe:
-        return [scope for scope in sorted(topology.reaching(cell.account, cell.container)) if person.said_no(scope)]
+        return sorted(scope for scope in topology.reaching_record(cell) if person.said_no(scope))
     return [scope for scope in topology.scopes_of(cell.account, cell.container) if person.suppressed(scope)]
 
 

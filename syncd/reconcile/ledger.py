@@ -15,7 +15,7 @@ from syncd.domain.records import WHOLE_ACCOUNT, Status
 from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.reconcile.person import OPEN, Account, Cell, OpState, Person, Place, Topology, stands
-from syncd.reconcile.suppress import concerns, told
+from syncd.reconcile.suppress import concerning, told
 
 
 class Arrival(StrEnum):
@@ -105,7 +105,7 @@ def targets(person: Person, topology: Topology, event: Said) -> Iterator[Place]:
         if ChangeKind.UNSUBSCRIBE not in account.capabilities.accepts:
             continue
         if account.capabilities.facts.blind_unsubscribe:
-            if event.scope == GLOBAL or event.scope in concerns(topology, account):
+            if event.scope == GLOBAL or any(e.scope == event.scope for e in concerning(person, topology, account)):
                 for identity in person.identities:
                     yield account.name, WHOLE_ACCOUNT, identity
             continue
@@ -121,8 +121,7 @@ def _has_to_learn(cell: Cell, person: Person, topology: Topology, event: Said) -
         return False
     if cell.status is Status.ABSENT or (cell.status is Status.REMOVED and cell.place not in person.noes_written):
         return False
-    scopes = {entry.scope for entry in topology.lists_of(cell.account, cell.container)}
-    return event.scope == GLOBAL or event.scope in scopes
+    return event.scope in topology.reaching_record(cell)
 
 
 def _opened(person: Person, topology: Topology, place: Place) -> bool:

@@ -13,7 +13,7 @@ from syncd.domain.consent import GLOBAL, ConsentState, Level, Scope
 from syncd.domain.facts import Capabilities, Grade
 from syncd.domain.hygiene import Checked, Hygiene
 from syncd.domain.identity import Identity, SuppressionKey
-from syncd.domain.records import PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.domain.records import NAMELESS, PRESENT, SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Cell:
     `seq` is the number of the read that last showed it as it is (the *beginning* of that request). `status_seq` and
     `status_at` belong to the read at
     which the status last changed. `said_no_seq` is the last read at which it stood suppressed, 0 if it never did.
-    `base` holds the fields as they were when they were last merged; None before the first merge.
+    `base` holds the fields as they were when they were last merged; None before the first merge. `unread` names fields
+    that hold something there which could not be read: neither a blank nor a value.
     `missing_seq`: the beginning of the latest whole listing that did not show it, 0 while it is listed;
     `missing_count` says how many in a row. `unsubscribed_at` and `confirmed_at` are the latest times that the provider
     showed, on its own clock; `confirmed_seq` is the read at which the second last moved on. `grade`: how well this is
@@ -42,6 +43,7 @@ class Cell:
     route: str
     fields: Mapping[str, str] = field(default_factory=dict)
     base: Mapping[str, str] | None = None
+    unread: frozenset[str] = frozenset()
     said_no_seq: int = 0
     missing_seq: int = 0
     missing_count: int = 0
@@ -53,6 +55,11 @@ class Cell:
     @property
     def place(self) -> Place:
         return self.account, self.container, self.identity
+
+    @property
+    def nameless(self) -> bool:
+        """It shows no address that can be read: whose it is by now is not certain."""
+        return NAMELESS in self.unread
 
     @property
     def lost(self) -> bool:
@@ -147,7 +154,11 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """An address that a provider said was changed. `retired_at`: its own time at which it gave way to another."""
+    """An address that a provider said was changed, or that we changed there.
+
+    `successor`: what it gave way to or, as long as it did not, what it is known to give way to. `retired_at`: the
+    provider's own time at which it did, empty where that is not known.
+    """
 
     account: str
     container: ContainerId
@@ -156,10 +167,27 @@ class Rename:
     at: datetime
     retired_at: str | None = None
     candidates: Sequence[Candidate] = ()
+    successor: Identity | None = None
 
     @property
     def place(self) -> Place:
         return self.account, self.container, self.identity
+
+
+class Former(NamedTuple):
+    """An address whose place one of the person's took at `account`, or, unless it `gave_way`, is to take.
+
+    `stands`: by account and container where it still stands with nothing under way, as it is spelt there. `noes`: what
+    was said no to under it.
+    """
+
+    identity: Identity
+    successor: Identity
+    account: str
+    container: ContainerId
+    gave_way: bool
+    stands: Mapping[tuple[str, ContainerId], str]
+    noes: frozenset[Scope]
 
 
 class No(NamedTuple):
@@ -187,7 +215,7 @@ class Person:
     those whose "no" rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the
     places where we wrote a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes
     that were accepted. `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
-    `checked`: what a verifier said of each address.
+    `formers` are the addresses that theirs took the place of. `checked`: what a verifier said of each address.
     """
 
     key: SuppressionKey
@@ -206,6 +234,7 @@ class Person:
     noes: Sequence[No] = ()
     exemptions: Sequence[Exemption] = ()
     renames: Sequence[Rename] = ()
+    formers: Sequence[Former] = ()
     checked: Mapping[Identity, Checked] = field(default_factory=dict)
 
     @property
@@ -288,18 +317,24 @@ class Account:
 class MailingList:
     """One list of ours: its consent scope, and the containers where it lives, by account.
 
-    `unlinked`: accounts to which nobody is added any more; a "no" still reaches those who were.
+    `ended`: containers where it lived, and until when. Nothing new goes there or comes from there; a "no" still reaches
+    the records that came until then.
     """
 
     name: str
     scope: Scope
     places: Mapping[str, tuple[ContainerId, ...]]
     spread: bool = True
-    unlinked: frozenset[str] = frozenset()
+    ended: Mapping[tuple[str, ContainerId], datetime] = field(default_factory=dict)
 
     def holds(self, account: str, container: ContainerId) -> bool:
         ids = self.places.get(account, ())
         return container in ids or WHOLE_ACCOUNT in ids
+
+    def brought(self, cell: Cell) -> bool:
+        """Whether a record came while this list lived where it does not live any more."""
+        places = ((cell.account, cell.container), (cell.account, WHOLE_ACCOUNT)) if self.ended else ()
+        return any(place in self.ended and cell.status_at <= self.ended[place] for place in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,16 +357,24 @@ class Topology:
     def lists_of(self, account: str, container: ContainerId) -> list[MailingList]:
         return [entry for entry in self.lists.values() if entry.holds(account, container)]
 
+    def lists_reaching(self, cell: Cell) -> list[MailingList]:
+        """The lists whose "no" reaches this record: those that live there, and those under which it came."""
+        return [entry for entry in self.lists.values() if entry.holds(*cell.place[:2]) or entry.brought(cell)]
+
     def linked(self, account: str, container: ContainerId) -> bool:
         return any(entry.holds(account, container) for entry in self.lists.values())
 
     def reaching(self, account: str, container: ContainerId) -> frozenset[Scope]:
-        """The scopes whose "no" reaches this container.
+        """The scopes whose "no" reaches whoever comes to this container.
 
         One that no list of ours names is reached by a global "no" alone, and so is the whole account, unless it is
         itself where a list of ours lives.
         """
         return frozenset({GLOBAL, *(entry.scope for entry in self.lists_of(account, container))})
+
+    def reaching_record(self, cell: Cell) -> frozenset[Scope]:
+        """The scopes whose "no" reaches this record, which may have come under a link that was ended."""
+        return frozenset({GLOBAL, *(entry.scope for entry in self.lists_reaching(cell))})
 
     def scopes_of(self, account: str, container: ContainerId) -> tuple[Scope, ...]:
         """The scopes that a "no" in this container speaks for.

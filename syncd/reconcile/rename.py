@@ -2,6 +2,8 @@
 
 A notice says that something was changed for an address. Nobody says what; so the unsubscribe that follows is taken for
 the change only if exactly one newcomer of the same name confirmed at that very moment, on the provider's own clock.
+Where we asked for the change ourselves the newcomer is known. A record that goes by another address than before says it
+outright.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from enum import StrEnum
 
 from syncd.domain.consent import ConsentEvent, ConsentState, Scope
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import Status, seconds_of
-from syncd.reconcile.fields import full_name
+from syncd.domain.records import ContainerId, Status, seconds_of
+from syncd.reconcile.fields import NAME_FIELDS, full_name
 from syncd.reconcile.person import Candidate, Cell, Person, Rename, Topology
 
 
@@ -61,13 +63,48 @@ def rename_of(person: Person, topology: Topology, cell: Cell) -> Rename | None:
 def successor(cell: Cell, rename: Rename, topology: Topology) -> Candidate | None:
     """The one newcomer who confirmed as this address was unsubscribed; None also where there are several."""
     tolerance_s = topology.accounts[cell.account].rename_tolerance_s
+    if cell.unread.intersection(NAME_FIELDS):
+        return None  # of what name this one was cannot be told
     left, name = seconds_of(cell.unsubscribed_at), full_name(cell.fields)
     found = []
     for candidate in rename.candidates:
         confirmed = seconds_of(candidate.confirmed_at)
         if left is not None and confirmed is not None and abs(left - confirmed) <= tolerance_s:
             found.append(candidate)
+    if named := [candidate for candidate in found if candidate.identity == rename.successor]:
+        return named[0]
     return found[0] if len(found) == 1 and found[0].name.casefold() == name.casefold() else None
+
+
+def gave_way(person: Person, topology: Topology) -> Iterator[tuple[Rename, Identity, str | None]]:
+    """The addresses that are seen to have given way: to which, and when by the provider's own clock."""
+    for cell in person.cells:
+        rename = rename_of(person, topology, cell)
+        found = None if rename is None or rename.retired_at is not None else successor(cell, rename, topology)
+        if rename is not None and found is not None:
+            yield rename, found.identity, cell.unsubscribed_at
+    for rename in person.renames:
+        here = person.at(*rename.place)
+        gone = here and all(cell.status is Status.REMOVED for cell in here)
+        if gone and rename.successor is not None and rename.retired_at is None:
+            yield rename, rename.successor, ""
+
+
+def place_of_former(person: Person, account: str, container: ContainerId, identity: Identity) -> str | None:
+    """The former address of this one that stands in a container, as it is spelt there: the one to take the place of."""
+    for former in person.formers:
+        if former.successor == identity and former.gave_way and (account, container) in former.stands:
+            return former.stands[account, container]
+    return None
+
+
+def pending(person: Person, account: str, container: ContainerId, identity: Identity) -> bool:
+    """Whether this address was asked to confirm that it takes the place of another there, and did not yet."""
+    return any(
+        former.successor == identity and (former.account, former.container) == (account, container)
+        for former in person.formers
+        if not former.gave_way
+    )
 
 
 def inherited(

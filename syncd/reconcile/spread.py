@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from syncd.domain.changes import ChangeKind
+from syncd.domain.consent import GLOBAL
 from syncd.domain.identity import Identity
 from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import Desired, LookUp, Why, change_for
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.reconcile.person import Account, Cell, MailingList, Person, Topology
+from syncd.reconcile.rename import pending, place_of_former
 from syncd.reconcile.suppress import suppressing
 
 STOPS_SPREADING = frozenset({Status.BOUNCED, Status.COMPLAINED})
 """A hard bounce is not consent, but nobody hands on an address that does not take mail."""
+
+
+UNFOUNDED = "nothing brings them there any more: a list was unlinked, or they are not on it"
+"""Why an addition that was not sent yet is given up."""
 
 
 def spread(
@@ -26,13 +32,11 @@ def spread(
     nobody can be read, everybody is new who was never sent there.
     """
     for entry in topology.lists.values():
-        cells = [
-            cell for cell in person.cells if cell.identity == identity and entry.holds(cell.account, cell.container)
-        ]
-        joins = _spreads(person, topology, entry, cells)
+        cells = _on_list(person, entry, identity)
+        joined = _spreads(person, topology, entry, identity, cells)
         for account in topology.accounts.values():
             containers = entry.places.get(account.name, ())
-            if not containers or not account.capabilities.facts.has_lists or account.name in entry.unlinked:
+            if not containers or not account.capabilities.facts.has_lists:
                 continue
             here = [cell for cell in cells if cell.account == account.name]
             asks = account.capabilities.lookup and not account.capabilities.snapshot
@@ -40,22 +44,45 @@ def spread(
                 for container in containers:
                     yield LookUp(account.name, container, identity, identity, "known elsewhere, never asked about here")
             elif (
-                joins
+                joined
                 and _never_there(topology, account, entry, here)
                 and not _refuses(person, topology, account, containers[0], identity)
+                and not any(pending(person, account.name, container, identity) for container in containers)
             ):
                 yield _join(person, topology, entry, account, identity, fields, cells)
 
 
-def _spreads(person: Person, topology: Topology, entry: MailingList, cells: list[Cell]) -> bool:
-    if not entry.spread or person.suppressed(entry.scope) or any(cell.status in STOPS_SPREADING for cell in cells):
+def joins(person: Person, topology: Topology, account: str, container: ContainerId, identity: Identity) -> bool:
+    """Whether somebody joined, elsewhere, a list that lives in this container: else an addition there is unfounded."""
+    return any(
+        _spreads(person, topology, entry, identity, _on_list(person, entry, identity))
+        for entry in topology.lists.values()
+        if container in entry.places.get(account, ())
+    )
+
+
+def _on_list(person: Person, entry: MailingList, identity: Identity) -> list[Cell]:
+    return [c for c in person.cells if c.identity == identity and entry.holds(c.account, c.container)]
+
+
+def _spreads(person: Person, topology: Topology, entry: MailingList, identity: Identity, cells: list[Cell]) -> bool:
+    if not entry.spread or person.suppressed(entry.scope) or _said_no_before(person, entry, identity):
+        return False
+    if any(cell.status in STOPS_SPREADING for cell in cells):
         return False
     return any(_is_source(cell) and topology.accounts[cell.account].spread for cell in cells)
 
 
+def _said_no_before(person: Person, entry: MailingList, identity: Identity) -> bool:
+    """Whether they said no under the address that this one took the place of."""
+    return any({entry.scope, GLOBAL} & former.noes for former in person.formers if former.successor == identity)
+
+
 def _is_source(cell: Cell) -> bool:
-    """Whether it was seen that they joined there: what we delivered ourselves is no word of theirs."""
-    return cell.status is Status.SUBSCRIBED and cell.route != OWN_ANSWER
+    """Whether it was seen that they joined there: what we delivered ourselves is no word of theirs, nor is a record of
+    which nobody knows whose it is by now.
+    """
+    return cell.status is Status.SUBSCRIBED and cell.route != OWN_ANSWER and not cell.nameless
 
 
 def _never_there(topology: Topology, account: Account, entry: MailingList, here: list[Cell]) -> bool:
@@ -87,13 +114,27 @@ def _join(
 ) -> Desired:
     sources = [topology.accounts[cell.account] for cell in cells if _is_source(cell)]
     unmet = not any(source.joined for source in sources)
-    container = entry.places[account.name][0]
+    container, former = entry.places[account.name][0], None
+    if account.capabilities.facts.changes_addresses:
+        container, former = _with_former(person, entry.places[account.name], account.name, identity)
     return Desired(
         account=account.name,
-        change=change_for(ChangeKind.SUBSCRIBE, person, account.name, container, identity, fields=fields),
-        why=Why.JOINED,
+        change=change_for(
+            ChangeKind.SUBSCRIBE, person, account.name, container, identity, fields=fields, replaces=former
+        ),
+        why=Why.JOINED if former is None else Why.MOVED,
         explicit=False,
         first_contact=not account.joined or unmet,
         protected=account.protected or (unmet and any(source.protected for source in sources)),
         lists=(entry.name,),
     )
+
+
+def _with_former(
+    person: Person, containers: Sequence[ContainerId], account: str, identity: Identity
+) -> tuple[ContainerId, str | None]:
+    """The container in which their former address stands, with its spelling there; else the first, and nobody."""
+    for container in containers:
+        if (former := place_of_former(person, account, container, identity)) is not None:
+            return container, former
+    return containers[0], None

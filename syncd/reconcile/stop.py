@@ -6,7 +6,7 @@ from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL
 from syncd.domain.records import ContainerId
 from syncd.reconcile.person import Person, Topology
-from syncd.reconcile.suppress import suppressing
+from syncd.reconcile.suppress import concerning, suppressing, suppressing_at
 
 CERTAIN = "ok"
 """The state of an account that was read well the last time: only there is it certain whose records are written to."""
@@ -19,8 +19,10 @@ def goes_on(person: Person, topology: Topology, account: str, container: Contain
     """
     if kind is not ChangeKind.UNSUBSCRIBE:
         return False
-    said = suppressing(person, topology, account, container)
+    said = suppressing(person, topology, account, container) | suppressing_at(
+        person, topology, person.at(account, container)
+    )
     if topology.accounts[account].capabilities.facts.blind_unsubscribe:
-        lists = [entry for entry in topology.lists.values() if account in entry.places]
+        lists = concerning(person, topology, topology.accounts[account])
         said |= {scope for scope in (GLOBAL, *(entry.scope for entry in lists)) if person.said_no(scope)}
     return bool(said - person.inferred_scopes) and not said <= person.mass_scopes

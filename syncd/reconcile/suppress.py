@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity
-from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId
+from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import Desired, LookUp, Why, change_for
 from syncd.reconcile.exempt import lifted, promising
 from syncd.reconcile.fights import fought_over
 from syncd.reconcile.learn import seen_twice
-from syncd.reconcile.person import Account, Cell, Person, Topology, stands
+from syncd.reconcile.person import Account, Cell, MailingList, Person, Topology, stands
 
 PATIENCE = 20
 """Settle times within which the second look at a record that reads subscribed again should have come."""
@@ -32,8 +32,8 @@ def suppress(
             continue
         cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
         for container in sorted({cell.container for cell in cells}):
-            said = suppressing(person, topology, account.name, container)
             reachable = [c for c in cells if c.container == container and (stands(c) or _untold(c, account))]
+            said = suppressing_at(person, topology, reachable)
             if said and reachable and not lifted(person, topology, (account.name, container, identity)):
                 yield from _unsubscribe(person, topology, account, reachable, said, now)
 
@@ -44,8 +44,13 @@ def _untold(cell: Cell, account: Account) -> bool:
 
 
 def suppressing(person: Person, topology: Topology, account: str, container: ContainerId) -> frozenset[Scope]:
-    """The scopes whose "no" reaches this container and stands."""
+    """The scopes whose "no" stands and keeps somebody out of this container."""
     return frozenset(scope for scope in topology.reaching(account, container) if person.said_no(scope))
+
+
+def suppressing_at(person: Person, topology: Topology, cells: Iterable[Cell]) -> frozenset[Scope]:
+    """The scopes whose "no" stands and reaches one of these records."""
+    return frozenset(scope for cell in cells for scope in topology.reaching_record(cell) if person.said_no(scope))
 
 
 def _unsubscribe(
@@ -71,7 +76,7 @@ def _unsubscribe(
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
         protected=any(entry.protected for entry in topology.accounts.values()),
-        lists=tuple(entry.name for entry in topology.lists_of(account.name, container)),
+        lists=tuple(dict.fromkeys(entry.name for cell in reachable for entry in topology.lists_reaching(cell))),
     )
 
 
@@ -90,7 +95,8 @@ def _tell(person: Person, topology: Topology, account: Account, identity: Identi
     Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise, or until
     a person wants it told again (then it is only assumed to know).
     """
-    said = {scope for scope in (GLOBAL, *concerns(topology, account)) if person.said_no(scope)}
+    concerned = concerning(person, topology, account)
+    said = {scope for scope in (GLOBAL, *(entry.scope for entry in concerned)) if person.said_no(scope)}
     if not said or told(person, account, identity):
         return
     cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
@@ -102,13 +108,18 @@ def _tell(person: Person, topology: Topology, account: Account, identity: Identi
         explicit=bool(said - person.inferred_scopes),
         mass=said <= person.mass_scopes,
         protected=any(entry.protected for entry in topology.accounts.values()),
-        lists=tuple(entry.name for entry in topology.lists.values() if account.name in entry.places),
+        lists=tuple(entry.name for entry in concerned),
     )
 
 
-def concerns(topology: Topology, account: Account) -> tuple[Scope, ...]:
-    """The scopes, besides everything, whose "no" concerns an account as a whole."""
-    return tuple(entry.scope for entry in topology.lists.values() if account.name in entry.places)
+def concerning(person: Person, topology: Topology, account: Account) -> list[MailingList]:
+    """The lists whose "no" concerns an account as a whole: they live there, or lived there when the person came."""
+    here = [cell for cell in person.cells if cell.account == account.name and cell.status is not Status.ABSENT]
+    return [
+        entry
+        for entry in topology.lists.values()
+        if account.name in entry.places or any(entry.brought(cell) for cell in here)
+    ]
 
 
 def told(person: Person, account: Account, identity: Identity) -> bool:

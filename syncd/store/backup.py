@@ -172,10 +172,14 @@ def _postgres(program: str, url: URL, arguments: Sequence[str]) -> None:
         raise MirrorError(
             f"{program} is not installed, and only it can do this", hint="apt-get install postgresql-client"
         )
-    plain = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-    environ = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
+    password = url.password or url.query.get("password")
+    # `URL.set` takes None for "as it was", so that the address is made anew.
+    plain = URL.create(
+        "postgresql", url.username, host=url.host, port=url.port, database=url.database, query=url.query
+    ).difference_update_query(["password"])
+    environ = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     done = subprocess.run(  # noqa: S603  the program's own path, and arguments that no shell reads
-        [found, f"--dbname={plain}", "--no-password", *arguments],
+        [found, f"--dbname={plain.render_as_string(hide_password=False)}", "--no-password", *arguments],
         env=environ,
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -129,22 +130,29 @@ _UPDATE = container.update().where(
 )
 
 
-def save_links(connection: Connection, links: Iterable[tuple[str, str, str, str]]) -> bool:
-    """Write the configuration's links (list, account, container, scope) down for the views;
+class Link(NamedTuple):
+    """A list of ours at a place, for the views. `until`: the link was ended; it reaches what came until then."""
 
-    says whether they differ from before.
-    """
-    wanted = {tuple(entry) for entry in links}
-    known = {
-        tuple(row) for row in connection.execute(sa.select(link.c.list, link.c.account, link.c.container, link.c.scope))
-    }
+    list: str
+    account: str
+    container: str
+    scope: str
+    until: datetime | None = None
+
+
+def save_links(connection: Connection, links: Iterable[Link]) -> bool:
+    """Write down how our lists are linked; says whether that differs from before."""
+    wanted = set(links)
+    known = {Link(*row) for row in connection.execute(_LINKS)}
     if wanted == known:
         return False
     connection.execute(link.delete())
     if wanted:
-        names = ("list", "account", "container", "scope")
-        connection.execute(link.insert(), [dict(zip(names, entry, strict=True)) for entry in sorted(wanted)])
+        connection.execute(link.insert(), [entry._asdict() for entry in sorted(wanted, key=lambda entry: entry[:3])])
     return True
+
+
+_LINKS = sa.select(*(link.c[name] for name in Link._fields))
 
 
 def load_pages(connection: Connection, account: str, container_id: ContainerId) -> dict[int, PageDigest]:

@@ -91,7 +91,8 @@ def _save(
 
 def _gone(connection: Connection, account: str, lists: Sequence[ContainerId]) -> int:
     """How many people of these lists are known to have left them, or to have said no anywhere."""
-    scopes = sa.select(link.c.scope).where(link.c.account == account, link.c.container.in_(lists))
+    named = (link.c.account == account, link.c.container.in_(lists), link.c.until.is_(None))
+    scopes = sa.select(link.c.scope).where(*named)
     said_no = sa.exists().where(
         consent.c.person_key == cell.c.person_key,
         consent.c.level >= int(Level.UNSUBSCRIBED),

@@ -56,11 +56,11 @@ def _hold(connection: Connection, row: Any, key: SuppressionKey, item: Withheld,
         "phone": item.phone,
         "state": WITHHELD if item.reason else WAITING,
         "reason": item.reason,
-        "first_contact": item.first_contact,
+        "first_contact": list(item.first_contact),
     }
     if row is None:
         new = {"identity": item.identity, "person_key": key, "since": at, "trouble": "", "word": ""}
-        new |= {"checked_phone": "", "phone_sound": True}
+        new |= {"checked_phone": "", "phone_sound": True, "refused": False}
         connection.execute(hygiene.insert().values(new | values))
         return
     if any(getattr(row, name) != value for name, value in values.items()):
@@ -91,6 +91,7 @@ def record(connection: Connection, identity: Identity, said: Verification, at: d
         "tried_at": at,
         "checked_at": at,
         "trouble": "",
+        "refused": False,
         "score": said.score,
         "word": said.word,
         "checked_phone": said.phone,
@@ -103,14 +104,17 @@ def record(connection: Connection, identity: Identity, said: Verification, at: d
     )
 
 
-def note_trouble(connection: Connection, identity: Identity, trouble: str, at: datetime) -> bool:
-    """Somebody could not be verified, and waits. Whether that is news: nobody else waits there for such a reason."""
+def note_trouble(connection: Connection, identity: Identity, trouble: str, at: datetime, *, refused: bool) -> bool:
+    """Somebody could not be verified, and waits. Whether that is news: nobody else waits there for such a reason.
+
+    `refused`: the verifier answered, and does not take this one.
+    """
     here = sa.select(hygiene.c.account).where(hygiene.c.identity == identity).scalar_subquery()
     known = sa.select(hygiene.c.identity).where(
         hygiene.c.account == here, hygiene.c.state == WAITING, hygiene.c.trouble != ""
     )
     news = connection.scalar(known.limit(1)) is None
-    values = {"trouble": trouble, "tried_at": at}
+    values = {"trouble": trouble, "tried_at": at, "refused": refused}
     connection.execute(hygiene.update().where(hygiene.c.identity == identity).values(values))
     return news
 
@@ -123,7 +127,18 @@ def accounts_wanting(connection: Connection) -> set[str]:
 _WANTING = sa.select(hygiene.c.account).where(hygiene.c.state == WAITING).distinct()
 
 
-def first_contact_waits(connection: Connection) -> bool:
-    """Whether somebody waits to be verified whose additions a person will have to approve."""
-    query = sa.select(hygiene.c.identity).where(hygiene.c.state == WAITING, hygiene.c.first_contact).limit(1)
-    return connection.scalar(query) is not None
+def first_contact_waits(connection: Connection) -> set[str]:
+    """Accounts whose first contact goes on: somebody is still to be verified whose additions a person has to approve.
+
+    Whoever was found unsound does not wait, and whom the verifier refuses may do so for ever.
+    """
+    query = sa.select(hygiene.c.first_contact).where(hygiene.c.state == WAITING, ~hygiene.c.refused).distinct()
+    return {name for accounts in connection.scalars(query) for name in accounts}
+
+
+def refused_in_first_contact(connection: Connection, accounts: Collection[str]) -> list[SuppressionKey]:
+    """Whom the verifier refuses, and whose additions a person would have had to approve within these first contacts."""
+    query = sa.select(hygiene.c.person_key, hygiene.c.first_contact).where(
+        hygiene.c.state == WAITING, hygiene.c.refused
+    )
+    return [SuppressionKey(key) for key, names in connection.execute(query) if not set(names).isdisjoint(accounts)]

@@ -209,6 +209,7 @@ def _linked() -> sa.ColumnElement[bool]:
     """A record lies in a container that one of our lists names."""
     return sa.and_(
         link.c.account == cell.c.account,
+        link.c.until.is_(None),
         sa.or_(link.c.container == cell.c.container, link.c.container == WHOLE_ACCOUNT),
     )
 
@@ -231,6 +232,12 @@ class History:
 def open_operations(connection: Connection, key: SuppressionKey) -> int:
     """How much of what was decided about a person is still on its way."""
     return _count(connection, op, op.c.person_key == key, op.c.state.in_(_words(OPEN)))
+
+
+_RENAMES = sa.select(
+    *(rename.c[name] for name in ("account", "container", "identity", "opened_at", "successor")),
+    rename.c.retired_at.is_not(None).label("gave_way"),
+).order_by(rename.c.account, rename.c.container, rename.c.identity)
 
 
 def history(connection: Connection, key: SuppressionKey) -> History:
@@ -268,7 +275,7 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         look_ups=shown_rows(connection, asked),
         claims=rows(claim, "id account container identity scope seen_at state times fight", order="seen_at id"),
         exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
-        renames=rows(rename, "account container identity opened_at successor", order="account container identity"),
+        renames=shown_rows(connection, _RENAMES.where(rename.c.person_key == key)),
         hygiene=rows(
             hygiene, "identity account state since checked_at score word phone_sound reason trouble", order="identity"
         ),

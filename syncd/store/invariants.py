@@ -111,7 +111,10 @@ def examine(connection: Connection, look: Look) -> list[Finding]:
 # Consent and what was sent -------------------------------------------------------------------------------------------
 
 _REACHES = """({no}.scope = 'global' OR EXISTS (SELECT 1 FROM link l WHERE l.scope = {no}.scope
-    AND l.account = {at}.account AND (l.container = {at}.container OR l.container = '*')))"""
+    AND l.account = {at}.account AND (l.container = {at}.container OR l.container = '*')
+    AND (l.until IS NULL{came_until})))"""
+
+_CAME_UNTIL = " OR x.status_at <= l.until"  # a record that came under a link that was ended since
 
 _STANDS = "x.status IN ('subscribed', 'pending', 'bounced', 'unknown') AND x.missing_count = 0"
 
@@ -120,7 +123,7 @@ _ADDED_SINCE = f"""
 SELECT DISTINCT o.id FROM consent_event e CROSS JOIN op o
 WHERE e.level >= 3 AND o.person_key = e.person_key AND o.kind <> 'unsubscribe'
   AND o.state NOT IN ('ready', 'superseded') AND (o.account || '') IN :accounts
-  AND {_REACHES.format(no="e", at="o")}
+  AND {_REACHES.format(no="e", at="o", came_until="")}
   AND (e.route <> 'command' AND e.seq < o.began_seq AND e.at <= o.sent_at OR e.route = 'command' AND e.at < o.sent_at)
   AND NOT EXISTS (SELECT 1 FROM consent_event y WHERE y.person_key = e.person_key AND y.scope = e.scope
                   AND y.epoch > e.epoch AND y.at <= o.sent_at)
@@ -133,7 +136,7 @@ _ADDS_NEXT = f"""
 SELECT DISTINCT o.id FROM consent c CROSS JOIN op o
 WHERE c.level >= 3 AND o.person_key = c.person_key AND o.kind <> 'unsubscribe' AND o.state = 'ready'
   AND (o.account || '') IN :accounts
-  AND {_REACHES.format(no="c", at="o")}
+  AND {_REACHES.format(no="c", at="o", came_until="")}
   AND NOT EXISTS (SELECT 1 FROM agenda a WHERE a.person_key = c.person_key)
 """  # noqa: S608  (nothing but what stands above comes into it)
 
@@ -146,12 +149,16 @@ def _nobody_is_added(connection: Connection, look: Look) -> Broken:
 _FORGOTTEN = f"""
 SELECT DISTINCT c.event_id FROM consent c CROSS JOIN cell x
 WHERE c.level >= 3 AND x.person_key = c.person_key AND {_STANDS} AND (x.account || '') IN :accounts
-  AND {_REACHES.format(no="c", at="x")}
+  AND {_REACHES.format(no="c", at="x", came_until=_CAME_UNTIL)}
   AND EXISTS (SELECT 1 FROM consent_event e WHERE e.person_key = c.person_key AND e.scope = c.scope
               AND e.level >= 3 AND NOT e.inferred)
   AND NOT EXISTS (SELECT 1 FROM agenda a WHERE a.person_key = c.person_key)
   AND NOT EXISTS (SELECT 1 FROM op o WHERE o.account = x.account AND o.container = x.container
                   AND o.identity = x.identity AND o.state IN ('ready', 'inflight', 'unknown', 'accepted'))
+  AND NOT EXISTS (SELECT 1 FROM cell w JOIN account t ON t.name = w.account
+                  WHERE t.provider = 'rokt' AND w.person_key = x.person_key AND w.account = x.account
+                  AND w.identity = x.identity AND w.container = '*' AND w.status = 'unsubscribed'
+                  AND w.grade <> 'assumed' AND w.status_seq >= x.status_seq)
   AND NOT EXISTS (SELECT 1 FROM plan_item i LEFT JOIN plan p ON p.account = i.account AND p.container = i.container
                   AND p.kind = i.kind AND p.hold = i.hold
                   WHERE i.account = x.account AND i.container = x.container AND i.identity = x.identity

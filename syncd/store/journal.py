@@ -32,10 +32,13 @@ _CLOSE_RUN = run.update().where(run.c.id == sa.bindparam("of_id"))
 
 
 def ensure_accounts(connection: Connection, providers: Mapping[str, str]) -> None:
-    """Make a row for every configured account."""
-    known = {row.name for row in load_accounts(connection)}
+    """Make a row for every configured account. One that has another provider by now is met anew."""
+    known = {row.name: row for row in load_accounts(connection)}
     for name, provider in providers.items():
-        if name not in known:
+        if name in known and known[name].provider != provider:
+            state = "paused" if known[name].state == "paused" else "new"
+            update_account(connection, name, provider=provider, state=state, **_NEVER_MET)
+        elif name not in known:
             connection.execute(
                 account.insert().values(
                     name=name,
@@ -48,6 +51,12 @@ def ensure_accounts(connection: Connection, providers: Mapping[str, str]) -> Non
                     failures=0,
                 )
             )
+
+
+_NEVER_MET = {
+    "joined": False, "failures": 0, "last_attempt": None, "last_good_read": None, "last_report": None,
+    "held_until": None,
+}  # fmt: skip
 
 
 def load_accounts(connection: Connection) -> list[sa.Row[Any]]:

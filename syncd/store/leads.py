@@ -1,53 +1,26 @@
-"""Leads besides their records: campaigns that a person linked to lists by command, and leads that were only tests."""
+"""Leads besides their records: the campaigns that bring them, and leads that were only tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from syncd.domain.identity import SuppressionKey
 from syncd.domain.records import WHOLE_ACCOUNT, Status
-from syncd.store.inspect import Shown, shown_rows
-from syncd.store.tables import CampaignLinkRow, CampaignRow, CellRow, ContainerRow, LeadTestRow, LinkRow
+from syncd.store.inspect import Shown, shown_rows, shown_time
+from syncd.store.links import Commanded
+from syncd.store.tables import CampaignRow, CellRow, ContainerRow, LeadTestRow, LinkRow
 
 campaign = CampaignRow.__table__  # type: ignore[attr-defined]
-campaign_link = CampaignLinkRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 container = ContainerRow.__table__  # type: ignore[attr-defined]
 lead_test = LeadTestRow.__table__  # type: ignore[attr-defined]
 link = LinkRow.__table__  # type: ignore[attr-defined]
 
-# Links by command ----------------------------------------------------------------------------------------------------
-
-
-def links_by_command(connection: Connection) -> dict[str, dict[str, tuple[str, ...]]]:
-    """What commands linked, by list and account; the configuration's own places are not in it."""
-    found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for row in connection.execute(_LINKS):
-        places = found.setdefault(row.list, {})
-        places[row.account] = (*places.get(row.account, ()), row.container)
-    return found
-
-
-_LINKS = sa.select(campaign_link).order_by(
-    campaign_link.c.list, campaign_link.c.account, campaign_link.c.linked_at, campaign_link.c.container
-)
-
-
-def add_link(connection: Connection, entry: str, account: str, campaign_id: str, at: datetime) -> None:
-    row = {"list": entry, "account": account, "container": campaign_id, "linked_at": at}
-    connection.execute(campaign_link.insert(), row)
-
-
-def drop_link(connection: Connection, entry: str, account: str, campaign_id: str) -> bool:
-    """Whether there was one."""
-    mine = campaign_link.c
-    place = (mine.list == entry, mine.account == account, mine.container == campaign_id)
-    return connection.execute(campaign_link.delete().where(*place)).rowcount > 0
+# Campaigns -----------------------------------------------------------------------------------------------------------
 
 
 def place_of(connection: Connection, account: str, campaign_id: str) -> str:
@@ -56,7 +29,7 @@ def place_of(connection: Connection, account: str, campaign_id: str) -> str:
     return WHOLE_ACCOUNT if WHOLE_ACCOUNT in linked and campaign_id not in linked else campaign_id
 
 
-_LINKED = sa.select(link.c.container).where(link.c.account == sa.bindparam("of_account"))
+_LINKED = sa.select(link.c.container).where(link.c.account == sa.bindparam("of_account"), link.c.until.is_(None))
 
 
 def name_of(connection: Connection, account: str, campaign_id: str) -> str:
@@ -65,20 +38,15 @@ def name_of(connection: Connection, account: str, campaign_id: str) -> str:
     return connection.scalar(query) or campaign_id
 
 
-def people_of(connection: Connection, account: str, campaign_id: str) -> list[SuppressionKey]:
-    """Everybody of whom a lead of this campaign is known."""
-    query = sa.select(cell.c.person_key).where(
-        cell.c.account == account, cell.c.container == campaign_id, cell.c.person_key.is_not(None)
-    )
-    return [SuppressionKey(key) for key in connection.scalars(query.distinct())]
+def campaigns(connection: Connection, account: str, commanded: Sequence[Commanded]) -> list[Shown]:
+    """Every campaign that leads, statistics or links name, with the leads that are known and those that are parked.
 
-
-def campaigns(connection: Connection, account: str) -> list[Shown]:
-    """Every campaign that leads, statistics or links name, with the leads that are known and those that are parked."""
+    `commanded`: the links that commands made at this account.
+    """
     known: dict[str, Shown] = {}
 
     def about(campaign_id: str, name: str) -> Shown:
-        empty = {"leads": 0, "parked": 0, "lists": [], "last_lead_at": None}
+        empty = {"leads": 0, "parked": 0, "lists": [], "ended": [], "last_lead_at": None}
         return known.setdefault(campaign_id, {"account": account, "campaign_id": campaign_id, "name": name, **empty})
 
     for row in connection.execute(sa.select(campaign).where(campaign.c.account == account)):
@@ -89,9 +57,16 @@ def campaigns(connection: Connection, account: str) -> list[Shown]:
         about(entry["container"], entry["container"]).update(leads=entry["leads"], last_lead_at=entry["last_lead_at"])
     for entry in shown_rows(connection, _parked(account)):
         known[entry["remote_list"]]["parked"] = entry["parked"]
-    for entry in shown_rows(connection, _listed(account)):
-        shown = {"list": entry["list"], "by": "command" if entry["linked_at"] else "configuration"}
-        about(entry["container"], entry["container"])["lists"].append(shown | {"linked_at": entry["linked_at"]})
+    made = {(one.list, one.container): one for one in commanded}
+    for row in connection.execute(_listed(account)):
+        one = made.get((row.list, row.container))
+        at = None if one is None or one.unlinked_at is not None else shown_time(one.linked_at)
+        by = "configuration" if at is None else "command"
+        about(row.container, row.container)["lists"].append({"list": row.list, "by": by, "linked_at": at})
+    for one in commanded:
+        if one.unlinked_at is not None:
+            times = {"linked_at": shown_time(one.linked_at), "unlinked_at": shown_time(one.unlinked_at)}
+            about(one.container, one.container)["ended"].append({"list": one.list, **times})
     return [known[campaign_id] for campaign_id in sorted(known)]
 
 
@@ -115,17 +90,8 @@ def _parked(account: str) -> sa.Select[Any]:
 
 
 def _listed(account: str) -> sa.Select[Any]:
-    both = sa.and_(
-        campaign_link.c.list == link.c.list,
-        campaign_link.c.account == link.c.account,
-        campaign_link.c.container == link.c.container,
-    )
-    return (
-        sa.select(link.c.container, link.c.list, campaign_link.c.linked_at)
-        .select_from(link.outerjoin(campaign_link, both))
-        .where(link.c.account == account)
-        .order_by(link.c.container, link.c.list)
-    )
+    query = sa.select(link.c.container, link.c.list).where(link.c.account == account, link.c.until.is_(None))
+    return query.order_by(link.c.container, link.c.list)
 
 
 # Tests ---------------------------------------------------------------------------------------------------------------

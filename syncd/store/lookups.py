@@ -167,7 +167,7 @@ def due_for_fields(connection: Connection, account: str, older_than: datetime, l
     linked = (
         sa.select(there.c.key)
         .join(link, sa.and_(link.c.account == there.c.account, link.c.container == there.c.container))
-        .where(there.c.account == account, there.c.person_key == cell.c.person_key)
+        .where(there.c.account == account, there.c.person_key == cell.c.person_key, link.c.until.is_(None))
     )
     wanted_anyway = sa.select(lookup.c.identity).where(
         lookup.c.account == account, lookup.c.container == WHOLE_ACCOUNT, lookup.c.identity == cell.c.identity

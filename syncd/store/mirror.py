@@ -12,10 +12,21 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from syncd.domain.erasure import is_pseudonym
 from syncd.domain.facts import Grade
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
-from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Observation, Status, later
+from syncd.domain.records import (
+    NAMELESS,
+    PRESENT,
+    SUPPRESSED,
+    UNREAD_FIELD,
+    ContainerId,
+    Observation,
+    Status,
+    later,
+)
 from syncd.reconcile.learn import OWN_ANSWER
+from syncd.store import renames
 from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
 from syncd.store.tables import CellRow, ContainerRow, CounterSampleRow, PageRow
 
@@ -62,13 +73,14 @@ class Observed:
     """What a batch of readings changed.
 
     `newcomers` were not known in this container and stand subscribed; `people` are all others of whom something
-    changed.
+    changed. `nameless`: the keys of known records that do not show any more whose they are.
     """
 
     new: int = 0
     changed: int = 0
     people: set[SuppressionKey] = field(default_factory=set)
     newcomers: set[SuppressionKey] = field(default_factory=set)
+    nameless: set[str] = field(default_factory=set)
 
 
 def holds_any(connection: Connection, account: str, container: ContainerId) -> bool:
@@ -139,7 +151,7 @@ def observe(
     fresh: dict[str, tuple[Any, ...]] = {}
     moved: dict[str, dict[str, Any]] = {}
     samples: list[dict[str, Any]] = []
-    left: list[tuple[str, Identity]] = []
+    left: list[tuple[str, Identity, Identity | None]] = []
     now = native_time(connection, at)
     for reading in readings:
         observation = reading.observation
@@ -156,7 +168,7 @@ def observe(
             moved[observation.key] = _changed_row(reading, before, person_key, seq, at, route)
             if before.identity is not None and before.identity != observation.identity:
                 outcome.people.add(suppression_key(Identity(before.identity)))
-                left.append((observation.key, Identity(before.identity)))
+                left.append((observation.key, Identity(before.identity), observation.identity))
         if person_key is not None:
             plain = before is None and observation.status is Status.SUBSCRIBED
             (outcome.newcomers if plain else outcome.people).add(person_key)
@@ -165,8 +177,11 @@ def observe(
     insert_rows(connection, cell, _COLUMNS, list(fresh.values()))
     if moved:
         _update(connection, account, readings[0].observation.container, moved)
-    for key, identity in left:
-        _leave_behind(connection, account, readings[0].observation.container, key, identity, seq=seq, at=at)
+    for key, identity, now_called in left:
+        place = readings[0].observation.container
+        _leave_behind(connection, account, place, key, identity, seq=seq, at=at)
+        if now_called is not None and not is_pseudonym(identity) and not is_pseudonym(now_called):
+            renames.note_moved(connection, account, place, identity, now_called, seq=seq, at=at)
     if samples:
         _append_counters(connection, samples)
     return outcome
@@ -355,6 +370,31 @@ def reappeared(connection: Connection, account: str, container: str, keys: Seque
             )
             .values(missing_seq=0, missing_count=0)
         )
+
+
+def hide_fields(
+    connection: Connection, account: str, container: ContainerId, keys: Sequence[str], *, seq: int
+) -> list[str]:
+    """These known records were shown by a request that began at `seq`, without an address that can be read.
+
+    They are not missing, and stand as they did. Whose they are by now is not certain, so their fields count as unread
+    until it is. Returns the keys of those of which that is news.
+    """
+    place = (cell.c.account == account, cell.c.container == container)
+    for part in chunks(keys, IN_MAX):
+        listed = (cell.c.key.in_(part), cell.c.missing_count > 0, cell.c.missing_seq < seq)
+        connection.execute(cell.update().where(*place, *listed).values(missing_seq=0, missing_count=0))
+    news = []
+    for key, fields in fields_of(connection, account, container, keys).items():
+        hidden = {f"{UNREAD_FIELD}{NAMELESS}": ""} | {
+            name if name.startswith(UNREAD_FIELD) else f"{UNREAD_FIELD}{name}": text for name, text in fields.items()
+        }
+        if hidden != fields:
+            # Without a digest: read anew as soon as it changes, also back into what it was.
+            values = {"fields": _fields_text(hidden), "digest": b""}
+            connection.execute(cell.update().where(*place, cell.c.key == key).values(values))
+            news.append(key)
+    return news
 
 
 def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:

@@ -99,6 +99,7 @@ def _row(wish: Desired, guarded: bool, at: datetime) -> dict[str, Any]:
         "keys": list(change.keys),
         "account_key": change.account_key,
         "fields": dict(change.fields),
+        "replaces": change.replaces,
         "state": OpState.READY.value,
         "priority": PRIORITY[change.kind],
         "why": wish.why.value,
@@ -145,6 +146,7 @@ def sendable(
                 keys=tuple(row.keys),
                 account_key=row.account_key,
                 fields=row.fields,
+                replaces=row.replaces,
             ),
             attempts=row.attempts,
         )

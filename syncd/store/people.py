@@ -20,7 +20,7 @@ from syncd.domain.hygiene import Checked
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
-from syncd.reconcile.person import OPEN, Cell, Exemption, No, Operation, OpState, Person, Place, Rename
+from syncd.reconcile.person import OPEN, Cell, Exemption, Former, No, Operation, OpState, Person, Place, Rename
 from syncd.store import exemptions, hygiene, renames
 from syncd.store.bulk import chunks
 from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
@@ -36,11 +36,16 @@ person = PersonRow.__table__  # type: ignore[attr-defined]
 _decoded = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def _fields(text: str) -> dict[str, str]:
+_NONE: frozenset[str] = frozenset()
+
+
+def _fields(text: str) -> tuple[dict[str, str], frozenset[str]]:
+    """The fields that could be read, and the names of those that could not."""
     fields = _decoded(text)
-    if f'"{UNREAD_FIELD}' in text:
-        fields = {name: value for name, value in fields.items() if not name.startswith(UNREAD_FIELD)}
-    return fields
+    if f'"{UNREAD_FIELD}' not in text:
+        return fields, _NONE
+    unread = frozenset(name.removeprefix(UNREAD_FIELD) for name in fields if name.startswith(UNREAD_FIELD))
+    return {name: value for name, value in fields.items() if not name.startswith(UNREAD_FIELD)}, unread
 
 
 _encode = msgspec.json.Encoder().encode
@@ -149,10 +154,11 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
     renamed = renames.load(connection, keys)
     checked = hygiene.load(connection, keys)
+    former = renames.formers(connection, sorted({entry.identity for known in cells.values() for entry in known}))
     return [
         _person(
             key, cells[key], operations[key], states[key], fields[key],
-            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []), checked.get(key, {}),
+            said.get(key, _Said()), exempt.get(key, []), renamed.get(key, []), former, checked.get(key, {}),
         )
         for key in keys
     ]  # fmt: skip
@@ -190,6 +196,7 @@ _OPERATIONS = (
 
 
 def _cell(row: Any) -> Cell:
+    fields, unread = _fields(row.fields)
     return Cell(
         account=row.account,
         container=ContainerId(row.container),
@@ -201,8 +208,9 @@ def _cell(row: Any) -> Cell:
         status_seq=row.status_seq,
         status_at=row.status_at,
         route=row.route,
-        fields=_fields(row.fields),
-        base=None if row.base is None else _fields(row.base),
+        fields=fields,
+        base=None if row.base is None else _decoded(row.base),
+        unread=unread,
         said_no_seq=row.said_no_seq,
         missing_seq=row.missing_seq,
         missing_count=row.missing_count,
@@ -222,6 +230,7 @@ def _person(
     said: _Said,
     exempt: list[Exemption],
     renamed: list[Rename],
+    former: Mapping[Identity, list[Former]],
     checked: Mapping[Identity, Checked],
 ) -> Person:
     refuted: dict[tuple[Place, ChangeKind], int] = {}
@@ -263,6 +272,7 @@ def _person(
         noes=said.noes,
         exemptions=exempt,
         renames=renamed,
+        formers=[entry for identity in dict.fromkeys(c.identity for c in cells) for entry in former.get(identity, ())],
         checked=checked,
     )
 
@@ -300,9 +310,10 @@ def save_merged(
             elif who.fields[identity] != values:
                 moved.append({"of": identity, "to": dict(values), "at": at})
         for entry in who.cells:
-            if entry.fields and entry.base != entry.fields:
-                base = _encode(entry.fields).decode()
-                bases.append({"a": entry.account, "c": entry.container, "k": entry.key, "b": base})
+            base = _next_base(entry)
+            if base and entry.base != base:
+                text = _encode(base).decode()
+                bases.append({"a": entry.account, "c": entry.container, "k": entry.key, "b": text})
     if new:
         connection.execute(person.insert(), new)
     if moved:
@@ -321,6 +332,15 @@ def save_merged(
             cell.c.key == sa.bindparam("k"),
         )
         connection.execute(cell.update().where(*place).values(base=sa.bindparam("b")), bases)
+
+
+def _next_base(entry: Cell) -> Mapping[str, str]:
+    """What the record shows; of what could not be read, what it showed before: so it can be told, once it can be, if
+    anybody changed it.
+    """
+    if not entry.unread or not entry.base:
+        return entry.fields
+    return {**{name: text for name, text in entry.base.items() if name in entry.unread}, **entry.fields}
 
 
 # Consent -------------------------------------------------------------------------------------------------------------

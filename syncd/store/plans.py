@@ -35,7 +35,7 @@ REASONS = {
     Hold.FIRST_CONTACT: "first contact with an account: nothing is added or concluded before somebody has looked at it",
     Hold.GUARD: "more at once than the guard lets pass",
     Hold.MASS: "one listing turned very many to unsubscribed at once; goes by itself at release_at",
-    Hold.RESYNC: "follows from a resync: nobody is added because of one before somebody has looked at it",
+    Hold.RESYNC: "follows from a resync, or comes after a first contact that left it out: somebody looks at it first",
     Hold.ABSENCE: "a listing lost very many at once; until approved it counts as not whole",
 }
 

@@ -1,9 +1,9 @@
-"""Addresses that may be about to give way to others: what a provider's notice of a change began."""
+"""Addresses that gave way to others, or may be about to: what a notice, a record or a call of ours began."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,14 +11,17 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from syncd.domain.consent import Level, Scope
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
-from syncd.domain.records import PRESENT, SUPPRESSED, ContainerId, Status
+from syncd.domain.records import PRESENT, SUPPRESSED, UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.fields import full_name
-from syncd.reconcile.person import Candidate, Rename
+from syncd.reconcile.person import OPEN, Candidate, Former, Rename
 from syncd.store.bulk import chunks
-from syncd.store.tables import CellRow, RenameRow
+from syncd.store.tables import CellRow, ConsentRow, OpRow, RenameRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
+consent = ConsentRow.__table__  # type: ignore[attr-defined]
+op = OpRow.__table__  # type: ignore[attr-defined]
 rename = RenameRow.__table__  # type: ignore[attr-defined]
 
 IN_MAX = 500
@@ -27,7 +30,10 @@ _fields = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def begin(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
-    """Something was changed for this address, perhaps the address. Of one that does not stand there nothing follows."""
+    """Something was changed for this address, perhaps the address. Of one that does not stand there nothing follows.
+
+    What it is known to give way to stays known: the notice may be of that very change.
+    """
     standing = sa.select(cell.c.key).where(
         cell.c.account == account,
         cell.c.container == container,
@@ -37,13 +43,38 @@ def begin(connection: Connection, account: str, container: str, identity: Identi
     if connection.scalar(standing.limit(1)) is None:
         return
     place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
-    values = {"opened_seq": seq, "opened_at": at, "retired_at": None, "successor": None}
-    if connection.execute(rename.update().where(*place).values(values)).rowcount:
-        return
+    expected = sa.case((rename.c.retired_at.is_(None), rename.c.successor), else_=None)
+    values: dict[str, Any] = {"opened_seq": seq, "opened_at": at, "retired_at": None}
+    if not connection.execute(rename.update().where(*place).values({**values, "successor": expected})).rowcount:
+        connection.execute(rename.insert().values(_row(account, container, identity) | values))
+
+
+def expect(connection: Connection, account: str, container: str, identity: Identity, successor: Identity) -> None:
+    """The provider took our word that this address gives way to that one, once its owner confirms."""
+    place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
+    connection.execute(rename.update().where(*place, rename.c.retired_at.is_(None)).values(successor=successor))
+
+
+def note_moved(
+    connection: Connection,
+    account: str,
+    container: str,
+    identity: Identity,
+    successor: Identity,
+    *,
+    seq: int,
+    at: datetime,
+) -> None:
+    """A record that went by the one address goes by the other now; of a former change at its place nothing is left."""
+    here = (rename.c.account == account, rename.c.container == container)
+    connection.execute(rename.delete().where(*here, rename.c.identity.in_([identity, successor])))
+    values = {"opened_seq": seq, "opened_at": at, "successor": successor}
+    connection.execute(rename.insert().values(_row(account, container, identity) | values))
+
+
+def _row(account: str, container: str, identity: Identity) -> dict[str, Any]:
     key = suppression_key(identity)
-    connection.execute(
-        rename.insert().values(account=account, container=container, identity=identity, person_key=key, **values)
-    )
+    return {"account": account, "container": container, "identity": identity, "person_key": key}
 
 
 def load(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[SuppressionKey, list[Rename]]:
@@ -79,6 +110,7 @@ def _rename(connection: Connection, row: Any) -> Rename:
         seq=row.opened_seq,
         at=row.opened_at,
         retired_at=row.retired_at,
+        successor=None if row.successor is None else Identity(row.successor),
         candidates=() if row.retired_at is not None else _candidates(connection, row),
     )
 
@@ -87,9 +119,14 @@ def _candidates(connection: Connection, row: Any) -> tuple[Candidate, ...]:
     """Who was seen confirmed there since, and was not before."""
     beside = {"of_account": row.account, "of_container": row.container, "besides": row.identity}
     return tuple(
-        Candidate(Identity(identity), confirmed_at, full_name(_fields(fields)))
+        Candidate(Identity(identity), confirmed_at, full_name(_as_shown(_fields(fields))))
         for identity, confirmed_at, fields in connection.execute(_CONFIRMED, {**beside, "since": row.opened_seq})
     )
+
+
+def _as_shown(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """With what could not be read, so that it is not taken for no name at all."""
+    return {name.removeprefix(UNREAD_FIELD): text for name, text in fields.items()}
 
 
 _CONFIRMED = (
@@ -102,4 +139,50 @@ _CONFIRMED = (
         cell.c.confirmed_seq > sa.bindparam("since"),
     )
     .order_by(cell.c.key)
+)
+
+
+def formers(connection: Connection, identities: Sequence[Identity]) -> dict[Identity, list[Former]]:
+    """The addresses whose place these took or are to take, by the latter."""
+    found: defaultdict[Identity, list[Former]] = defaultdict(list)
+    for part in chunks(identities, IN_MAX):
+        for row in connection.execute(_FORMERS, {"these": part}).all():
+            former, successor = Identity(row.identity), Identity(row.successor)
+            where = {"of_person": row.person_key, "of_identity": former}
+            said = connection.execute(_SAID, {"of_person": row.person_key})
+            found[successor].append(
+                Former(
+                    identity=former,
+                    successor=successor,
+                    account=row.account,
+                    container=ContainerId(row.container),
+                    gave_way=row.retired_at is not None,
+                    stands={(a, ContainerId(c)): spelt for a, c, spelt in connection.execute(_STANDS, where)},
+                    noes=frozenset(Scope(scope) for scope, level in said if Level(level).suppresses),
+                )
+            )
+    return found
+
+
+_FORMERS = (
+    sa.select(rename)
+    .where(rename.c.successor.in_(sa.bindparam("these", expanding=True)))
+    .order_by(rename.c.account, rename.c.container, rename.c.identity)
+)
+_SAID = sa.select(consent.c.scope, consent.c.level).where(consent.c.person_key == sa.bindparam("of_person"))
+_BUSY = sa.exists().where(
+    op.c.account == cell.c.account,
+    op.c.container == cell.c.container,
+    op.c.identity == cell.c.identity,
+    op.c.state.in_([state.value for state in OPEN]),
+)
+_STANDS = (
+    sa.select(cell.c.account, cell.c.container, cell.c.address)
+    .where(
+        cell.c.person_key == sa.bindparam("of_person"),
+        cell.c.identity == sa.bindparam("of_identity"),
+        cell.c.status == Status.SUBSCRIBED.value,
+        ~_BUSY,
+    )
+    .order_by(cell.c.account, cell.c.container, cell.c.key)
 )

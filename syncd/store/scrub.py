@@ -193,11 +193,22 @@ def _operations(
             "keys": [veiled_key(one, known.names, pseudonym) for one in row.keys],
             "account_key": None if row.account_key is None else veiled_key(row.account_key, known.names, pseudonym),
             "fields": {},
+            "replaces": None,
         }
         if row.state == OpState.READY:
             values |= {"state": OpState.SUPERSEDED.value, "reason": "the person was erased", "closed_at": at}
         connection.execute(op.update().where(op.c.id == row.id).values(**values))
-    return len(rows)
+    return len(rows) + _takeovers(connection, known, at)
+
+
+def _takeovers(connection: Connection, known: Known, at: datetime) -> int:
+    """Operations by which another address takes the place of theirs: what was not sent yet is decided anew."""
+    theirs = op.c.replaces.in_(sorted({*known.identities, *known.spelt.values()}))
+    gone = {"state": OpState.SUPERSEDED.value, "reason": "their former address was erased", "closed_at": at}
+    unsent = connection.execute(sa.select(op.c.person_key).where(theirs, op.c.state == OpState.READY.value)).all()
+    connection.execute(op.update().where(theirs, op.c.state == OpState.READY.value).values(**gone))
+    people.put_on_agenda(connection, [SuppressionKey(row.person_key) for row in unsent], at)
+    return connection.execute(op.update().where(theirs).values(replaces=None)).rowcount
 
 
 def _tests(connection: Connection, key: SuppressionKey, known: Known) -> int:

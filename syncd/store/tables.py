@@ -86,35 +86,30 @@ class ContainerRow(SQLModel, table=True):
 
 
 class LinkRow(SQLModel, table=True):
-    """Which container belongs to which list of ours: the configuration as the views need it."""
+    """Which container belongs to which list of ours: the configuration and the commands, as the views need them.
+
+    `until`: nothing new goes there or comes from there, and a "no" still reaches records that came until then.
+    """
 
     __tablename__ = "link"
     list: str = Field(primary_key=True)
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)
     scope: str
+    until: datetime | None = None
 
 
-class CampaignLinkRow(SQLModel, table=True):
-    """A campaign at an account that a person linked to a list of ours by a command, beside the configuration."""
+class CommandedLinkRow(SQLModel, table=True):
+    """A list of ours that a person linked to a campaign or to an outbound connection, beside the configuration.
 
-    __tablename__ = "campaign_link"
+    One that was unlinked stays, because of those who came under it. `provider`: whose account it was.
+    """
+
+    __tablename__ = "commanded_link"
     list: str = Field(primary_key=True)
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)
-    linked_at: datetime
-
-
-class ConnectionLinkRow(SQLModel, table=True):
-    """A list of ours that a person linked to an outbound connection, beside what the configuration links.
-
-    One that was unlinked stays: nobody is delivered any more, and a "no" still reaches those who were.
-    """
-
-    __tablename__ = "connection_link"
-    account: str = Field(primary_key=True)
-    list: str = Field(primary_key=True)
-    container: str
+    provider: str
     linked_at: datetime
     unlinked_at: datetime | None = None
 
@@ -303,6 +298,7 @@ class OpRow(SQLModel, table=True):
     keys: list[str] = Field(default_factory=list, sa_type=JsonColumn)
     account_key: str | None = None
     fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    replaces: str | None = None
     state: str
     priority: int
     why: str
@@ -455,12 +451,15 @@ class ClaimRow(SQLModel, table=True):
 
 
 class RenameRow(SQLModel, table=True):
-    """An address of which a provider said that something was changed. `retired_at`: its own time at which the address
-    gave way to its `successor`; empty as long as none was seen to.
+    """An address of which a provider said that something was changed, or that we changed there. `retired_at`: its own
+    time at which the address gave way to its `successor`; null as long as none was seen to.
     """
 
     __tablename__ = "rename"
-    __table_args__ = (sa.Index("ix_rename_person", "person_key"),)
+    __table_args__ = (
+        sa.Index("ix_rename_person", "person_key"),
+        sa.Index("ix_rename_successor", "successor"),
+    )
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)
     identity: str = Field(primary_key=True)
@@ -546,7 +545,8 @@ class CounterSampleRow(SQLModel, table=True):
 class HygieneRow(SQLModel, table=True):
     """What a verifier said of one new lead, and whether additions wait for it. `state`: waiting, withheld, clear.
 
-    `reason`: why they are kept back. `tried_at`: when the verifier was last asked; `trouble`: why that brought nothing.
+    `reason`: why they are kept back. `first_contact`: accounts whose first contact they belong to. `tried_at`: when the
+    verifier was last asked; `trouble`: why that brought nothing; `refused`: as it does not take this one.
     The rest is its answer, as of `checked_at`, about the address and `checked_phone`.
     """
 
@@ -561,10 +561,11 @@ class HygieneRow(SQLModel, table=True):
     phone: str
     state: str
     reason: str
-    first_contact: bool
+    first_contact: list[str] = Field(default_factory=list, sa_type=JsonColumn)
     since: datetime
     tried_at: datetime | None = None
     trouble: str = ""
+    refused: bool = False
     checked_at: datetime | None = None
     score: int | None = None
     word: str = ""

@@ -18,8 +18,9 @@ from syncd.domain.errors import (
     UnreachableError,
 )
 from syncd.domain.records import Status, digest_of
+from syncd.providers.contact_points import read_address
 from syncd.reconcile.person import OpState
-from syncd.store import mirror, outbox, people
+from syncd.store import mirror, outbox, people, renames
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection
 from syncd.sync.context import Context, Lane
@@ -78,6 +79,7 @@ class Ended:
                 self.pushed.accepted += 1
             case Outcome.ACCEPTED:
                 self._finish(op, OpState.ACCEPTED, ack)
+                self._changed_address(op)
                 self.pushed.accepted += 1
             case Outcome.UNCERTAIN:
                 self.unknown([op], ack.reason or "the answer leaves open what was done", keys=ack.keys)
@@ -179,6 +181,12 @@ class Ended:
                 self.refused(op, f"{reason}, {op.attempts + 1} times")
                 return
         self._postpone([op], self.now + self._wait(op.attempts), f"{reason}; told again")
+
+    def _changed_address(self, op: Sendable) -> None:
+        """Which address the former one gives way to, where that was asked for and taken."""
+        former = None if op.change.replaces is None else read_address(op.change.replaces)
+        if former is not None and not is_pseudonym(op.change.identity):
+            renames.expect(self.connection, self.lane.name, op.change.container, former, op.change.identity)
 
     def _finish(self, op: Sendable, state: OpState, ack: Ack) -> None:
         # Of somebody who was erased the ids that the answer names are not kept: one may be their address.

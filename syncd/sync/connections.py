@@ -1,4 +1,4 @@
-"""Outbound connections: which lists of ours they deliver, and a test record."""
+"""Outbound connections: what each delivers, and a test record."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from datetime import datetime
 from syncd.domain.changes import ChangeKind
 from syncd.domain.errors import SyncdError
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import WHOLE_ACCOUNT
 from syncd.providers.protocol import CanTry, Trial
-from syncd.store import connections, journal, people
-from syncd.store.session import reading, writing
+from syncd.store import people
+from syncd.store.session import reading
 from syncd.sync.context import Context, Lane
+from syncd.sync.links import COMMAND, CONFIGURATION, commanded
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One list of ours at a connection. `source`: `configuration` or `command`; `since`: when a command linked it."""
+    """One list of ours at a connection. `source`: `configuration` or `command`; `since`: when a command linked it.
+
+    `until`: when it was ended; who was delivered under it is still told of there when they say no.
+    """
 
     list: str
     container: str
     source: str
     since: datetime | None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Connected:
     account: str
     takes_noes: bool
     links: Sequence[Link]
+    ended: Sequence[Link]
 
 
 def names_of(context: Context) -> list[str]:
@@ -40,60 +45,25 @@ def names_of(context: Context) -> list[str]:
 
 
 def listed(context: Context) -> list[Connected]:
-    """All connections, with what each delivers."""
-    with reading(context.engine) as connection:
-        rows = [row for row in connections.load_links(connection) if row.unlinked_at is None]
+    """All connections, with what each delivers, and what it delivered."""
+    made = commanded(context)
     found = []
     for name in names_of(context):
         links = [
-            Link(entry.name, container, "configuration", None)
+            Link(entry.name, container, CONFIGURATION, None)
             for entry in context.lists.values()
             for container in entry.places.get(name, ())
         ]
-        configured = {one.list for one in links}
-        links += [
-            Link(row.list, row.container, "command", row.linked_at)
-            for row in rows
-            if row.account == name and row.list in context.lists and row.list not in configured
+        by_command = [
+            Link(one.list, one.container, COMMAND, one.linked_at, one.unlinked_at)
+            for one in made
+            if one.account == name
         ]
+        links += [one for one in by_command if one.until is None]
+        ended = [one for one in by_command if one.until is not None]
         takes_noes = ChangeKind.UNSUBSCRIBE in context.lanes[name].capabilities.accepts
-        found.append(Connected(name, takes_noes, links))
+        found.append(Connected(name, takes_noes, links, ended))
     return found
-
-
-def link(context: Context, account: str, list_name: str, container: str = WHOLE_ACCOUNT) -> None:
-    """Deliver whoever joins this list from now on.
-
-    First contact begins anew: those who are on the list already wait for a person.
-    """
-    _must_not_be_configured(context, account, list_name)
-    with writing(context.engine) as connection:
-        connections.link(connection, account, list_name, container, context.now())
-        journal.update_account(connection, account, joined=False)
-    _look_at_everybody(context)
-
-
-def unlink(context: Context, account: str, list_name: str) -> None:
-    """Deliver nobody of this list any more. Whoever was delivered stays there, and a "no" still reaches them."""
-    _must_not_be_configured(context, account, list_name)
-    with writing(context.engine) as connection:
-        if not connections.unlink(connection, account, list_name, context.now()):
-            raise SyncdError(f"{list_name} is not linked to {account}", hint="syncd connection list")
-    _look_at_everybody(context)
-
-
-def _must_not_be_configured(context: Context, account: str, list_name: str) -> None:
-    if account in context.lists[list_name].places:
-        raise SyncdError(
-            f"the configuration links {list_name} to {account}, and a command does not change it",
-            hint=f"edit `{account}` in [lists.{list_name}]",
-        )
-
-
-def _look_at_everybody(context: Context) -> None:
-    context.save_links()
-    with writing(context.engine) as connection:
-        people.everybody_on_agenda(connection, context.now())
 
 
 def trial(context: Context, lane: Lane, identity: Identity | None, *, live: bool) -> Trial | None:

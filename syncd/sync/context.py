@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from syncd.domain.consent import Scope
@@ -16,7 +16,8 @@ from syncd.providers.fields import Rules
 from syncd.providers.protocol import Provider
 from syncd.reconcile.guard import Limits
 from syncd.reconcile.person import Account, MailingList, Topology
-from syncd.store import connections, containers, journal, leads
+from syncd.store import containers, journal, links
+from syncd.store.links import Commanded
 from syncd.store.sequence import Sequence
 from syncd.store.session import Connection, Engine, writing
 from syncd.wire import Exchange
@@ -119,7 +120,6 @@ class Context:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""
         rows = {row.name: row for row in journal.load_accounts(connection)}
         known = containers.load_containers(connection)
-        commanded = leads.links_by_command(connection)
         accounts = {
             lane.name: Account(
                 name=lane.name,
@@ -136,22 +136,7 @@ class Context:
             )
             for lane in self.lanes.values()
         }
-        links = [row for row in connections.load_links(connection) if row.account in accounts]
-        lists = {
-            entry.name: MailingList(
-                name=entry.name,
-                scope=entry.scope,
-                places={
-                    account: tuple(resolve(account, written, known) for written in ids)
-                    for account, ids in _merged(self._places(entry, links), commanded.get(entry.name, {})).items()
-                    if account in accounts
-                },
-                spread=entry.spread,
-                unlinked=frozenset(row.account for row in links if row.list == entry.name and row.unlinked_at)
-                - entry.places.keys(),
-            )
-            for entry in self.lists.values()
-        }
+        lists = self._lists(self.commanded(connection), known)
         whole = {(row.account, ContainerId(row.container)): row.whole_seq for row in known if row.whole_seq}
         return Topology(
             accounts=accounts,
@@ -163,11 +148,42 @@ class Context:
             hygiene=next((lane.hygiene for lane in self.lanes.values() if lane.hygiene is not None), None),
         )
 
-    @staticmethod
-    def _places(entry: ListConfig, links: list[Any]) -> dict[str, tuple[str, ...]]:
-        """As configured; a link by command counts where the configuration says nothing."""
-        by_command = {row.account: (str(row.container),) for row in links if row.list == entry.name}
-        return {**by_command, **entry.places}
+    def commanded(self, connection: Connection) -> list[Commanded]:
+        """The links that commands made between lists and accounts that are configured, those that were ended too."""
+        made = links.load(connection, {name: lane.provider_name for name, lane in self.lanes.items()})
+        return [entry for entry in made if entry.list in self.lists]
+
+    def _lists(self, commanded: list[Commanded], known: list[Any]) -> dict[str, MailingList]:
+        lists = {}
+        for entry in self.lists.values():
+            mine = [made for made in commanded if made.list == entry.name]
+            places: dict[str, tuple[ContainerId, ...]] = {}
+            for account, ids in _merged(entry.places, [made for made in mine if made.unlinked_at is None]).items():
+                if account in self.lanes:
+                    places[account] = tuple(resolve(account, written, known) for written in ids)
+            ended = {
+                (made.account, ContainerId(made.container)): made.unlinked_at
+                for made in mine
+                if made.unlinked_at is not None and made.container not in places.get(made.account, ())
+            }
+            lists[entry.name] = MailingList(entry.name, entry.scope, places, entry.spread, ended)
+        return {name: replace(entry, ended=self._until(entry, lists)) for name, entry in lists.items()}
+
+    def _until(
+        self, entry: MailingList, lists: Mapping[str, MailingList]
+    ) -> Mapping[tuple[str, ContainerId], datetime]:
+        """Until when whoever came to a place came by this list.
+
+        What was on its way to a connection when its list was unlinked is answered for later: where no list is delivered
+        any more, it came by the one that was unlinked last.
+        """
+        until = dict(entry.ended)
+        for place, at in entry.ended.items():
+            last = max(other.ended.get(place, at) for other in lists.values())
+            lives = any(other.holds(*place) for other in lists.values())
+            if self.lanes[place[0]].capabilities.connection and at == last and not lives:
+                until[place] = _FOR_GOOD
+        return until
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""
@@ -176,24 +192,32 @@ class Context:
 
     def write_links(self, connection: Connection) -> bool:
         """As `save_links`, in a transaction of the caller's."""
-        topology = self.topology(connection)
-        links = [
-            (entry.name, account, str(container), str(entry.scope))
-            for entry in topology.lists.values()
-            for account, ids in entry.places.items()
-            for container in ids
-        ]
-        return containers.save_links(connection, links)
+        self._give_way(connection)
+        found: list[containers.Link] = []
+        for entry in self.topology(connection).lists.values():
+            for account, ids in entry.places.items():
+                found += [containers.Link(entry.name, account, container, entry.scope) for container in ids]
+            for (account, container), until in entry.ended.items():
+                found.append(containers.Link(entry.name, account, container, entry.scope, until))
+        return containers.save_links(connection, found)
+
+    def _give_way(self, connection: Connection) -> None:
+        """A connection knows a list under one id: where the configuration names it, what a command linked has ended."""
+        for made in self.commanded(connection):
+            named = self.lists[made.list].places.get(made.account, ())
+            if named and made.unlinked_at is None and self.lanes[made.account].capabilities.connection:
+                links.unlink(connection, made, self.now())
 
 
-def _merged(
-    places: Mapping[str, tuple[str, ...]], more: Mapping[str, tuple[str, ...]]
-) -> Mapping[str, tuple[str, ...]]:
+_FOR_GOOD = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def _merged(places: Mapping[str, tuple[str, ...]], more: Iterable[Commanded]) -> Mapping[str, tuple[str, ...]]:
     """The places that the configuration names, then those that commands linked besides."""
-    return {
-        account: tuple(dict.fromkeys((*places.get(account, ()), *more.get(account, ()))))
-        for account in {**places, **more}
-    }
+    merged = dict(places)
+    for made in more:
+        merged[made.account] = tuple(dict.fromkeys((*merged.get(made.account, ()), made.container)))
+    return merged
 
 
 def resolve(account: str, written: str, known: list[Any]) -> ContainerId:

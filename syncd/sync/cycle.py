@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, UnauthorisedError
 from syncd.reconcile.convergence import IN_TROUBLE
 from syncd.reconcile.person import Topology
-from syncd.store import hygiene, journal, lookups, outbox, people, plans, protection
+from syncd.store import caution, hygiene, journal, lookups, outbox, people, plans, protection
 from syncd.store.session import reading, writing
 from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
 from syncd.sync.hygiene import Vetted, vet_leads
 from syncd.sync.ingest import ingest
+from syncd.sync.leads import forget_tests
 from syncd.sync.plan import Planned, plan
 from syncd.sync.pull import Pulled, look_up, pull
 from syncd.sync.push import push
@@ -31,6 +32,10 @@ T = TypeVar("T")
 
 UNEXPECTED = "unexpected fault of syncd"
 """How the reason of a run begins that failed by our own fault."""
+
+UNTRIED = frozenset({"paused", "quarantined"})
+"""States in which nothing is sent. Refused credentials are tried again by the next reading and by nothing that comes in
+between, however much that is: providers lock accounts that keep trying."""
 
 WORSE = ("success", "partial", "failed")
 """A run's result only worsens."""
@@ -113,6 +118,7 @@ async def run_round(
     done = Round()
     run_ids = _open_runs(context, chosen) if pull_first else {}
     if pull_first:
+        forget_tests(context)
         await _everywhere(context, chosen, done, lambda lane: _pull(lane, context, done, full=full))
     settled = False
     while not settled and done.passes < context.policy.passes_max:
@@ -133,7 +139,7 @@ async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
         busy = outbox.accounts_with_work(connection, context.now()) | lookups.accounts_wanting(connection)
         busy |= hygiene.accounts_wanting(connection)
         left_alone = {
-            row.name for row in journal.load_accounts(connection) if row.state == "paused" or _held(row, context)
+            row.name for row in journal.load_accounts(connection) if row.state in UNTRIED or _held(row, context)
         } | journal.strangers(connection)
     usable = [name for name in context.lanes if name in busy - left_alone and done.usable(name)]
     if not patient:
@@ -281,7 +287,8 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
     """End the first contact with accounts that were read whole, as were all that share a list with them, where
     everybody was asked about and nothing waits for a person.
 
-    Whoever is met before the others are has nobody to be compared with: what came of it would be agreed on unseen.
+    Whoever is met before the others are has nobody to be compared with: what came of it would be agreed on unseen. Whom
+    a verifier refuses keeps no account in it: their additions wait for a person all the same, should it come to any.
     """
     with reading(context.engine) as connection:
         rows = {row.name: row for row in journal.load_accounts(connection)}
@@ -290,18 +297,18 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
             return
         topology = context.topology(connection)
         unread = protection.accounts_to_reread(connection)
-        unverified = hygiene.first_contact_waits(connection)
         held_back = plans.accounts_in_first_contact(connection) | lookups.accounts_wanting(connection)
+        held_back |= hygiene.first_contact_waits(connection)
     met = {
         name
         for name, lane in context.lanes.items()
         if (rows[name].last_good_read and name not in unread and _read_whole(lane, topology))
         or rows[name].state == "paused"
     }
-    if unverified:
-        return  # what would have to be approved is not known yet
     ready = [name for name in new if name not in held_back and _partners(name, topology) <= met]
+    watched = [name for name in ready if context.policy.hold_first_contact or rows[name].protected]
     with writing(context.engine) as connection:
+        caution.begin(connection, hygiene.refused_in_first_contact(connection, watched), context.now())
         for name in ready:
             journal.update_account(connection, name, joined=True, protected="")
             context.log.info("account.joined", account=name)

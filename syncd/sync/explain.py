@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import SUPPRESSED, UNREAD_FIELD, WHOLE_ACCOUNT, ContainerId, Status
+from syncd.domain.records import NAMELESS, SUPPRESSED, UNREAD_FIELD, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.providers.fields import Kind
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import learn, taught
 from syncd.reconcile.person import OPEN, Person, Topology
-from syncd.reconcile.suppress import suppressing
+from syncd.reconcile.suppress import suppressing_at
 from syncd.store import erasure, inspect, journal, ledger, people
 from syncd.store.inspect import History, Shown
 from syncd.store.session import reading
@@ -167,12 +167,7 @@ def _account(case: _Case, name: str) -> dict[str, Any]:
         "next": upcoming,
         "sentences": [
             *(_seen(row) for row in seen),
-            *(
-                f"{field} is kept as it came in {_where(row['container'])}, {text!r}, and told to nobody: "
-                f"it cannot be read as {case.kinds[name].get(field, Kind.TEXT)}."
-                for row in seen
-                for field, text in row["unread_fields"].items()
-            ),
+            *(line for row in seen for line in _left_alone(row, case.kinds[name])),
             *([] if seen else ["Nothing was ever seen of this person here."]),
             *rules,
             *(_sent(row) for row in sent),
@@ -186,6 +181,22 @@ def _unread(row: Shown) -> dict[str, str]:
     """Fields that the record shows, and that could not be brought into their one form."""
     fields: dict[str, str] = row.pop("fields")
     return {name.removeprefix(UNREAD_FIELD): text for name, text in fields.items() if name.startswith(UNREAD_FIELD)}
+
+
+def _left_alone(row: Shown, kinds: Mapping[str, str]) -> Iterator[str]:
+    """What in a record is kept as it came, and written over by nobody."""
+    where, unread = _where(row["container"]), row["unread_fields"]
+    if NAMELESS in unread:
+        yield (
+            f"The record {row['remote_id'] or row['key']} in {where} shows no address any more that can be read: it is "
+            "taken for the same person's, it adds nobody and unsubscribes nobody, and its fields are left alone."
+        )
+        return
+    for field, text in unread.items():
+        yield (
+            f"{field} is kept as it came in {where}, {text!r}: it cannot be read as {kinds.get(field, Kind.TEXT)}, "
+            "is told to nobody, and nothing is written over it."
+        )
 
 
 def _where(container: str) -> str:
@@ -210,10 +221,12 @@ def _rules(case: _Case, name: str) -> list[str]:
     cells = [cell for cell in case.person.cells if cell.account == name]
     for container in sorted({cell.container for cell in cells}):
         here = [cell for cell in cells if cell.container == container]
-        said_no = sorted(suppressing(case.person, case.topology, name, container))
+        said_no = sorted(suppressing_at(case.person, case.topology, here))
         scopes = " and ".join(_scope(scope) for scope in said_no)
-        lists = ", ".join(entry.name for entry in case.topology.lists_of(name, container))
-        place = f"{_where(container)}{f' ({lists})' if lists else ''}"
+        lists = [entry.name for entry in case.topology.lists_of(name, container)]
+        brought = {entry.name: entry for cell in here for entry in case.topology.lists_reaching(cell)}
+        lists += [f"{known}, unlinked" for known in brought if known not in lists]
+        place = f"{_where(container)} ({', '.join(lists)})" if lists else _where(container)
         if any(lifted(case.person, case.topology, cell.place) for cell in here):
             said.append(f'A "no" for {scopes or "nothing"} reaches {place}, which is exempt.')
         elif said_no and any(cell.status not in SUPPRESSED and cell.status not in _GONE for cell in here):
@@ -235,7 +248,9 @@ def _rules(case: _Case, name: str) -> list[str]:
 
 def _renamed(row: Shown) -> str:
     became = "no other address has confirmed so far"
-    if row["successor"]:
+    if row["successor"] and not row["gave_way"]:
+        became = f"{row['successor']} is to take its place, and has yet to confirm"
+    elif row["successor"]:
         became = f'it gave way to {row["successor"]}, so that its being unsubscribed there is no "no"'
     return f"{row['opened_at']}: {row['identity']} was changed in {_where(row['container'])}: {became}."
 

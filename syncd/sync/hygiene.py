@@ -51,9 +51,10 @@ async def _vet(lane: Lane, context: Context, provider: CanVet, vetted: Vetted, i
     try:
         said = await lane.carrier.carry(provider.vet(identity, phone))
     except ProviderError as error:
+        refused = isinstance(error, RefusedError)  # which may concern this one only
         with writing(context.engine) as connection:
-            news = hygiene.note_trouble(connection, identity, error.message, context.now())
-        if not isinstance(error, RefusedError):  # a refusal may concern this one only
+            news = hygiene.note_trouble(connection, identity, error.message, context.now(), refused=refused)
+        if not refused:
             vetted.trouble = f"new leads wait to be verified: {error.message}"
             vetted.hint = error.hint or f"syncd account check {lane.name}"
         # Said when it begins; a night of the same is one line.

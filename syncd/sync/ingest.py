@@ -21,7 +21,7 @@ from syncd.store import containers, erasure, exemptions, hashed, inbox, leads, l
 from syncd.store.scrub import REASON
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
-from syncd.sync.leads import forget_tests, note_test
+from syncd.sync.leads import note_test
 from syncd.sync.ledger import keep_ledger
 from syncd.sync.seen import observe
 from syncd.sync.veil import veiled, veiled_identity
@@ -87,7 +87,6 @@ def _names_erased(connection: Connection, found: Sequence[Observation | Hint]) -
 def ingest(context: Context) -> Ingested:
     """Read what has been taken in, in the order of arrival."""
     done = Ingested()
-    forget_tests(context)
     while _anything_new(context):
         with writing(context.engine) as connection:
             batch = inbox.new_deliveries(connection, BATCH)

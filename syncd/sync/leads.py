@@ -1,34 +1,18 @@
-"""Campaigns that bring leads, and the lists of ours that they go to; leads that are only tests."""
+"""Campaigns that bring leads; leads that are only tests."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 import msgspec
 
-from syncd.domain.errors import SyncdError
 from syncd.domain.identity import suppression_key
 from syncd.domain.records import WHOLE_ACCOUNT, Delivery, Observation
 from syncd.providers.protocol import CanBeTried, Retention
-from syncd.store import containers, leads, people
+from syncd.store import leads
 from syncd.store.inspect import Shown
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context
-
-CONFIGURATION = "configuration"
-COMMAND = "command"
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """What a link or an unlink came to. `by`: what links the two now, or linked them before. `leads`: how many people
-    are known from the campaign, who are looked at again.
-    """
-
-    changed: bool
-    by: str
-    leads: int
 
 
 def accounts_with_leads(context: Context) -> list[str]:
@@ -40,47 +24,14 @@ def accounts_with_leads(context: Context) -> list[str]:
     ]
 
 
-def link(context: Context, account: str, campaign: str, entry: str) -> Linked:
-    """From now on leads of a campaign go to a list of ours, those that waited included. Repeating changes nothing."""
-    places = context.lists[entry].places.get(account, ())
-    with writing(context.engine) as connection:
-        if campaign in places or WHOLE_ACCOUNT in places:
-            return Linked(changed=False, by=CONFIGURATION, leads=0)
-        if campaign in leads.links_by_command(connection).get(entry, {}).get(account, ()):
-            return Linked(changed=False, by=COMMAND, leads=0)
-        leads.add_link(connection, entry, account, campaign, context.now())
-        containers.ensure_container(connection, account, campaign, leads.name_of(connection, account, campaign))
-        return Linked(changed=True, by=COMMAND, leads=_look_again(connection, context, account, campaign))
-
-
-def unlink(context: Context, account: str, campaign: str, entry: str) -> Linked:
-    """From now on leads of a campaign do not go to a list of ours. Who is on it stays there.
-
-    Raises `SyncdError` where no command linked them.
-    """
-    places = context.lists[entry].places.get(account, ())
-    with writing(context.engine) as connection:
-        if leads.drop_link(connection, entry, account, campaign):
-            return Linked(changed=True, by=COMMAND, leads=_look_again(connection, context, account, campaign))
-    if campaign in places or WHOLE_ACCOUNT in places:
-        written = campaign if campaign in places else WHOLE_ACCOUNT
-        raise SyncdError(
-            f'the configuration links {account} = "{written}" to {entry}; a command takes back what a command linked',
-            hint=f"name the campaigns that go to it in [lists.{entry}], without {written}, and restart the daemon",
-        )
-    raise SyncdError(f"{campaign} is not linked to {entry}", hint=f"syncd leads campaigns --account {account}")
-
-
-def _look_again(connection: Connection, context: Context, account: str, campaign: str) -> int:
-    context.write_links(connection)
-    known = leads.people_of(connection, account, campaign)
-    people.put_on_agenda(connection, known, context.now())
-    return len(known)
-
-
 def campaigns(context: Context, accounts: list[str]) -> list[Shown]:
     with reading(context.engine) as connection:
-        return [row for account in accounts for row in leads.campaigns(connection, account)]
+        made = context.commanded(connection)
+        return [
+            row
+            for account in accounts
+            for row in leads.campaigns(connection, account, [one for one in made if one.account == account])
+        ]
 
 
 # Tests ---------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.reconcile.rename import inherited, rename_of, successor
+from syncd.reconcile.rename import gave_way, inherited
 from syncd.store import (
     caution,
     containers,
@@ -187,17 +187,15 @@ def _retire(
 ) -> list[ConsentEvent]:
     """Note which addresses gave way to others; what the person ever said no to goes with them."""
     written: list[ConsentEvent] = []
-    for cell in person.cells:
-        rename = rename_of(person, topology, cell)
-        found = None if rename is None or rename.retired_at is not None else successor(cell, rename, topology)
-        if rename is None or found is None:
-            continue
-        renames.retire(connection, rename, found.identity, cell.unsubscribed_at)
+    for rename, successor, retired_at in gave_way(person, topology):
+        renames.retire(connection, rename, successor, retired_at)
         planned.retired += 1
-        known = people.load_consent(connection, suppression_key(found.identity))
-        events = inherited(person, found.identity, known, rename, context.now(), seq)
-        written += people.record_consent(connection, events)
-        people.put_on_agenda(connection, [suppression_key(found.identity)], context.now())
+        key = suppression_key(successor)
+        people.put_on_agenda(connection, [key], context.now())
+        if key != person.key:
+            known = people.load_consent(connection, key)
+            events = inherited(person, successor, known, rename, context.now(), seq)
+            written += people.record_consent(connection, events)
     return written
 
 

@@ -14,13 +14,15 @@ from itertools import groupby
 
 from syncd.domain.changes import Change, ChangeKind
 from syncd.domain.errors import FailedError, ProviderError, RefusedError
+from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanApply
 from syncd.reconcile.learn import learn
 from syncd.reconcile.person import OpState, Person, Topology
-from syncd.reconcile.rename import waiting
+from syncd.reconcile.rename import place_of_former, waiting
+from syncd.reconcile.spread import UNFOUNDED, joins
 from syncd.reconcile.stop import CERTAIN, goes_on
 from syncd.reconcile.suppress import suppressing
-from syncd.store import journal, outbox, people
+from syncd.store import journal, outbox, people, renames
 from syncd.store.outbox import Sendable
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Ended, Pushed
@@ -72,6 +74,7 @@ async def _send(lane: Lane, context: Context, batch: list[Sendable], pushed: Pus
         batch, changes = _said(connection, lane, context, batch)
         changes = [replace(change, fields=lane.rules.spelt(change.fields)) for change in changes]
         begun = outbox.begin(connection, [op.id for op in batch], began, context.now())
+        _note_changes(connection, lane, context, [op.change for op in batch if op.id in begun], began)
     changes = [change for op, change in zip(batch, changes, strict=True) if op.id in begun]
     batch = [op for op in batch if op.id in begun]
     if not batch:
@@ -115,6 +118,14 @@ def _said(
     return kept, changes
 
 
+def _note_changes(connection: Connection, lane: Lane, context: Context, changes: Sequence[Change], began: int) -> None:
+    """Addresses that are about to give way to others: whoever is unsubscribed for that has not said no."""
+    for change in changes:
+        former = None if change.replaces is None else read_address(change.replaces)
+        if former is not None:
+            renames.begin(connection, lane.name, change.container, former, seq=began, at=context.now())
+
+
 async def _refused(
     lane: Lane, context: Context, batch: list[Sendable], error: RefusedError, pushed: Pushed, began: int
 ) -> None:
@@ -144,8 +155,17 @@ def _undecided(person: Person, topology: Topology, context: Context) -> bool:
 # The last look at consent --------------------------------------------------------------------------------------------
 
 
+def _unfounded(person: Person, topology: Topology, account: str, change: Change) -> str:
+    """Why a change that is no "no" must not go out any more, or nothing: somebody said no, or a list was unlinked."""
+    if suppressing(person, topology, account, change.container):
+        return "the person has said no since"
+    if change.kind is ChangeKind.SUBSCRIBE and not joins(person, topology, account, change.container, change.identity):
+        return UNFOUNDED
+    return ""
+
+
 def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:
-    """Without those who said no since it was planned, unless it is a "no" that is sent.
+    """Without what became unfounded since it was planned: a "no" that is sent never does.
 
     In the transaction that puts it under way. A "no" that was seen and not yet taken note of counts as well.
     """
@@ -160,13 +180,20 @@ def _still_allowed(connection: Connection, lane: Lane, context: Context, batch: 
     for op in batch:
         if op.key not in risky:
             allowed.append(op)
-        elif suppressing(known[op.key], topology, lane.name, op.change.container):
-            reason = "the person has said no since"
+        elif reason := _unfounded(known[op.key], topology, lane.name, op.change):
+            outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
+            people.put_on_agenda(connection, [op.key], context.now())
+        elif op.change.replaces not in {None, _former(known[op.key], lane, op.change)}:
+            reason = "their former address does not stand there any more"
             outbox.finish(connection, op.id, OpState.SUPERSEDED, 0, context.now(), reason=reason)
             people.put_on_agenda(connection, [op.key], context.now())
         elif not learn(known[op.key], topology, context.now(), 0) and not _undecided(known[op.key], topology, context):
             allowed.append(op)  # nothing that was seen says no: otherwise it waits until that is taken note of
     return allowed
+
+
+def _former(person: Person, lane: Lane, change: Change) -> str | None:
+    return place_of_former(person, lane.name, change.container, change.identity)
 
 
 def _let_through(connection: Connection, lane: Lane, context: Context, batch: list[Sendable]) -> list[Sendable]:

@@ -76,6 +76,9 @@ def _extent(
         return Extent(dict.fromkeys(names), key=key)
     entry = topology.lists[list_name]
     places = {name: entry.places[name] for name in names if name in entry.places}
+    for name, container in entry.ended:  # what is known there still has to hear a "no"
+        if name in names:
+            places[name] = (*places.get(name, ()), container)
     return Extent(
         {name: None if WHOLE_ACCOUNT in ids else ids for name, ids in places.items()}, frozenset({entry.scope}), key
     )

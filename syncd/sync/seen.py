@@ -7,10 +7,11 @@ nothing but this would remember that anybody had said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
 from syncd.domain.records import SUPPRESSED
+from syncd.providers.fields import unread
 from syncd.reconcile.learn import learn
 from syncd.store import mirror, people
 from syncd.store.mirror import Known, Observed, Reading
@@ -31,19 +32,29 @@ def observe(
 ) -> Observed:
     """As `mirror.observe`, now, with the values of fields in their one form.
 
-    A record that names nobody any more is still that of whom it named. What only a look-up shows stays as the last one
-    showed it, and so it does where one was made `in_part`.
+    A record that names nobody any more is still that of whom it named, and not missing. What only a look-up shows stays
+    as the last one showed it, and so it does where one was made `in_part`.
     """
+    named, nameless = _named(readings, known, seq)
     readings = [
         reading._replace(observation=reading.observation._replace(fields=lane.rules.read(reading.observation.fields)))
         if reading.observation.fields
         else reading
-        for reading in _named(readings, known)
+        for reading in named
     ]
     if in_part or route != "lookup":
         readings = _with_looked_up(connection, lane, readings, known)
     _take_note(connection, context, _covered(readings, known))
-    return mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route=route)
+    seen = mirror.observe(connection, lane.name, readings, known, seq=seq, at=context.now(), route=route)
+    if nameless:
+        container = nameless[0].observation.container
+        keys = [reading.observation.key for reading in nameless]
+        news = mirror.hide_fields(connection, lane.name, container, keys, seq=seq)
+        if news:  # said when it begins, and not by each listing until it is over
+            context.log.warning("record.nameless", account=lane.name, container=container, records=len(news))
+        seen.people |= {suppression_key(Identity(str(known[key].identity))) for key in news}
+        seen.nameless |= set(keys)
+    return seen
 
 
 def _with_looked_up(
@@ -55,7 +66,8 @@ def _with_looked_up(
     shown = (
         mirror.fields_of(connection, lane.name, readings[0].observation.container, sorted(known)) if readings else {}
     )
-    carried = {key: {name: value for name, value in fields.items() if name in names} for key, fields in shown.items()}
+    kept = names | {unread(name) for name in names}
+    carried = {key: {name: value for name, value in fields.items() if name in kept} for key, fields in shown.items()}
     return [
         reading._replace(
             observation=reading.observation._replace(fields={**carried[key], **reading.observation.fields})
@@ -66,19 +78,24 @@ def _with_looked_up(
     ]
 
 
-def _named(readings: Sequence[Reading], known: Mapping[str, Known]) -> Iterator[Reading]:
-    """Readings without those that left out of a known record whom it is about.
+def _named(readings: Sequence[Reading], known: Mapping[str, Known], seq: int) -> tuple[list[Reading], list[Reading]]:
+    """Readings that say whom they are about, and those of known records that do not say it any more.
 
-    A member that is missing or spoilt in one answer deletes nothing: the record stays as it was. If it says no, that
-    is the "no" of whom it named before.
+    A member that is missing or spoilt in one answer deletes nothing: the record stays as it was. If it is missing and
+    the record says no, that is the "no" of whom it named before. Where an address stands that cannot be read, the
+    record may be another's by now: nobody said anything.
     """
+    named, nameless = [], []
     for reading in readings:
         seen, before = reading.observation, known.get(reading.observation.key)
         if seen.identity is not None or before is None or before.identity is None:
-            yield reading
-        elif seen.status in SUPPRESSED:
-            named = seen._replace(identity=Identity(before.identity), address=before.address)
-            yield reading._replace(observation=named)
+            named.append(reading)
+        elif seen.status in SUPPRESSED and not seen.address.strip():
+            theirs = seen._replace(identity=Identity(before.identity), address=before.address)
+            named.append(reading._replace(observation=theirs))
+        elif before.seq <= seq:
+            nameless.append(reading)
+    return named, nameless
 
 
 def _covered(readings: Sequence[Reading], known: Mapping[str, Known]) -> dict[SuppressionKey, int]:

@@ -89,7 +89,7 @@ def test_what_is_no_test_is_refused(joined: Desk) -> None:
 
 def test_lists_are_linked_listed_and_unlinked(joined: Desk) -> None:
     assert joined.data("connection", "list")["connections"] == [
-        {"account": "partner", "takes_noes": False, "links": []}
+        {"account": "partner", "takes_noes": False, "links": [], "ended": []}
     ]
     assert joined.data("connection", "link", "partner", "newsletter")["state"] == "linked"
     (entry,) = joined.data("connection", "list")["connections"]
@@ -98,9 +98,14 @@ def test_lists_are_linked_listed_and_unlinked(joined: Desk) -> None:
     ]
     assert "newsletter" in joined.run("connection", "list").out
     assert joined.data("connection", "unlink", "partner", "newsletter")["state"] == "unlinked"
-    assert joined.data("connection", "list")["connections"][0]["links"] == []
+    (entry,) = joined.data("connection", "list")["connections"]
+    at = "2026-11-21T12:00:00.000Z"
+    assert entry["links"] == []
+    assert entry["ended"] == [{"list": "newsletter", "id": "*", "source": "command", "since": at, "until": at}]
+    assert at in joined.run("connection", "list").out
     assert joined.run("connection", "unlink", "partner", "newsletter").code == 1
-    assert "linked to partner" in joined.run("connection", "link", "partner", "newsletter").out
+    assert "newsletter linked to * at partner" in joined.run("connection", "link", "partner", "newsletter").out
+    assert joined.data("connection", "link", "partner", "newsletter")["changed"] is False
 
 
 def test_what_the_configuration_links_no_command_changes(joined: Desk) -> None:
@@ -108,8 +113,9 @@ def test_what_the_configuration_links_no_command_changes(joined: Desk) -> None:
     text = joined.config.read_text().replace('leads = "*"', 'leads = "*"\npartner = "*"')
     joined.config.write_text(text)
     assert joined.data("connection", "list")["connections"][0]["links"][0]["source"] == "configuration"
-    for what in ("link", "unlink"):
-        done = joined.run("connection", what, "partner", "newsletter")
+    assert joined.data("connection", "link", "partner", "newsletter")["by"] == "configuration"
+    for what in (("link", "--as", "nl"), ("unlink",)):
+        done = joined.run("connection", what[0], "partner", "newsletter", *what[1:])
         assert done.code == 1
         assert "[lists.newsletter]" in done.err
 

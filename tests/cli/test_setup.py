@@ -18,6 +18,7 @@ from syncd.cli.skeleton import PROVIDERS, skeleton
 from syncd.config import load
 from syncd.domain.errors import ConfigurationError
 from syncd.emulators.emulator import Fault, FaultKind
+from syncd.store.backup import save
 from syncd.store.session import known_head
 from tests.cli.conftest import Desk
 from tests.postgres import Postgres, candidates
@@ -65,6 +66,10 @@ def test_a_skeleton_whose_secrets_are_there_is_a_configuration(tmp_path: Path) -
     path.write_text(skeleton())
     settings = load(path, {})
     assert [account.provider for account in settings.accounts.values()] == list(PROVIDERS)
+    path.write_text(re.sub(r"^#(?=\S)", "", skeleton(), flags=re.MULTILINE))
+    settings = load(path, {})
+    assert {account.provider for account in settings.accounts.values()} == {*PROVIDERS, "http"}
+    assert settings.lists["newsletter"].accounts["partner"] == ("*",)
     path.write_text(skeleton(["rokt"], "sqlite:////tmp/other.db"))
     settings = load(path, {})
     assert (list(settings.accounts), settings.mirror.url) == (["leads"], "sqlite:////tmp/other.db")
@@ -194,6 +199,23 @@ def test_show_stars_secrets_and_says_where_values_came_from(small: Desk, monkeyp
         assert secret not in done.out
         assert secret not in str(shown)
     assert small.data("config", "show")["origin"] is None
+
+
+def test_show_names_the_links_that_commands_made_beside_the_file(small: Desk) -> None:
+    small.config.write_text(small.config.read_text().replace('leads = "*"', 'leads = "66"'))
+    assert small.data("config", "show")["by_command"] == []
+    for campaign in ("77", "88"):
+        small.run("leads", "link", campaign, "newsletter")
+    small.run("leads", "unlink", "88", "newsletter")
+    since = "2026-11-21T12:00:00.000Z"
+    linked = {"list": "newsletter", "account": "leads", "id": "77", "since": since}
+    assert small.data("config", "show")["by_command"] == [linked]
+    printed = small.run("config", "show").out.splitlines()
+    assert f'# lists.newsletter.leads: also "77", by command since {since}' in printed
+    small.url = f"sqlite:///{small.folder / 'none.db'}"
+    small.configure()
+    assert small.data("config", "show")["by_command"] is None
+    assert not (small.folder / "none.db").exists()
 
 
 # The mirror ----------------------------------------------------------------------------------------------------------
@@ -350,6 +372,22 @@ def test_without_the_programs_of_postgres_its_mirror_cannot_be_saved(
     assert done.code == 78
     assert "pg_dump is not installed" in done.err
     postgres.drop(url)
+
+
+def test_a_password_is_no_argument_of_a_program_wherever_the_address_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text(f'#!/bin/sh\necho "$PGPASSWORD" "$@" >>{tmp_path / "told"}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for url in ("postgresql+psycopg://s:canary@db/x", "postgresql+psycopg://s@db/x?password=canary&sslmode=require"):
+        save(url, tmp_path / "saved.dump")
+    for line in (tmp_path / "told").read_text().splitlines():
+        password, _, arguments = line.partition(" ")
+        assert password == "canary"
+        assert "canary" not in arguments
+        assert "--dbname=postgresql://s@db/x" in arguments
 
 
 def test_no_command_at_all_shows_what_there_is(small: Desk) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import tests.conformance.faulty_besides  # noqa: F401 (they note themselves in FAULTY)
-from tests.conformance.faulty import FAULTY, Faulty
-from tests.conformance.suite import SENTENCES
+from tests.conformance.suite import FAULTY, SENTENCES, Faulty
 from tests.schemas import VIOLATIONS
 
 NOTICED = (AssertionError, pytest.fail.Exception)

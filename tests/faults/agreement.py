@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -79,6 +80,8 @@ def answering(emulator: Emulator, path: str, answer: Response | Callable[[Respon
 
 
 def inferred(world: World) -> tuple[object, ...]:
-    """Everything that an answer nobody can trust must leave as it is."""
-    cells = world.rows("SELECT account, container, key, status, fields, missing_count FROM cell ORDER BY 1, 2, 3")
-    return cells, world.rows("SELECT * FROM consent"), operations(world)
+    """Everything that an answer nobody can trust must leave as it is. A field may turn unread, and not vanish."""
+    cells = world.rows("SELECT account, container, key, status, missing_count, fields FROM cell ORDER BY 1, 2, 3")
+    cells = [{**row, "fields": sorted(name.lstrip("?") for name in json.loads(row["fields"]))} for row in cells]
+    merged = world.rows("SELECT identity, fields, updated_at FROM person ORDER BY 1")
+    return cells, merged, world.rows("SELECT * FROM consent"), operations(world)

@@ -1,8 +1,10 @@
-"""The worlds of the fault tests, on SQLite; whatever went wrong in them, no log line names a person or a secret."""
+"""The worlds of the fault tests; whatever went wrong in them, no log line names a person or a secret.
+
+Each fault ends in agreement on both engines. The suite plays it on SQLite, `make long` on Postgres too.
+"""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,25 +23,29 @@ __all__ = ["_logs_as_before"]
 SECRETS = ("rocs-secret", "sales-secret", "priv_emulated", "rokt-key", "hook-secret", "mail-hook", "Bearer", "eyJ")
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
+def mirror_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
-def open_small_world(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[..., World]]:
+def open_world(migrated_url: str, tmp_path: Path) -> Iterator[Callable[..., World]]:
     """The system in one process, on a virtual clock."""
-    with _watched(sqlite_template, tmp_path, World) as opening:
+    with _watched(migrated_url, tmp_path, World) as opening:
         yield opening
 
 
 @pytest.fixture
-def open_wired(sqlite_template: Path, tmp_path: Path) -> Iterator[Callable[..., Wired]]:
+def open_wired(migrated_url: str, tmp_path: Path) -> Iterator[Callable[..., Wired]]:
     """The system over real sockets."""
-    with _watched(sqlite_template, tmp_path, Wired) as opening:
+    with _watched(migrated_url, tmp_path, Wired) as opening:
         yield opening
 
 
 @contextmanager
-def _watched(template: Path, folder: Path, kind: Any) -> Iterator[Callable[..., Any]]:
-    mirror = folder / "mirror.db"
-    shutil.copyfile(template, mirror)
-    with _opening(f"sqlite:///{mirror}", folder, kind) as opening, logged() as lines:
+def _watched(url: str, folder: Path, kind: Any) -> Iterator[Callable[..., Any]]:
+    with _opening(url, folder, kind) as opening, logged() as lines:
         yield opening
     told = str(lines)
     assert "@" not in told

@@ -26,6 +26,7 @@ class Kind(Enum):
     DELAY = auto()  # the answer after a while
     HANG_UP = auto()  # a connection that was used before is closed as the request comes in: nothing arrives
     SAY = auto()  # the proxy answers in the server's place: nothing arrives
+    FLOOD = auto()  # the same, and then blanks for ever
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ class Proxy:
         kind = mishap.kind if mishap else None
         if kind is Kind.HANG_UP:
             return False
-        answer = mishap.said if mishap and kind is Kind.SAY else self._ask(request)
+        answer = mishap.said if mishap and kind in {Kind.SAY, Kind.FLOOD} else self._ask(request)
         if mishap and kind is Kind.DELAY:
             await asyncio.sleep(mishap.pause_s)
         if mishap and kind is Kind.DRIP:
@@ -122,6 +123,9 @@ class Proxy:
         cut = mishap.after if mishap and kind in {Kind.DROP, Kind.RESET, Kind.CLOSE, Kind.HOLE} else None
         writer.write(answer[:cut])
         await writer.drain()
+        while kind is Kind.FLOOD:  # ends with the connection, which the client has to close
+            writer.write(b" " * 65536)
+            await writer.drain()
         if kind is Kind.RESET:
             _reset(writer)
         elif kind in {Kind.HOLE, Kind.SAY}:

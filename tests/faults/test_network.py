@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import socket
 import subprocess
@@ -54,26 +55,39 @@ def others_learnt(world: Wired, email: str, *, but: str) -> None:
 # Nobody there --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["refused", "no such name"])
+NOBODY = {
+    "refused": "the connection was refused",
+    "no such name": "the host's name cannot be resolved",
+    "no route": "no connection",
+}
+
+
+@pytest.mark.parametrize("how", NOBODY)
 def test_h01_no_connection_marks_nothing_as_done_and_keeps_nobody_else_waiting(open_wired, monkeypatch, how):
     world = open_wired(config=CONFIG.replace("127.0.0.1:8701", "localhost:8701"))
     agreed(world, 2)
     world.mail.person_unsubscribes("154", P0)
-    resolve = socket.getaddrinfo
+    resolve, connect = socket.getaddrinfo, socket.socket.connect
 
     def nameless(host, *given, **more):
         if host in {"localhost", b"localhost"}:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return resolve(host, *given, **more)
 
+    def routeless(this, address):
+        if address[1] == world.proxies["crm"].port:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return connect(this, address)
+
     world.plug_out("crm")
-    if how != "refused":
+    if how == "no such name":
         monkeypatch.setattr(socket, "getaddrinfo", nameless)
+    if how == "no route":
+        monkeypatch.setattr(socket.socket, "connect", routeless)
     for _ in range(3):
         world.wait(300)
         world.round()
-    said = {"refused": "the connection was refused", "no such name": "the host's name cannot be resolved"}[how]
-    assert said in account(world, "crm")["reason"]
+    assert NOBODY[how] in account(world, "crm")["reason"]
     assert account(world, "crm")["state"] == "failing"
     (op,) = operations(world, account="crm", kind="unsubscribe")
     assert (op["state"], op["attempts"]) == ("ready", 0), "nothing was sent, so nothing counts against it"
@@ -190,7 +204,7 @@ def test_h14_an_answer_in_drips_ends_at_the_deadline_of_the_whole_call(open_wire
 # Answers that are not to be believed ---------------------------------------------------------------------------------
 
 
-def test_h15_a_bomb_is_dropped_before_it_is_unpacked_and_so_is_what_is_simply_too_long(open_wired):
+def test_h15_a_bomb_is_dropped_before_it_is_unpacked_and_so_is_what_is_too_long_or_never_ends(open_wired):
     world = open_wired(config=configured(crm="answer_bytes_max = 65536"))
     agreed(world, 2)
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
@@ -200,9 +214,11 @@ def test_h15_a_bomb_is_dropped_before_it_is_unpacked_and_so_is_what_is_simply_to
         "bomb": saying("200 OK", packed, content_type="application/json", content_encoding="gzip"),
         "twice": saying("200 OK", gzip.compress(gzip.compress(b"[]")), content_encoding="gzip, gzip"),
         "long": saying("200 OK", b"[" + b" " * 100_000, content_type="application/json"),
+        "endless": b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n[",
     }
     for what, said in answers.items():
-        world.strike("crm", Kind.SAY, "GET /customers", said=said)
+        kind = Kind.FLOOD if what == "endless" else Kind.SAY
+        world.strike("crm", kind, "GET /customers", said=said)
         world.wait(60)
         tracemalloc.start()
         assert [outcome.name for outcome in world.round().failed] == ["crm"]

@@ -20,6 +20,7 @@ FENCE, GUARD, ABSENCE, BAD = (
     f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
 )
 LINKED = "tests/reconcile/test_connection.py::test_"
+UNLINKED = "tests/system/test_links.py::test_"
 DOOR, CARRIER = (f"tests/test_{name}.py::test_" for name in ("receiver", "carrier"))
 OUTBOX, PEOPLE, SESSION = (f"tests/store/test_{name}.py::test_" for name in ("outbox", "people", "session"))
 
@@ -304,6 +305,20 @@ MUTANTS = (
         "    if op.kind is ChangeKind.UNSUBSCRIBE or topology.accounts[op.account].capabilities.facts.deduplicates:",
         "    if op.kind:",
         (f"{LINKED}a_delivery_nobody_answered_is_parked_with_what_to_do_next",),
+    ),
+    Mutant(
+        "who came under a link is forgotten with it",
+        "syncd/reconcile/person.py",
+        "entry.holds(*cell.place[:2]) or entry.brought(cell)",
+        "entry.holds(*cell.place[:2])",
+        (f"{LINKED}nobody_is_delivered_of_a_list_that_was_unlinked_and_a_no_still_arrives",),
+    ),
+    Mutant(
+        "an addition outlives the link that it came by",
+        "syncd/sync/push.py",
+        "not joins(person, topology, account, change.container, change.identity)",
+        "not change",
+        (f"{UNLINKED}an_addition_that_is_about_to_be_sent_when_its_campaign_is_unlinked_is_not",),
     ),
     Mutant(
         "what was delivered counts as somebody's own joining",

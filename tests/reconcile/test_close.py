@@ -9,7 +9,7 @@ import pytest
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, ConsentState, Level
-from syncd.domain.records import Status
+from syncd.domain.records import NAMELESS, Status
 from syncd.reconcile.close import STICKS_MAX, close
 from syncd.reconcile.desired import Closing
 from syncd.reconcile.person import Operation, OpState
@@ -289,7 +289,11 @@ def test_a_whole_listing_reads_every_record_it_shows(op, cells, whole: int, beca
             id="but it is of the no that is left",
         ),
         pytest.param(
-            operation(SUBSCRIBE, OpState.READY), [], {OFFERS: Level.UNSUBSCRIBED}, None, id="a no to another list"
+            operation(SUBSCRIBE, OpState.READY),
+            [cell("salesrocks")],
+            {OFFERS: Level.UNSUBSCRIBED},
+            None,
+            id="a no to another list",
         ),
         pytest.param(
             operation(SUBSCRIBE, OpState.READY),
@@ -307,12 +311,47 @@ def test_a_whole_listing_reads_every_record_it_shows(op, cells, whole: int, beca
         ),
         pytest.param(
             operation(SUBSCRIBE, OpState.READY),
-            [cell(status=Status.ABSENT)],
+            [cell(status=Status.ABSENT), cell("salesrocks")],
             {},
             None,
             id="an addition of somebody who never was there",
         ),
+        pytest.param(
+            operation(SUBSCRIBE, OpState.READY),
+            [cell("salesrocks", Status.REMOVED)],
+            {},
+            OpState.SUPERSEDED,
+            id="an addition of somebody who is on the list nowhere any more",
+        ),
+        pytest.param(
+            operation(SUBSCRIBE, OpState.READY),
+            [cell("salesrocks", container="S2")],
+            {},
+            OpState.SUPERSEDED,
+            id="an addition of somebody who came in where no list of ours lives any more",
+        ),
         pytest.param(operation(UPDATE, OpState.READY), [cell()], {}, None, id="a correction that is still wanted"),
+        pytest.param(
+            operation(UPDATE, OpState.READY, fields={"phone": "1"}),
+            [cell(unread=frozenset({"phone"}))],
+            {},
+            OpState.SUPERSEDED,
+            id="a correction of what cannot be read by now",
+        ),
+        pytest.param(
+            operation(UPDATE, OpState.READY, fields={"phone": "1"}),
+            [cell(unread=frozenset({"country"}))],
+            {},
+            None,
+            id="a correction beside what cannot be read",
+        ),
+        pytest.param(
+            operation(UPDATE, OpState.READY, fields={"phone": "1"}),
+            [cell(unread=frozenset({NAMELESS}))],
+            {},
+            OpState.SUPERSEDED,
+            id="a correction of a record that may be another's by now",
+        ),
     ],
 )
 def test_what_is_still_wanted(op, cells, said, became: OpState | None):
@@ -320,10 +359,10 @@ def test_what_is_still_wanted(op, cells, said, became: OpState | None):
 
 
 def test_an_addition_to_a_whole_account_that_is_a_list_of_ours_is_not_wanted_after_a_no_to_that_list():
-    topo = topology(lists=[mailing_list("news", rocs=("*",))])
+    topo = topology(lists=[mailing_list("news", rocs=("*",), salesrocks=("S1",))])
     op = operation(SUBSCRIBE, OpState.READY, container="*")
-    assert outcome(op, said={NEWS: Level.UNSUBSCRIBED}, topo=topo) is OpState.SUPERSEDED
-    assert outcome(op, said={OFFERS: Level.UNSUBSCRIBED}, topo=topo) is None
+    assert outcome(op, cell("salesrocks"), said={NEWS: Level.UNSUBSCRIBED}, topo=topo) is OpState.SUPERSEDED
+    assert outcome(op, cell("salesrocks"), said={OFFERS: Level.UNSUBSCRIBED}, topo=topo) is None
 
 
 def test_an_operation_under_way_is_left_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
 from syncd.domain.facts import Capabilities, Facts, Grade
-from syncd.domain.records import Status
+from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import lost
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.learn import OWN_ANSWER, learn
@@ -73,10 +74,11 @@ def test_somebody_with_whom_nothing_was_agreed_yet_is_delivered_after_first_cont
 
 
 def test_nobody_is_delivered_of_a_list_that_was_unlinked_and_a_no_still_arrives():
-    entry = replace(mailing_list("news", rocs=("R1",), http=("*",)), unlinked=frozenset({"http"}))
-    topo = connected(entry)
-    assert decided(person(cell()), topo) == []
-    assert decided(person(given_to(), said={NEWS: NO}), topo) == TOLD
+    since, place = given_to().status_at, ("http", ContainerId("*"))
+    for until, told in ((since, TOLD), (since - timedelta(seconds=1), [])):
+        topo = connected(replace(mailing_list("news", rocs=("R1",)), ended={place: until}))
+        assert decided(person(cell()), topo) == []
+        assert decided(person(given_to(), said={NEWS: NO}), topo) == told
 
 
 def test_what_was_delivered_makes_nobody_join_elsewhere():

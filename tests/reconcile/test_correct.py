@@ -6,7 +6,7 @@ import pytest
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
-from syncd.domain.records import Status
+from syncd.domain.records import NAMELESS, Status
 from syncd.reconcile.correct import correct
 from syncd.reconcile.desired import Why
 from tests.reconcile.factories import ANN, ANN_TAGGED, NEWS, OFFERS, account, cell, person, topology
@@ -41,6 +41,9 @@ def written(who, topo=None, fields=NEW, identity=ANN) -> list[tuple[str, str, tu
         pytest.param([cell(status=Status.REMOVED, fields=OLD)], [], id="removed"),
         pytest.param([cell("rocketresponder", fields=OLD)], [], id="it cannot hold the field"),
         pytest.param([cell(identity=ANN_TAGGED, fields=OLD)], [], id="another spelling of the address"),
+        pytest.param([cell(unread=frozenset({"phone"}))], [], id="what stands there cannot be read"),
+        pytest.param([cell(unread=frozenset({"last_name"}))], ["rocs/R1"], id="another field cannot be read"),
+        pytest.param([cell(fields=OLD, unread=frozenset({NAMELESS}))], [], id="whose it is by now cannot be read"),
     ],
 )
 def test_where_a_field_is_written(seen, places):
@@ -65,6 +68,13 @@ def test_all_records_of_a_person_are_written_at_once_where_a_provider_keeps_dupl
     who = person(cell("salesrocks", key="a", fields=OLD), cell("salesrocks", key="b", fields={"first_name": "Ann"}))
     fields = {"phone": "2", "first_name": "Ann"}
     assert written(who, fields=fields) == [("salesrocks", "S1", ("a", "b"), fields)]
+
+
+def test_what_one_of_two_records_holds_unread_is_written_to_neither():
+    odd = cell("salesrocks", key="b", fields={"first_name": "Anne"}, unread=frozenset({"phone"}))
+    who = person(cell("salesrocks", key="a", fields=OLD), odd)
+    first = {"first_name": "Ann"}
+    assert written(who, fields=NEW | first) == [("salesrocks", "S1", ("a", "b"), first)]
 
 
 @pytest.mark.parametrize("other", [Status.UNSUBSCRIBED, Status.COMPLAINED])

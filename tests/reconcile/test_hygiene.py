@@ -129,8 +129,13 @@ def test_whoever_stands_at_two_accounts_spreads_unverified():
 
 def test_first_contact_is_told_so_that_it_does_not_end_meanwhile():
     new = clean(accounts=[account("rocs", joined=False)])
-    assert decide(lead(), new, NOW).withheld[0].first_contact
-    assert not decide(lead(), clean(), NOW).withheld[0].first_contact
+    assert decide(lead(), new, NOW).withheld[0].first_contact == ("rocs",)
+    assert decide(lead(), clean(), NOW).withheld[0].first_contact == ()
+
+
+def test_the_first_contact_that_waits_is_that_of_where_they_go_and_where_they_come_from_and_no_other():
+    new = clean(accounts=[account(name, joined=False) for name in ("rocs", "rokt", "rocketresponder")])
+    assert decide(lead(), new, NOW).withheld[0].first_contact == ("rocs", "rokt")
 
 
 @given(

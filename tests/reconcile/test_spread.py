@@ -6,7 +6,7 @@ import pytest
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.consent import GLOBAL, Level
-from syncd.domain.records import Status
+from syncd.domain.records import NAMELESS, Status
 from syncd.reconcile.desired import Desired, LookUp, Why
 from syncd.reconcile.spread import spread
 from tests.reconcile.factories import (
@@ -59,6 +59,7 @@ def asks(who, topo) -> list[tuple[str, str]]:
         pytest.param([cell(container="R2")], [], id="a list that does not live there"),
         pytest.param([cell(container="R9")], [], id="a list that is not ours"),
         pytest.param([cell(identity=ANN_TAGGED)], [], id="consent of another spelling is not this one's"),
+        pytest.param([cell(unread=frozenset({NAMELESS}))], [], id="whose record it is by now cannot be read"),
     ],
 )
 def test_who_is_added_where(seen, places):

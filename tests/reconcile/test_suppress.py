@@ -313,3 +313,14 @@ def test_a_settle_time_is_the_account_s_own():
     seen = cell(said_no_seq=5, status_seq=10, status_at=NOW - timedelta(seconds=SETTLE_S))
     (found,) = suppress(person(seen, said=SAID_NO), topology("rocs", accounts=[slow]), ANN, NOW)
     assert found == seen.status_at + timedelta(seconds=600)
+
+
+@pytest.mark.parametrize(
+    ("came", "container", "told"), [(0, "lead-8", True), (1, "lead-8", False), (0, "lead-9", False)]
+)
+def test_a_provider_without_lists_is_told_of_whoever_came_while_a_list_lived_there(came, container, told: bool):
+    until = NOW - timedelta(days=1)
+    offers = replace(mailing_list("offers"), ended={("rokt", ContainerId("lead-8")): until})
+    lead = cell("rokt", container=container, status_at=until + timedelta(seconds=came))
+    found = list(suppress(person(lead, said={OFFERS: Level.UNSUBSCRIBED}), topology("rokt", lists=[offers]), ANN, NOW))
+    assert [wish.lists for wish in found if isinstance(wish, Desired)] == ([("news", "offers")] if told else [])

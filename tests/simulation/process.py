@@ -19,10 +19,9 @@ import httpx
 import sqlalchemy as sa
 
 from syncd.app import App
-from syncd.store.session import open_engine, upgrade
+from syncd.store.session import open_engine, reading, upgrade
 from syncd.sync.cycle import UNEXPECTED, Round, run_round
 from tests.virtual import VirtualLoop
-from tests.world import hasty
 
 
 class KilledError(BaseException):
@@ -61,13 +60,15 @@ class Mirror:
         self.dead = False
         self._changes: int | None = 0
         self.commit: Callable[[str, str], None] = lambda _when, _where: None
-        sa.event.listen(engine, "begin", self._begin)
-        self._do_commit = engine.dialect.do_commit
+        # As events of the engine these would make each statement look for listeners.
+        self._do_begin, self._do_commit = engine.dialect.do_begin, engine.dialect.do_commit
+        engine.dialect.do_begin = self._begin  # type: ignore[method-assign,assignment]
         engine.dialect.do_commit = self._committed  # type: ignore[method-assign,assignment]
 
-    def _begin(self, _: sa.Connection) -> None:
+    def _begin(self, connection: Any) -> None:
         if self.dead:
             raise KilledError
+        self._do_begin(connection)
 
     def _committed(self, connection: Any) -> None:
         if not self._changed(connection):
@@ -88,7 +89,7 @@ class Mirror:
         """Rows by SQL, for whoever looks from outside, also while nobody is alive."""
         dead, self.dead = self.dead, False
         try:
-            with self.engine.connect().execution_options(read_only=True) as connection:
+            with reading(self.engine) as connection:
                 return list(connection.execute(_text(query), values))
         finally:
             self.dead = dead
@@ -106,9 +107,9 @@ class MemoryMirror(Mirror):
     """An SQLite mirror in memory, made anew from a template as often as wanted: a file costs more than the work."""
 
     def __init__(self, template: Path) -> None:
-        engine = hasty(open_engine("sqlite://"))
+        engine = open_engine("sqlite://")
         self._kept = sqlite3.connect(":memory:", check_same_thread=False, factory=_Kept)
-        sa.event.listen(engine, "do_connect", lambda *_: self._kept)
+        engine.dialect.connect = lambda *_args, **_options: self._kept  # type: ignore[method-assign,assignment]
         super().__init__(engine)
         self._template = sqlite3.connect(":memory:", check_same_thread=False)
         with sqlite3.connect(template) as file:

@@ -45,7 +45,7 @@ def test_nobody_who_said_no_is_added_by_us_sqlite(part: int, seed_base: int):
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.long) for part in range(1, 8))])
 def test_nobody_who_said_no_is_added_by_us_postgres(part: int, seed_base: int, postgres: Any, postgres_template: str):
     quiet()
     url = postgres.create(template=postgres_template)
@@ -81,7 +81,7 @@ def test_what_counts_as_wrongful_is_noticed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("syncd.reconcile.person.Person.suppressed", lambda *_: False)
     monkeypatch.setattr("syncd.reconcile.close.suppressing", lambda *_: frozenset())
     kinds: set[str] = set()
-    for seed in range(12):
+    for seed in range(7, 40):
         if "wrongful" in kinds:
             break
         mirror = fresh()

@@ -6,7 +6,7 @@ import pytest
 
 from syncd.domain.records import Container, ContainerId
 from syncd.store import containers
-from syncd.store.containers import PageDigest
+from syncd.store.containers import Link, PageDigest
 from syncd.store.session import Engine, reading, writing
 from tests.store.factories import NOW, R1, observe, rows, seen
 
@@ -50,8 +50,12 @@ def test_a_container_that_only_deliveries_name_is_made_once(engine: Engine):
 
 
 def test_links_are_replaced_when_they_differ(engine: Engine):
-    first = [("news", "rocs", "R1", "news"), ("offers", "rocs", "R2", "offers")]
-    for links, changed in ((first, True), (list(reversed(first)), False), (first[:1], True), ([], True), ([], False)):
+    first = [Link("news", "rocs", "R1", "news"), Link("offers", "rocs", "R2", "offers")]
+    ended = [first[0], first[1]._replace(until=NOW)]
+    for links, changed in (
+        (first, True), (list(reversed(first)), False), (ended, True), (ended, False), (first[:1], True), ([], True),
+        ([], False),
+    ):  # fmt: skip
         with writing(engine) as connection:
             assert containers.save_links(connection, links) is changed
         assert sorted(tuple(row) for row in rows(engine, containers.link)) == sorted(links)

@@ -24,6 +24,16 @@ def test_every_configured_account_has_a_row_that_stays(engine: Engine):
         assert journal.load_account(connection, "a").joined is True
 
 
+@pytest.mark.parametrize(("before", "after"), [("ok", "new"), ("paused", "paused")])
+def test_an_account_that_has_another_provider_by_now_is_met_anew(engine: Engine, before: str, after: str):
+    with writing(engine) as connection:
+        journal.ensure_accounts(connection, {"a": "rokt"})
+        journal.update_account(connection, "a", state=before, joined=True, last_good_read=NOW, failures=3)
+        journal.ensure_accounts(connection, {"a": "http"})
+        row = journal.load_account(connection, "a")
+    assert (row.provider, row.state, row.joined, row.last_good_read, row.failures) == ("http", after, False, None, 0)
+
+
 @pytest.mark.parametrize(("before", "after"), [("ok", "failing"), ("paused", "paused")])
 def test_what_a_person_paused_meanwhile_stays_paused(engine: Engine, before: str, after: str):
     with writing(engine) as connection:

@@ -153,6 +153,7 @@ def test_an_error_of_the_database_names_no_person(engine: Engine):
 
 def test_the_mirror_is_described_without_its_password():
     assert "canary" not in describe("postgresql+psycopg://syncd:canary@db.example.org/mirror")
+    assert "canary" not in describe("postgresql+psycopg://db.example.org/mirror?password=canary")
     assert "db.example.org/mirror" in describe("postgresql+psycopg://syncd:canary@db.example.org/mirror")
 
 

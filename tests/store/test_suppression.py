@@ -44,7 +44,7 @@ def record(engine: Engine, *events: ConsentEvent) -> None:
 
 def link(engine: Engine, *places: tuple[str, str, str]) -> None:
     with writing(engine) as connection:
-        containers.save_links(connection, [("news", *place) for place in places])
+        containers.save_links(connection, [containers.Link("news", *place) for place in places])
 
 
 def by_hand(engine: Engine, statement: str, **values: Any) -> None:

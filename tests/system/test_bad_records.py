@@ -5,6 +5,7 @@ go on, and an outage is still an outage.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,12 +18,19 @@ from tests.scenes import (
     agreed,
     command,
     configured,
+    contacts,
+    explained,
     last_run,
+    logged,
+    marks,
+    member,
     memberships,
     notices,
     operations,
     person,
     standing,
+    suppressed,
+    written,
 )
 from tests.world import World
 
@@ -130,6 +138,75 @@ def test_who_was_hidden_behind_a_bad_record_and_is_gone_is_missed_once_all_can_b
     keys = world.rows("SELECT key FROM cell WHERE key LIKE :unread", unread=f"{UNREAD}%")
     assert keys == []
     assert command(world, "check", "--full", "--json").code == 0
+
+
+SPOILT = "p0\ufffd@example.org"
+
+
+def shows(world: World, oid: str, row: dict[str, Any] | None) -> None:
+    """From now on the listing of Sales.Rocks has this contact under an id, or none."""
+    if row is None:
+        del world.sales.lists[world.sales_list].contacts[oid]
+    else:
+        world.sales.lists[world.sales_list].contacts[oid] = row
+    world.sales._pages.clear()
+
+
+def listed(world: World, email: str) -> tuple[str, dict[str, Any]]:
+    (found,) = ((oid, r) for oid, r in world.sales.lists[world.sales_list].contacts.items() if r["email"] == email)
+    return found
+
+
+def rounds(world: World, count: int = 2) -> None:
+    for _ in range(count):
+        world.wait(61)
+        world.round()
+
+
+@pytest.mark.parametrize("address", [SPOILT, "gone", None])
+def test_a_known_record_that_is_listed_again_without_a_readable_address_is_not_missing(open_small_world, address):
+    world = open_small_world(on_absence="unsubscribe")
+    email, _ = agreed(world, 2)
+    oid, row = listed(world, email)
+    shows(world, oid, None)
+    rounds(world, 1)
+    missing = "SELECT key FROM cell WHERE missing_count > 0"
+    assert world.rows(missing) == [{"key": oid}]
+    shows(world, oid, row | {"email": address})
+    before = world.writes
+    rounds(world, 3)
+    assert world.rows(missing) == []
+    assert memberships(world, email)["sales", world.sales_list] == "subscribed"
+    assert suppressed(world, "newsletter") == set()
+    assert world.writes == before
+    # It shows exactly what it did before: it is theirs, and read.
+    shows(world, oid, row)
+    world.rocs.edit_customer(of(world, email), first_name="Anna")
+    rounds(world)
+    assert contacts(world, email)[0]["name"] == "Anna Last0"
+
+
+def test_what_a_record_says_that_has_another_address_which_cannot_be_read_is_nobodys_word(open_small_world):
+    world = open_small_world(on_unsubscribe="field")
+    email, _ = agreed(world, 2)
+    oid, row = listed(world, email)
+    shows(world, oid, row | {"email": SPOILT, "status": "unsubscribed", "name": "Else Body"})
+    with logged() as lines:
+        rounds(world)
+    assert [line["records"] for line in lines if line["event"] == "record.nameless"] == [1]
+    assert "example.org" not in str(lines)
+    assert suppressed(world, "newsletter") == suppressed(world, "global") == set()
+    assert member(world, email) == "subscribed"
+    before = marks(world)
+    world.rocs.edit_customer(of(world, email), first_name="Anna")
+    rounds(world)
+    assert [name for name, _, _ in written(world, before)] == ["rocketresponder"], "nothing goes to that record"
+    told = explained(world, email)["sales"]["sentences"]
+    assert any("shows no address any more that can be read" in line for line in told)
+    # What they say themselves holds there too, whoever's it is.
+    command(world, "unsubscribe", email)
+    rounds(world)
+    assert member(world, email) == "unsubscribed"
 
 
 @pytest.mark.quirk("rocs-500-means-anything")

@@ -142,14 +142,17 @@ def test_a_receiver_that_can_be_told_of_a_no_is(open_world: Open):
     assert written(world, since) == []
 
 
-def test_a_no_whose_answer_is_lost_is_told_again(open_small_world: Open):
-    world = opened(open_small_world, TELLS)
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET", "DELETE"])
+def test_a_no_whose_answer_is_lost_is_told_again(open_small_world: Open, method: str):
+    world = opened(open_small_world, TELLS.replace(" }}", f', method = "{method}" }}}}'))
+    world.partner.unsubscribe_method = method
     person(world, ANN)
     world.settle()
     world.partner.faults.append(Fault(FaultKind.ANSWER_LOST, path="/unsubscribes"))
     command(world, "unsubscribe", ANN)
     world.settle()
-    assert [call.path for call in world.partner.calls] == ["/subscribers", "/unsubscribes", "/unsubscribes"]
+    sent = [(call.method, call.path) for call in world.partner.calls]
+    assert sent == [("POST", "/subscribers"), (method, "/unsubscribes"), (method, "/unsubscribes")]
     assert [op["state"] for op in operations(world, account="partner", kind="unsubscribe")] == ["done"]
 
 
@@ -229,9 +232,12 @@ def test_one_that_lacks_what_is_required_waits_until_it_is_known(open_small_worl
     assert world.partner.deliveries == [{"email": ANN, "phone": "+46701234567"}]
 
 
-@pytest.mark.parametrize("kind", [FaultKind.FAILED, FaultKind.THROTTLED])
-def test_one_that_is_to_come_later_does(open_small_world: Open, kind: FaultKind):
-    world = opened(open_small_world)
+@pytest.mark.parametrize(
+    ("method", "kind"), [("POST", FaultKind.FAILED), ("PUT", FaultKind.THROTTLED), ("GET", FaultKind.UNAVAILABLE)]
+)
+def test_one_that_is_to_come_later_does(open_small_world: Open, method: str, kind: FaultKind):
+    world = opened(open_small_world, f'method = "{method}"\n')
+    world.partner.method = method
     world.partner.faults.append(Fault(kind))
     person(world, ANN)
     world.round()
@@ -289,6 +295,17 @@ def test_a_delivery_whose_answer_is_lost_is_not_repeated_and_waits_for_a_person(
     world.rocs.edit_customer(customer, first_name="Anna")
     world.settle(3)
     assert delivered(world) == [ANN], "also not when a field changes"
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_no_method_makes_a_lost_delivery_one_that_may_be_repeated(open_small_world: Open, method: str):
+    world = opened(open_small_world, f'method = "{method}"\n')
+    world.partner.method = method
+    world.partner.faults.append(Fault(FaultKind.ANSWER_LOST))
+    person(world, ANN)
+    world.settle()
+    assert [(call.method, call.path.partition("?")[0]) for call in world.partner.calls] == [(method, "/subscribers")]
+    assert [email for email, _ in parked(world)] == [ANN]
 
 
 def test_a_lost_delivery_goes_out_once_more_when_a_person_says_so(open_small_world: Open):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from syncd.emulators.emulator import Fault, FaultKind
 from tests.scenes import agreed, command, configured, contacts, explained, last_run, person
 from tests.world import CONFIG, World
 
@@ -135,11 +136,68 @@ def test_a_value_that_is_none_of_its_kind_stays_where_it_is_and_is_explained(ope
     assert any("birth_date is kept as it came" in line and "read as date" in line for line in told["sentences"])
     parked = command(world, "inspect", "parked", "--json").data
     assert "takes a number" in str(parked), "a number is what ROCS wants of a shoe size"
-    # Whoever has the right value there fills it in, and the blank of the owner's deletes nothing.
+    # Somebody may have meant something by it: a value from elsewhere is not written over it, but into a blank.
     world.rocs.dynamic_touches = True
     world.rocs.set_dynamic(at_rocs(world, email).id, {"Born": "1990-02-28"})
     rounds(world)
+    assert at_sales(world, email)["geburtstag"] == "31.02.1990"
+    world.sales.set_field(world.sales_list, email, "geburtstag", "")
+    rounds(world)
     assert at_sales(world, email)["geburtstag"] == "28.02.1990"
+
+
+def test_what_became_unreadable_is_not_written_over_and_told_from_an_edit_once_it_can_be_read(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    (email,) = agreed(world)
+    for member, value in {"tel": "46701234567", "shoe": "41"}.items():
+        world.sales.set_field(world.sales_list, email, member, value)
+    rounds(world)
+    before = world.writes["salesrocks"]
+    world.sales.set_field(world.sales_list, email, "tel", "ask Ann")
+    world.sales.set_field(world.sales_list, email, "name", "First0 Ann\ufffd")
+    rounds(world)
+    world.rocs.edit_customer(at_rocs(world, email).id, mobile="+46707654321", first_name="Anna")
+    rounds(world, full=True)
+    assert (at_sales(world, email)["tel"], at_sales(world, email)["name"]) == ("ask Ann", "First0 Ann\ufffd")
+    assert world.writes["salesrocks"] == before
+    told = [line for line in explained(world, email)["sales"]["sentences"] if "nothing is written over it" in line]
+    assert sorted(line.partition(" ")[0] for line in told) == ["first_name", "last_name", "phone"]
+    # The old values stand there again: nobody changed them, so what was changed elsewhere meanwhile holds.
+    world.sales.set_field(world.sales_list, email, "tel", "46701234567")
+    world.sales.set_field(world.sales_list, email, "name", "First0 Last0")
+    rounds(world)
+    assert (at_rocs(world, email).mobile, at_rocs(world, email).first_name) == ("+46707654321", "Anna")
+    assert (at_sales(world, email)["tel"], at_sales(world, email)["name"]) == ("46707654321", "Anna Last0")
+    quiet(world)
+
+
+def test_an_update_that_waits_is_not_sent_once_the_value_there_cannot_be_read(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    (email,) = agreed(world)
+    world.sales.faults.append(Fault(FaultKind.UNAVAILABLE, "updateListData", times=10**6))
+    world.rocs.edit_customer(at_rocs(world, email).id, mobile="+46707654321")
+    rounds(world, 1)
+    world.sales.set_field(world.sales_list, email, "tel", "ask Ann")
+    world.sales.faults.clear()
+    rounds(world)
+    assert at_sales(world, email)["tel"] == "ask Ann"
+    assert command(world, "status", "--json").data["converged"]
+
+
+def test_a_dynamic_field_that_cannot_be_read_is_left_alone_also_after_a_listing(open_small_world):
+    world = defined(open_small_world(config=configured(MAPPED, crm="lookups_per_round = 1")))
+    *emails, latest = agreed(world, 3)
+    world.wait(120)
+    world.rocs.edit_customer(at_rocs(world, latest).id, first_name="Last")  # the feed goes on from here
+    for email in emails:
+        world.rocs.set_dynamic(at_rocs(world, email).id, {"Land": "Atlantis"})
+    world.wait(86_500)
+    rounds(world)
+    for email in emails:  # only one of them can be asked about now
+        world.rocs.edit_customer(at_rocs(world, email).id, first_name="Anna")
+        world.sales.set_field(world.sales_list, email, "land", "SE")
+    rounds(world, 1)
+    assert [at_rocs(world, email).dynamic for email in emails] == [{"Land": "Atlantis"}] * 2
 
 
 def test_a_lead_brings_its_fields_along(open_small_world):

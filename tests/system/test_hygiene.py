@@ -67,6 +67,10 @@ def restarted(world: World) -> None:
     world.app = world._start()
 
 
+def joined(world: World) -> set[str]:
+    return {row["name"] for row in world.rows("SELECT name FROM account WHERE joined")}
+
+
 def ready(world: World) -> World:
     """Past first contact, with somebody who is everywhere."""
     person(world, "bob@example.org", "Bob", "Bee")
@@ -288,11 +292,32 @@ def test_first_contact_does_not_end_before_those_who_wait_were_shown_to_a_person
     world.sales.faults.append(Fault(FaultKind.UNAVAILABLE, "emailVerifier", times=10**6))
     person(world, "ann@example.org")
     world.settle(2)
-    assert {row["joined"] for row in world.rows("SELECT joined FROM account")} == {False}
+    assert joined(world) == {"leads"}, "of nobody there is anything to approve"
     world.sales.faults.clear()
     world.settle(2)
     assert standing(world, "ann@example.org")["mail"] is None, "it waits for approval"
     assert world.rows("SELECT hold FROM plan") != []
+
+
+def test_whom_the_verifier_refuses_or_finds_unsound_keeps_no_account_in_first_contact(open_small_world):
+    world = open_small_world(config=CLEAN, first_sync="hold")
+    world.sales.services.refused.add("odd@example.com")
+    for email in ("odd@example.com", "i@invalid.example"):
+        person(world, email, "Lea", "Dee")
+    world.settle(3)
+    assert [(kind, email) for kind, email, _ in drift(world)] == [
+        ("unsound", "i@invalid.example"),
+        ("unverified", "odd@example.com"),
+    ]
+    assert joined(world) == {"crm", "sales", "mail", "leads"}
+    # Should the verifier take them one day, a person looks first: of whom nothing was shown nothing was agreed on.
+    world.sales.services.refused.clear()
+    world.settle(2)
+    (waits,) = {row["id"] for row in plans(world, account="mail")}
+    assert subscriber(world, "odd@example.com") is None
+    assert command(world, "approve", waits).code in {0, 3, 4}
+    world.settle(2)
+    assert subscriber(world, "odd@example.com") == "Confirmed"
 
 
 def test_without_the_option_nobody_is_verified(open_small_world):

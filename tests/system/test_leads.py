@@ -203,6 +203,21 @@ def test_after_an_unlink_leads_wait_again_and_who_is_on_the_list_stays(open_smal
     assert world.rows("SELECT * FROM op WHERE kind = 'unsubscribe'") == []
 
 
+@pytest.mark.parametrize("scope", [(), ("--list", "newsletter")])
+def test_what_rokt_was_told_holds_for_leads_of_every_campaign(open_small_world, scope):
+    world = by_campaign(open_small_world)
+    world.rokt.send_lead("ann@example.org", "Ann", campaign="77")
+    world.settle(2)
+    command(world, "unsubscribe", "ann@example.org", *scope, "--no-push")
+    drift = "SELECT account FROM v_drift WHERE account = 'leads'"
+    assert len(world.rows(drift)) == 1
+    world.settle(2)
+    assert standing(world, "ann@example.org")["leads"] == "told"
+    assert world.rows(drift) == []
+    assert command(world, "check", "--full").code == 0
+    assert command(world, "status", "--json").data["converged"]
+
+
 def test_a_link_adds_nobody_who_said_no_while_they_waited(open_small_world):
     world = by_campaign(open_small_world)
     for name in ("bob", "cid"):

@@ -14,17 +14,17 @@ from syncd.domain.errors import ThrottledError, UnauthorisedError, UnavailableEr
 from syncd.domain.facts import Facts
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT
+from syncd.domain.stars import STARS, host_alone, starred
 from syncd.providers.http.encoding import Parameters, parameters_of, proof_of, request_of, secrets_of, values_of
 from syncd.providers.http.options import EMAIL, LIST, HttpOptions, Unsubscribe
 from syncd.providers.http.rules import Judged, Verdict, judge
 from syncd.providers.protocol import Trial, Tried
-from syncd.wire import Exchange, Request, Response
+from syncd.wire import Exchange, Request, Response, retry_after
 
 DELIVER = "http deliver"
 UNSUBSCRIBE = "http unsubscribe"
 TEST = "http test"
 
-STARS = "**********"
 SHOWN_MAX = 2000
 
 TESTER = "test@example.com"
@@ -54,8 +54,9 @@ class HttpAdapter:
     accepts = frozenset({ChangeKind.SUBSCRIBE})
 
     def __init__(self, options: HttpOptions, *, linked: frozenset[str], now: Callable[[], datetime]) -> None:
-        del linked, now  # every list that is linked is delivered alike, and no answer is dated
+        del linked  # every list that is linked is delivered alike
         self.options = options
+        self.now = now
         # A verdict `retry` is the receiver's word that it took nobody.
         self.facts = Facts(failure_adds_nobody=True, deduplicates=options.repeat_lost)
 
@@ -72,7 +73,7 @@ class HttpAdapter:
         if missing := [field for field in self.options.required if field not in values]:
             return [Ack(Outcome.REFUSED, reason=f"required there, and not known: {', '.join(missing)}")]
         response = yield self._delivery(change, self.options.endpoint, DELIVER, marked=False)
-        return [_ack(judge(response, self.options.rules), response, DELIVER)]
+        return [self._ack(judge(response, self.options.rules), response, DELIVER)]
 
     def trial(self, address: str | None, *, live: bool) -> Trial | None:
         """One marked record to the test endpoint or, if `live`, to the real one. None: there is no test endpoint."""
@@ -85,17 +86,37 @@ class HttpAdapter:
         request = self._delivery(change, url, TEST, marked=True)
         secret = proof_of(self.options.auth)
         headers = {name: STARS if name in secret else value for name, value in request.headers.items()}
-        place, _, query = url.partition("?")  # what the configuration wrote behind it may be a key
-        shown = place + (f"?{STARS}" if query else "") + request.url.removeprefix(url)
-        return Trial(request.method, shown, headers, request.body.decode(), self._try(request))
+        shown = host_alone(url) + self._shown(request.url.removeprefix(url))
+        return Trial(request.method, shown, headers, self._shown(request.body.decode()), self._try(request))
 
     def _try(self, request: Request) -> Exchange[Tried]:
         response = yield request
         judged = judge(response, self.options.rules)
-        told = response.body.decode(errors="replace")
-        for secret in secrets_of(self.options.auth):
-            told = told.replace(secret, STARS)
+        told = self._shown(_text(response.body))
         return Tried(judged.status, judged.rule, judged.verdict, told[:SHOWN_MAX])  # cut last: no half of a secret
+
+    def _shown(self, text: str) -> str:
+        return starred(text, secrets_of(self.options))
+
+    def _ack(self, judged: Judged, response: Response, call: str) -> Ack:
+        """What a verdict makes of the change; raises where it concerns the account."""
+        what = f"{call}: answered {judged.status}"
+        match judged.verdict:
+            case Verdict.DELIVERED:
+                return Ack(Outcome.ACCEPTED)
+            case Verdict.DUPLICATE:
+                return Ack(Outcome.ACCEPTED, reason="known there already")
+            case Verdict.REJECTED:
+                return Ack(Outcome.REFUSED, reason=f"answered {judged.status} ({judged.rule})")
+            case Verdict.RETRY if judged.status == 429:
+                raise ThrottledError(what, call=call, retry_after_s=retry_after(response, self.now()))
+            case Verdict.RETRY:
+                raise UnavailableError(f"{what} ({judged.rule})", call=call)
+            case Verdict.STOP:
+                hint = "compare endpoint and auth with the receiver's documentation, then syncd connection test"
+                raise UnauthorisedError(what, call=call, hint=hint)
+            case None:
+                return Ack(Outcome.UNCERTAIN, reason=f"answered {judged.status}, and no rule says what that means")
 
     def _delivery(self, change: Change, url: str, label: str, *, marked: bool) -> Request:
         options = self.options
@@ -128,29 +149,13 @@ class HttpTellingAdapter(HttpAdapter):
         told = self.told
         parameters = parameters_of(values_of(change), told.fields, told.constants)
         response = yield self._request(told.method, told.endpoint, parameters, UNSUBSCRIBE)
-        return [_ack(judge(response, told.rules), response, UNSUBSCRIBE)]
+        return [self._ack(judge(response, told.rules), response, UNSUBSCRIBE)]
 
 
-def _ack(judged: Judged, response: Response, call: str) -> Ack:
-    """What a verdict makes of the change; raises where it concerns the account."""
-    what = f"{call}: answered {judged.status}"
-    match judged.verdict:
-        case Verdict.DELIVERED:
-            return Ack(Outcome.ACCEPTED)
-        case Verdict.DUPLICATE:
-            return Ack(Outcome.ACCEPTED, reason="known there already")
-        case Verdict.REJECTED:
-            return Ack(Outcome.REFUSED, reason=f"answered {judged.status} ({judged.rule})")
-        case Verdict.RETRY if judged.status == 429:
-            raise ThrottledError(what, call=call, retry_after_s=_seconds(response.headers.get("retry-after", "")))
-        case Verdict.RETRY:
-            raise UnavailableError(f"{what} ({judged.rule})", call=call)
-        case Verdict.STOP:
-            hint = "compare endpoint and auth with the receiver's documentation, then syncd connection test"
-            raise UnauthorisedError(what, call=call, hint=hint)
-        case None:
-            return Ack(Outcome.UNCERTAIN, reason=f"answered {judged.status}, and no rule says what that means")
-
-
-def _seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() else None
+def _text(body: bytes) -> str:
+    """For a person to read, in whatever encoding: what is no UTF-8 has no less to show and to hide."""
+    try:
+        text = body.decode("utf-16" if body.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+    return text.replace("\0", "")

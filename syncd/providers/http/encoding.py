@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from pydantic import SecretStr
 
 from syncd.domain.changes import Change
+from syncd.domain.stars import SECRET_NAMES, keys_in
 from syncd.providers.http.options import (
     EMAIL,
     LIST,
@@ -25,6 +26,7 @@ from syncd.providers.http.options import (
     BearerAuth,
     ClientAuth,
     Encoding,
+    HttpOptions,
     NoAuth,
     Plain,
 )
@@ -90,11 +92,15 @@ def proof_of(auth: Auth) -> dict[str, str]:
             return {"authorization": f"Bearer {auth.token.get_secret_value()}"}
 
 
-def secrets_of(auth: Auth) -> tuple[str, ...]:
-    """What of it must be shown to nobody, in every spelling in which an answer may repeat it; longest first."""
-    plain = tuple(value.get_secret_value() for _, value in auth if isinstance(value, SecretStr))
-    sent = tuple(value.removeprefix("Basic ") for value in proof_of(auth).values())
-    return tuple(sorted({*plain, *sent}, key=len, reverse=True))
+def secrets_of(options: HttpOptions) -> set[str]:
+    """All that we send and that must be shown to nobody: of credentials, of addresses, of constants."""
+    auth, told = options.auth, options.unsubscribe
+    plain = {value.get_secret_value() for _, value in auth if isinstance(value, SecretStr)}
+    sent = {value.removeprefix("Basic ") for value in proof_of(auth).values()}
+    places = [options.endpoint, options.test_endpoint, told.endpoint if told else None]
+    constants = [options.constants, options.test_constants, told.constants if told else {}]
+    named = {_spelt(value) for one in constants for name, value in one.items() if SECRET_NAMES.search(name)}
+    return plain | sent | named | {key for place in places if place is not None for key in keys_in(place)}
 
 
 def _clean(value: str) -> str:

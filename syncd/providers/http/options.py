@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, field_validator, model_validator
 
+from syncd.domain.stars import SECRET_NAMES, STARS
 from syncd.providers.http.rules import Rule
 from syncd.providers.options import AccountOptions, Endpoint, Options, Secret, Text
 
@@ -24,7 +25,6 @@ FIELDS = {EMAIL: "email", "first_name": "first_name", "last_name": "last_name"}
 
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_CARRIES_SECRETS = re.compile(r"authorization|cookie|secret|token|api-?key|password", re.IGNORECASE)
 _OURS = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
 
 
@@ -47,7 +47,12 @@ def _visible(text: str) -> str:
     return text
 
 
+def _shown(constants: dict[str, Plain]) -> dict[str, Plain]:
+    return {name: STARS if SECRET_NAMES.search(name) else value for name, value in constants.items()}
+
+
 Path = Annotated[str, AfterValidator(_path)]
+Constants = Annotated[dict[Path, Plain], PlainSerializer(_shown, when_used="json")]
 HeaderName = Annotated[Text, AfterValidator(_header)]
 HeaderValue = Annotated[Text, AfterValidator(_visible)]
 
@@ -100,7 +105,7 @@ class Unsubscribe(Options):
     endpoint: Endpoint
     method: Literal["POST", "PUT", "GET", "DELETE"] = "POST"
     fields: dict[Text, Path] = Field(default_factory=lambda: {EMAIL: "email"})
-    constants: dict[Path, Plain] = Field(default_factory=dict)
+    constants: Constants = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
 
 
@@ -113,9 +118,9 @@ class HttpOptions(AccountOptions):
     auth: Auth = NoAuth()
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     fields: dict[str, Text] = Field(default_factory=lambda: dict(FIELDS))
-    constants: dict[Path, Plain] = Field(default_factory=dict)
+    constants: Constants = Field(default_factory=dict)
     required: tuple[Text, ...] = (EMAIL,)
-    test_constants: dict[Path, Plain] = Field(default_factory=lambda: dict[Path, Plain](test="true"))
+    test_constants: Constants = Field(default_factory=lambda: dict[Path, Plain](test="true"))
     xml_root: Path = "lead"
     rules: tuple[Rule, ...] = ()
     repeat_lost: bool = False
@@ -132,7 +137,7 @@ class HttpOptions(AccountOptions):
     @classmethod
     def _hold_no_secret(cls, headers: dict[str, str]) -> dict[str, str]:
         for name in headers:
-            if _CARRIES_SECRETS.search(name):
+            if SECRET_NAMES.search(name):
                 raise ValueError(f"{name} carries a secret: give it in `auth`, so that it is never printed")
             if name.lower() in _OURS:
                 raise ValueError(f"{name} follows from the request and cannot be set")

@@ -21,7 +21,10 @@ from syncd.domain.errors import (
     UnavailableError,
 )
 from syncd.domain.facts import Facts
-from syncd.domain.records import Container, ContainerId, Delivery, Hint, Observation
+from syncd.domain.identity import identity_of
+from syncd.domain.records import Container, ContainerId, Delivery, Hint, Observation, Status
+from syncd.domain.stars import starred
+from syncd.providers.fields import unread
 from syncd.providers.rocketresponder import translate, webhook
 from syncd.providers.rocketresponder.options import RocketResponderOptions
 from syncd.providers.rocketresponder.signature import signed_form
@@ -62,7 +65,7 @@ class RocketResponderAdapter:
         # Only the whole name can be written, so a name that is read from elsewhere cannot.
         names = frozenset(translate.FIELDS)
         written = names if all(self._fields[name] == translate.FIELDS[name] for name in names) else frozenset[str]()
-        self.facts = Facts(fields=written, one_name_field=True, looks_before_subscribe=True)
+        self.facts = Facts(fields=written, one_name_field=True, looks_before_subscribe=True, changes_addresses=True)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -113,19 +116,33 @@ class RocketResponderAdapter:
             case ChangeKind.SUBSCRIBE:
                 return (yield from self._subscribe(change))
             case ChangeKind.UPDATE:
-                return (yield from self._rename(change))
+                return (yield from self._change_name(change))
 
     def _subscribe(self, change: Change) -> Exchange[Ack]:
         # What `subscribe` does to an address that has unsubscribed is not documented; it may undo the unsubscribe.
-        seen = yield from self.lookup(_target(change))
+        seen = yield from self.lookup(change.target)
         if seen:
             return Ack(Outcome.STALE, seen=tuple(seen), reason="already on the list")
         name = translate.full_name(change.fields) if self.facts.fields else ""
         confirm_url = self._options.confirm_urls.get(change.container, self._options.confirm_url)
         extra = [(key, value) for key, value in (("name", name), ("ConfirmURL", confirm_url)) if value]
+        if change.replaces is not None:
+            return (yield from self._change_address(change, change.replaces, extra))
         return (yield from self._write("subscriber/subscribe", change, extra))
 
-    def _rename(self, change: Change) -> Exchange[Ack]:
+    def _change_address(self, change: Change, former: str, extra: Pairs) -> Exchange[Ack]:
+        """Ask the new address to confirm; until it does, the former goes on. Whoever left under that is not moved."""
+        identity = identity_of(former)
+        old = None if identity is None else Target(change.container, identity, former)
+        there = () if old is None else (yield from self.lookup(old))
+        if not there:
+            return (yield from self._write("subscriber/subscribe", change, extra))
+        if any(one.status is not Status.SUBSCRIBED for one in there):
+            return Ack(Outcome.STALE, seen=tuple(there), reason="the former address does not stand there any more")
+        extra = [("newemail", change.address), *extra]
+        return (yield from self._write("subscriber/modify", change, extra, of=old))
+
+    def _change_name(self, change: Change) -> Exchange[Ack]:
         call = "subscriber/modify"
         given = {name: value for name, value in change.fields.items() if name in self.facts.fields and value.strip()}
         if not given:
@@ -133,9 +150,11 @@ class RocketResponderAdapter:
         seen: Sequence[Observation] = ()
         if given.keys() != self.facts.fields:
             # Only the differing half may be given, and the whole name is what gets replaced.
-            seen = yield from self.lookup(_target(change))
+            seen = yield from self.lookup(change.target)
             if not seen:
                 return Ack(Outcome.STALE, reason="not on the list")
+            if any(unread(name) in seen[0].fields for name in self.facts.fields):
+                return Ack(Outcome.STALE, seen=tuple(seen), reason="the name there cannot be read")
             given = {**seen[0].fields, **given}
         name = translate.full_name(given)
         # The old address as the new one: any other would start a change of address, which ends in an unsubscribe.
@@ -143,9 +162,18 @@ class RocketResponderAdapter:
         return (yield from self._write(call, change, extra, seen=tuple(seen)))
 
     def _write(
-        self, call: str, change: Change, extra: Pairs, *, repeatable: bool = False, seen: tuple[Observation, ...] = ()
+        self,
+        call: str,
+        change: Change,
+        extra: Pairs,
+        *,
+        repeatable: bool = False,
+        seen: tuple[Observation, ...] = (),
+        of: Target | None = None,
     ) -> Exchange[Ack]:
-        params = [("email", change.address), ("LID", str(change.container)), *extra]
+        """Send one change. `of`: whom the call is about, unless it is the person of the change."""
+        about = of or change.target
+        params = [("email", about.address), ("LID", str(change.container)), *extra]
         answer = yield from self._call(call, params, repeatable=repeatable)
         try:
             subscriber = translate.subscriber_of(answer, call)
@@ -153,8 +181,10 @@ class RocketResponderAdapter:
             return Ack(Outcome.UNCERTAIN, seen=seen, reason=f"{call}: success with a subscriber that cannot be read")
         if subscriber is None:
             return Ack(Outcome.ACCEPTED, seen=seen)
-        if translate.contradicts(subscriber, _target(change)):
+        if all(translate.contradicts(subscriber, one) for one in (about, change.target)):
             return Ack(Outcome.UNCERTAIN, seen=seen, reason=f"{call}: success about another subscriber")
+        if of is not None:
+            return Ack(Outcome.ACCEPTED, seen=seen)  # which of the two the answer shows is not documented
         return Ack(Outcome.ACCEPTED, receipt=translate.subscriber_id(subscriber), keys=(change.identity,), seen=seen)
 
     def create_list(self, name: str, given: Mapping[str, str]) -> Exchange[Container]:
@@ -224,7 +254,7 @@ class RocketResponderAdapter:
             return answer, None
         said = [value for name, value in params if name != "LID"]
         ours = (options.public_key, private_key, signed.signature, credentials)
-        error = translate.scrubbed(answer.error, [*said, *ours])
+        error = translate.scrubbed(starred(answer.error, ours), said)
         if translate.about_credentials(error):
             raise UnauthorisedError(f"{call}: {error}", call=call, hint=self._hint(response))
         return answer, error or "no reason given"
@@ -253,10 +283,6 @@ def _refusal(call: str, answer: Answer, error: str) -> ProviderError:
     if answer.succeeded:
         return MalformedError(f"{call}: Success with an error: {error}", call=call)
     return RefusedError(f"{call}: {error}", call=call)
-
-
-def _target(change: Change) -> Target:
-    return Target(change.container, change.identity, change.address, change.keys, change.account_key)
 
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -17,6 +17,7 @@ from syncd.domain.changes import Target
 from syncd.domain.errors import MalformedError
 from syncd.domain.records import SUPPRESSED, Container, ContainerId, Observation, Status, later, seconds_of
 from syncd.providers.contact_points import join_name, read_address, read_phone, split_name
+from syncd.providers.fields import unread
 from syncd.providers.json_text import SPOILT, mended
 
 STATUS_WORDS: Mapping[str, Status] = {
@@ -197,11 +198,9 @@ def read_fields(subscriber: Mapping[str, Any], fields: Mapping[str, str] = FIELD
     if fields.get("first_name") == "First" and fields.get("last_name") == "Last" and not _names(found):
         first, last = split_name(_member(subscriber, "Name"))
         found |= {name: value for name, value in (("first_name", first), ("last_name", last)) if value}
-    if phone := found.pop("phone", None):
-        number = phone if _E164.fullmatch(phone) else read_phone(phone)
-        if number:
-            found["phone"] = number
-    return found
+    if (phone := found.get("phone")) and not _E164.fullmatch(phone):
+        found["phone"] = read_phone(phone) or phone  # as it came: what it is worth is judged by its kind
+    return {unread(name) if SPOILT in value else name: value for name, value in found.items()}
 
 
 _E164 = re.compile(r"\+[1-9][0-9]{7,14}")
@@ -322,5 +321,4 @@ def _member(subscriber: Mapping[str, Any], source: str) -> str:
     if colon and kind == "custom":
         custom = subscriber.get("Custom")
         value = custom.get(name) if isinstance(custom, dict) else None  # empty, it may be a PHP list
-    text = _id_text(value)
-    return "" if SPOILT in text else text  # not what the person is called, so it spreads nowhere
+    return SPOILT if isinstance(value, dict | list) and value else _id_text(value)

@@ -23,6 +23,7 @@ from syncd.domain.records import (
     Status,
 )
 from syncd.providers.contact_points import read_address, read_phone
+from syncd.providers.fields import unread
 from syncd.providers.json_text import SPOILT, mended
 from syncd.providers.rocs.answer import decode
 from syncd.providers.rocs.options import RocsOptions
@@ -137,8 +138,7 @@ class Translator:
         found = self._loose(record.raw)
         fields = dict(dynamic or {})
         for canonical, name in self.standard.items():
-            if (value := self._field(canonical, found.get(name))) is not None:
-                fields[canonical] = value
+            fields |= self._field(canonical, found.get(name))
         consent = found.get(self._consent)
         status = _CONSENT[consent] if isinstance(consent, bool) else Status.UNKNOWN
         return self._observation(WHOLE_ACCOUNT, record, found, self._id, self._email, status, fields)
@@ -185,20 +185,26 @@ class Translator:
         identity = read_address(address) if known and address and SPOILT not in address else None
         return Observation(container, record.key, address, identity, status, fields, record.raw, remote_id=record.key)
 
-    def _field(self, canonical: str, value: Any) -> str | None:
-        if isinstance(value, bool):
-            text = "true" if value else "false"
-        elif isinstance(value, str):
-            text = value.strip()
-        elif isinstance(value, int):
-            text = str(value)
-        else:
-            return None
+    def _field(self, canonical: str, value: Any) -> dict[str, str]:
+        """What a member holds for one field: nothing, a value, or something that cannot be read."""
+        match value:
+            case None:
+                return {}
+            case bool():
+                text = "true" if value else "false"
+            case str():
+                text = value.strip()
+            case int():
+                text = str(value)
+            case _:
+                return {unread(canonical): msgspec.json.encode(value).decode()}
+        if not text:
+            return {}
         if SPOILT in text:
-            return None  # kept as it came, and told to nobody else
-        if canonical == "phone" and text and not _E164.fullmatch(text):
-            return read_phone(text, self._region) or text
-        return text or None
+            return {unread(canonical): text}
+        if canonical == "phone" and not _E164.fullmatch(text):
+            text = read_phone(text, self._region) or text
+        return {canonical: text}
 
     def _loose(self, raw: bytes) -> dict[str, Any]:
         try:
@@ -224,12 +230,11 @@ class Translator:
     def dynamic_values(self, body: bytes, *, call: str) -> dict[str, str]:
         """Canonical fields out of a customer's dynamic fields. Numbers keep the digits that they came with."""
         found = decode(body, dict[str, msgspec.Raw], call=call)
-        fields = {}
+        fields: dict[str, str] = {}
         for canonical, name in self.dynamic.items():
             raw = bytes(found[name]).strip() if name in found else b"null"
             value = raw.decode() if _NUMBER.fullmatch(raw.decode(errors="replace")) else self._scalar(raw)
-            if (text := self._field(canonical, value)) is not None:
-                fields[canonical] = text
+            fields |= self._field(canonical, value)
         return fields
 
     @staticmethod
@@ -237,7 +242,7 @@ class Translator:
         try:
             return msgspec.json.decode(raw)
         except (ValueError, RecursionError):
-            return None
+            return SPOILT  # something stands there
 
     def dynamic_body(self, fields: Mapping[str, str], types: Mapping[str, str]) -> bytes | str:
         """The body that writes dynamic fields, or why there is none: an undeclared field, a value of another type."""

@@ -12,6 +12,7 @@ import msgspec
 
 from syncd.domain.errors import MalformedError
 from syncd.domain.records import CampaignStats
+from syncd.domain.stars import starred
 from syncd.providers.contact_points import read_phone
 from syncd.providers.protocol import Token
 
@@ -366,7 +367,6 @@ def _scrubbed(text: str, secrets: Iterable[str]) -> str:
     line = " ".join("".join(ch if ch.isprintable() else " " for ch in text[:_READ_MAX]).split())
     if len(text) > _READ_MAX:
         line = line.rpartition(" ")[0]  # a word that was cut may be half an address
-    for secret in secrets:
-        line = line.replace(secret, "…")
+    line = starred(line, secrets)
     line = _CREDENTIAL.sub("…", _ADDRESS.sub("…", line))
     return line if len(line) <= _SHOWN_MAX else line[: _SHOWN_MAX - 1] + "…"

@@ -18,6 +18,7 @@ from syncd.domain.errors import MalformedError, RefusedError, UnauthorisedError
 from syncd.domain.facts import Facts
 from syncd.domain.hygiene import Verification
 from syncd.domain.records import CampaignStats, Container, ContainerId, Observation, Page, Record, Status
+from syncd.domain.stars import starred
 from syncd.providers.protocol import Token
 from syncd.providers.salesrocks import search, translate
 from syncd.providers.salesrocks.answers import (
@@ -79,7 +80,9 @@ class SalesRocksAdapter:
             raise
         except RefusedError as error:
             # The credentials are all that a login says, so they are what is refused, by whatever status.
-            raise UnauthorisedError(error.message, call=call, hint="check username and password") from None
+            raise UnauthorisedError(
+                starred(error.message, [password]), call=call, hint="check username and password"
+            ) from None
         return read_token(response.body, call)
 
     def authorise(self, request: Request, token: Token) -> Request:
@@ -276,6 +279,10 @@ class SalesRocksAdapter:
             if keys and names and self.facts.one_name_field:
                 # Which members make up the name differs from record to record, so the record is read first.
                 seen = yield from self._there(change)
+                if any(self._table.hides_name(one) for one in seen):
+                    reason = "the name there cannot be read"
+                    acks.append(Ack(Outcome.STALE, keys=keys, seen=tuple(seen), reason=reason))
+                    continue
                 updates = {one.key: updates.get(one.key, {"_id": one.key}) for one in seen}
                 for one in seen:
                     updates[one.key] = updates[one.key] | self._table.name_to_update(names, one)

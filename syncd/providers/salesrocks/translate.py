@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from syncd.domain.changes import Change
 from syncd.domain.errors import MalformedError
 from syncd.domain.records import CampaignStats, ContainerId, Observation, Record, Status
 from syncd.providers.contact_points import join_name, read_address, read_phone, split_name
+from syncd.providers.fields import NAMES, unread
+from syncd.providers.json_text import SPOILT, mended
 from syncd.providers.salesrocks.answers import NOTHING, UNREADABLE, count, read_rows, words
 from syncd.providers.salesrocks.options import SalesRocksOptions
 
@@ -95,11 +98,8 @@ class ContactTable:
     def read(self, container: ContainerId, record: Record) -> Observation:
         """One contact. Odd content is marked, never raised."""
         remote_id = None if record.key.startswith(ROW_DIGEST) else record.key
-        try:
-            row = _json(record.raw)
-        except UNREADABLE:
-            row = None
-        if not isinstance(row, dict):
+        row = _row(record.raw)
+        if row is None:
             return Observation(container, record.key, "", None, Status.UNKNOWN, {}, record.raw, remote_id)
         email = row.get(self.email)
         address = email if isinstance(email, str) else ""
@@ -107,7 +107,7 @@ class ContactTable:
             container,
             record.key,
             address,
-            read_address(address) if address else None,
+            read_address(address) if address and SPOILT not in address else None,
             self._status(row),
             self._fields(row),
             record.raw,
@@ -142,9 +142,19 @@ class ContactTable:
                 value = (
                     read_phone(value, self.region) or value
                 )  # kept as it came; what it is worth is judged by its kind
-            if value:
+            if value is None:
+                fields[unread(canonical)] = _as_it_came(row[member])
+            elif value:
                 fields[canonical] = value
+        for canonical, member in (("first_name", self.first), ("last_name", self.last)):
+            for place in (self.name, member):  # a structure is no name: neither a whole one, nor a half
+                if canonical not in fields and _text(row.get(place)) is None:
+                    fields[unread(canonical)] = _as_it_came(row[place])
         return fields
+
+    def hides_name(self, seen: Observation) -> bool:
+        """Whether the record holds a name that cannot be read."""
+        return any(unread(half) in seen.fields or SPOILT in seen.fields.get(half, "") for half in NAMES)
 
     def row_to_add(self, change: Change) -> dict[str, str]:
         """A new contact: what the sample of addToList names, and the members that the configuration maps."""
@@ -212,6 +222,20 @@ def _flag(value: Any) -> bool | None:
         return None
     word = _word(text)
     return True if word in YES else False if word in NO else None
+
+
+def _row(raw: bytes) -> dict[str, Any] | None:
+    """A contact as an object; bytes that are no text cost the value that holds them."""
+    for read in (bytes, mended):
+        with contextlib.suppress(*UNREADABLE):
+            row = _json(read(raw))
+            return row if isinstance(row, dict) else None
+    return None
+
+
+def _as_it_came(structure: Any) -> str:
+    """What stands where a text was expected, for a person to see."""
+    return msgspec.json.encode(structure).decode()
 
 
 # --- Ids and counts --------------------------------------------------------------------------------------------------

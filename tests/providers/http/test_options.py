@@ -92,6 +92,33 @@ def test_the_file_is_read_with_its_secret_and_rules_and_shown_without(tmp_path: 
     assert over.accounts["partner"].auth.client_secret.get_secret_value() == "canary-2"  # type: ignore[attr-defined]
 
 
+def test_keys_in_addresses_and_constants_are_not_shown_either(tmp_path: Path):
+    more = {
+        "endpoint": "https://hooks.example.org/catch/canary-1/canary-2?code=canary-3",
+        "test_endpoint": "https://hooks.example.org/catch/canary-4",
+        "unsubscribe": {"endpoint": "https://hooks.example.org?canary-5", "constants": {"auth.key": "canary-6"}},
+        "constants": {"api_token": "canary-7", "source": "newsletter"},
+    }
+    text = FILE.replace('endpoint = "https://crm.example.org/subscribers"', "")
+    file = tmp_path / "syncd.toml"
+    file.write_text(text.replace('_file = "secret"', ' = "canary-8"'))
+    for key, value in more.items():
+        file.write_text(file.read_text().replace("auth = ", f"{key} = {inline(value)}\nauth = "))
+    settings = load(file, {})
+    assert "canary" not in f"{masked(settings)} {settings!r}"
+    shown = masked(settings)["accounts"]["partner"]
+    assert shown["endpoint"] == shown["test_endpoint"] == "https://hooks.example.org/**********"
+    assert shown["constants"] == {"api_token": "**********", "source": "newsletter"}
+    account: Any = settings.accounts["partner"]
+    assert account.endpoint == more["endpoint"], "what is called is the whole of it"
+
+
+def inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{key}" = {inline(inner)}' for key, inner in value.items()) + " }"
+    return f'"{value}"'
+
+
 def test_every_fault_of_a_rule_is_named_by_its_place(tmp_path: Path):
     (tmp_path / "secret").write_text("x")
     file = tmp_path / "syncd.toml"

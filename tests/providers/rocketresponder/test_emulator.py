@@ -90,7 +90,6 @@ def test_a_signature_over_sorted_keys_is_refused(emulator, lid, clock):
     assert answer(emulator, "subscriber/subscribe", params)["status"] == "Success"
 
 
-@pytest.mark.quirk("rocketresponder-ties-keep-their-order")
 def test_ties_are_ordered_as_received(emulator, lid, clock):
     # Equal values: the order in the body decides, so a body in another order than was signed is refused.
     emulator.add_subscriber(lid, "ann@example.org", "Ann")
@@ -221,7 +220,6 @@ def test_subscribing_brings_back_who_left_unless_told_otherwise(emulator, lid, c
     assert (back["ConfirmTime"] > back["UnsubTime"]) is not double_opt_in
 
 
-@pytest.mark.quirk("rocketresponder-new-address-waits")
 def test_a_new_address_waits_and_the_old_one_leaves_when_it_confirms(emulator, lid, clock):
     emulator.add_subscriber(lid, "old@example.org", "Ann Bee")
     params = [("email", "old@example.org"), ("LID", lid), ("newemail", "New@example.org"), ("name", "Ann Cee")]
@@ -330,7 +328,6 @@ def test_only_configured_actions_post_and_a_complaint_posts_nothing(emulator, li
 
 
 @pytest.mark.loopback
-@pytest.mark.quirk("rocketresponder-webhook-taken-by-exactly-200")
 @pytest.mark.parametrize("status", [201, 202, 204, 302, 500])
 async def test_a_webhook_answered_with_anything_but_200_comes_four_times_more_as_it_was(emulator, lid, status):
     emulator.webhook_urls = {(lid, "open"): "https://x.example/open"}

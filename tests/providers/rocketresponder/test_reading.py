@@ -1,12 +1,14 @@
 """Lists and look-ups."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.errors import MalformedError, RefusedError
-from syncd.domain.records import ContainerId, Status
+from syncd.domain.records import Container, ContainerId, Status
 from syncd.providers.protocol import (
     CanApply,
     CanCreateList,
@@ -108,6 +110,45 @@ def test_lists_come_as_an_array_an_object_or_keyed_by_index(adapter, replying, l
 def test_when_both_ids_differ_the_one_clients_use_wins_and_the_other_is_kept(adapter, replying):
     (container,) = replying(adapter.containers(), success(list=[{"ID": 1, "LID": 22, "Name": 5, "Active": "many"}]))
     assert (container.id, container.name, container.active, container.remote) == ("22", "", None, {"ID": "1"})
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        {},
+        {"FromEmail": "john@johnstips.com", "FromName": "John's Tips"},
+        {"FromEmail": None, "FromName": ["?"]},
+        {"FromEmail": "22", "FromName": "22"},
+    ],
+)
+def test_of_a_list_its_sender_is_not_kept(adapter, replying, sender):
+    one = {"LID": 154, "Permalink": "tips", "Name": "Tips", "Active": 32}
+    assert replying(adapter.containers(), success(list=[one | sender])) == [
+        Container(ContainerId("154"), "Tips", 32, {"permalink": "tips"})
+    ]
+
+
+UNUSED = {
+    "JoinIP": "192.0.2.1",
+    "JoinTime": 1412776783,
+    "JoinURL": "https://www.rocketresponder.com/subscribe/test",
+    "ConfirmIP": "192.0.2.2",
+    "ConfirmURL": "https://x.example/thanks",
+    "ActionTime": 1412776807,
+    "ActionIP": "192.0.2.3",
+    "UnsubIP": "192.0.2.4",
+}
+
+
+@pytest.mark.parametrize("odd", [None, ["?"], {"a": 1}, "\ufffd"])
+def test_what_nothing_follows_from_is_kept_as_it_came_and_spoils_nothing(adapter, replying, target, odd):
+    def seen(**more):
+        (one,) = replying(adapter.lookup(target("ann@example.org")), success(subscriber={**SUBSCRIBER, **more}))
+        return one
+
+    whole = seen(**UNUSED)
+    assert UNUSED.items() <= json.loads(whole.raw).items()
+    assert whole._replace(raw=b"") == seen()._replace(raw=b"") == seen(**dict.fromkeys(UNUSED, odd))._replace(raw=b"")
 
 
 @pytest.mark.parametrize("answer", [success(), success(list=[]), success(list={}), success(list=None, error="")])
@@ -359,9 +400,16 @@ def test_custom_members_only_when_mapped(make_adapter, replying, target):
 
 
 @pytest.mark.parametrize(
-    ("given_phone", "read"), [("+46701234567", {"phone": "+46701234567"}), ("call me", {}), ("", {})]
+    ("given_phone", "read"),
+    [
+        ("+46701234567", {"phone": "+46701234567"}),
+        ("call me", {"phone": "call me"}),
+        ("", {}),
+        (["+46701234567"], {"?phone": "\ufffd"}),
+        ([], {}),
+    ],
 )
-def test_phones_are_read_as_numbers_or_not_at_all(given_phone, read):
+def test_phones_are_read_as_numbers_or_kept_as_they_came(given_phone, read):
     assert read_fields({"Custom": {"Mobile": given_phone}}, {"phone": "custom:Mobile"}) == read
 
 

@@ -1,6 +1,7 @@
 """Unsubscribes, subscriptions, names, new lists."""
 
 import json
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import pytest
@@ -9,6 +10,7 @@ from syncd.domain.changes import ChangeKind, Outcome
 from syncd.domain.errors import MalformedError, RefusedError
 from syncd.domain.records import Status
 from syncd.providers.protocol import CanCreateList, CanList
+from syncd.wire import Response, converse
 
 BASE_URL = "http://127.0.0.1:8703/api"
 
@@ -113,6 +115,7 @@ def test_everything_is_posted_and_nothing_stands_in_an_address(line, emulator, a
     assert {request.url for request in line.sent} == {f"{BASE_URL}/{request.label}" for request in line.sent}
 
 
+@pytest.mark.quirk("rocketresponder-subscribe-may-bring-back")
 @pytest.mark.parametrize("word", ["Unsubscribed", "Confirmed", "Unconfirmed", "Complained", "Whatever"])
 def test_nobody_who_is_there_is_ever_subscribed_again(line, emulator, adapter, lid, change, word):
     there = emulator.add_subscriber(lid, "ann@example.org", status=word)
@@ -122,7 +125,6 @@ def test_nobody_who_is_there_is_ever_subscribed_again(line, emulator, adapter, l
     assert (emulator.writes, there.status, there.subscribed) == (0, word, 1)
 
 
-@pytest.mark.quirk("rocketresponder-subscribe-may-bring-back")
 def test_the_emulated_service_would_have_resubscribed(emulator, adapter, lid, line, change):
     # Why the look before is there: told outright, the service brings back who left.
     there = emulator.add_subscriber(lid, "ann@example.org", status="Unsubscribed")
@@ -176,6 +178,89 @@ def test_an_update_without_a_name_is_refused_unsent(line, adapter, lid, change, 
 def test_a_name_of_nobody_is_refused(line, adapter, lid, change):
     (ack,) = line(adapter.apply([change(UPDATE, "nobody@example.org", first_name="A", last_name="B")]))
     assert ack.outcome is Outcome.REFUSED
+
+
+# --- another address -------------------------------------------------------------------------------------------------
+
+
+def moving(change, new="new@example.net", old="Old@Example.org", **fields):
+    return replace(change(SUBSCRIBE, new, **fields), replaces=old)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_address_is_changed_by_asking_the_new_one_to_confirm(
+    line, emulator, make_adapter, lid, change, target, shown
+):
+    emulator.shows_unconfirmed_changes = shown
+    old = emulator.add_subscriber(lid, "Old@Example.org", "Olga Old")
+    adapter = make_adapter(confirm_url="https://x.example/any", confirm_urls={lid: "https://x.example/tips"})
+    (ack,) = line(adapter.apply([moving(change, first_name="Olga", last_name="New")]))
+    assert (ack.outcome, ack.keys) == (Outcome.ACCEPTED, ())
+    assert [(r.label, r.repeatable) for r in line.sent] == [
+        ("subscriber/lookup", True),
+        ("subscriber/lookup", True),
+        ("subscriber/modify", False),
+    ]
+    sent = line.fields()
+    assert sent.pop("Time")
+    assert sent == {
+        "email": "Old@Example.org",
+        "LID": lid,
+        "newemail": "new@example.net",
+        "name": "Olga New",
+        "ConfirmURL": "https://x.example/tips",
+    }
+    assert old.status == "Confirmed"
+    found = line(adapter.lookup(target("new@example.net")))
+    assert [seen.status for seen in found] == ([Status.PENDING] if shown else [])
+    emulator.confirm(lid, "new@example.net")
+    assert [line(adapter.lookup(target(email)))[0].status for email in (old.email, "new@example.net")] == [
+        Status.UNSUBSCRIBED,
+        Status.SUBSCRIBED,
+    ]
+
+
+def test_a_change_of_address_names_no_page_and_no_name_where_none_is_known(line, emulator, adapter, lid, change):
+    emulator.add_subscriber(lid, "old@example.org", "Olga Old")
+    line(adapter.apply([moving(change)]))
+    assert line.fields().keys() == {"email", "LID", "newemail", "Time"}
+
+
+@pytest.mark.parametrize("word", ["Unsubscribed", "Unconfirmed", "Complained", "Bounced", "Whatever"])
+def test_whoever_does_not_stand_under_the_former_address_is_not_moved(line, emulator, adapter, lid, change, word):
+    there = emulator.add_subscriber(lid, "old@example.org", status=word)
+    (ack,) = line(adapter.apply([moving(change)]))
+    assert (ack.outcome, [seen.remote_id for seen in ack.seen]) == (Outcome.STALE, [there.id])
+    assert emulator.writes == 0
+
+
+def test_whoever_is_not_there_under_the_former_address_joins_as_anybody(line, emulator, adapter, lid, change):
+    (ack,) = line(adapter.apply([moving(change)]))
+    assert (ack.outcome, line.sent[-1].label) == (Outcome.ACCEPTED, "subscriber/subscribe")
+    assert emulator.subscriber(lid, "new@example.net") is not None
+
+
+def test_whoever_is_there_under_the_new_address_is_not_asked_again(line, emulator, adapter, lid, change):
+    emulator.add_subscriber(lid, "old@example.org")
+    line(adapter.apply([moving(change)]))
+    (ack,) = line(adapter.apply([moving(change)]))
+    assert (ack.outcome, emulator.writes) == (Outcome.STALE, 1)
+
+
+@pytest.mark.parametrize("shown", ["old@example.org", "new@example.net", "else@example.org"])
+def test_a_success_may_show_either_address_and_no_third(emulator, adapter, lid, change, shown):
+    emulator.add_subscriber(lid, "old@example.org")
+
+    def carried(request):
+        answer = emulator.handle(request)
+        if request.label != "subscriber/modify":
+            return answer
+        said = json.loads(answer.body)
+        said["subscriber"]["Email"] = shown
+        return Response(200, answer.headers, json.dumps(said).encode())
+
+    (ack,) = converse(adapter.apply([moving(change)]), carried)
+    assert ack.outcome is (Outcome.UNCERTAIN if shown == "else@example.org" else Outcome.ACCEPTED)
 
 
 @pytest.mark.quirk("rocketresponder-narrow-addresses")

@@ -25,6 +25,7 @@ from syncd.providers.protocol import Token
 from syncd.providers.rocs.adapter import RocsAdapter
 from syncd.providers.rocs.options import RocsOptions
 from syncd.wire import Exchange, Request, Response, converse
+from tests.schemas import parameters_of
 
 T = TypeVar("T")
 
@@ -163,6 +164,11 @@ def hold_against_schemas(request: Request, response: Response) -> None:
     form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     # A refused request may be as wrong as a test wants it to be.
     if response.status == 200:
+        parameters = parameters_of(urlsplit(request.url).query)
+        if entry.get("query"):
+            validator(entry["query"]).validate(parameters)
+        else:
+            assert parameters == {}
         if entry["request"] is None:
             assert request.body == b""
         else:

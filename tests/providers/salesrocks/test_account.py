@@ -19,7 +19,7 @@ from syncd.domain.errors import (
 from syncd.emulators.emulator import Fault, FaultKind
 from syncd.providers.protocol import Token
 from syncd.providers.salesrocks.answers import read_token, scrub
-from syncd.wire import Request, converse
+from syncd.wire import Request, Response, converse
 
 # -- configuration ----------------------------------------------------------------------------------------------------
 
@@ -159,6 +159,15 @@ def test_wrong_credentials_are_unauthorised(account_with):
     with pytest.raises(UnauthorisedError) as error:
         converse(account.adapter.login(), account.answer)
     assert "wrong-secret" not in str(error.value)
+
+
+def test_a_refused_login_that_repeats_the_password_is_told_without_it(account_with):
+    account = account_with(password="p&w-canary")
+    told = {"status": "error", "error": {"status_code": 400, "message": "no user1p&w-canary1, p&amp;w-canary"}}
+    with pytest.raises(UnauthorisedError) as error:
+        converse(account.adapter.login(), lambda _: Response(400, {}, json.dumps(told).encode()))
+    assert "no user1" in str(error.value)
+    assert "canary" not in str(error.value)
 
 
 @pytest.mark.parametrize(

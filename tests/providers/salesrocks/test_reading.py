@@ -244,7 +244,7 @@ def test_half_an_emoji_in_one_record_does_not_cost_the_page(account, answered):
 def test_bytes_that_are_not_utf8_spoil_their_record_alone(account, answered):
     rows = b'[{"_id":"a","email":"a@x.org","name":"\xff"},{"_id":"b","email":"b@x.org"}]'
     page = converse(account.adapter.snapshot(L, None), answered(b'{"data":' + rows + b"}"))
-    assert [account.adapter.read(L, one).identity for one in page.records] == [None, "b@x.org"]
+    assert [account.adapter.read(L, one).identity for one in page.records] == ["a@x.org", "b@x.org"]
     assert page.records[1].key == "b"
 
 
@@ -291,7 +291,8 @@ def test_a_list_under_its_created_id_can_be_read_where_the_provider_takes_it(acc
         ({"name": "Anna Maria Smith", "last_name": "Smith"}, {"first_name": "Anna Maria", "last_name": "Smith"}),
         ({"name": "Anna Maria", "first_name": "Anna Maria"}, {"first_name": "Anna Maria"}),
         ({"name": "Smith", "last_name": "Smith"}, {"last_name": "Smith"}),
-        ({"name": ["Ann"], "first_name": {}}, {}),
+        ({"name": ["Ann"], "first_name": {}}, {"?first_name": "{}", "?last_name": '["Ann"]'}),
+        ({"name": ["Ann"], "first_name": "Ann", "last_name": "Bee"}, {"first_name": "Ann", "last_name": "Bee"}),
         ({"name": None}, {}),
         ({}, {}),
     ],
@@ -319,7 +320,7 @@ def test_other_fields_are_read_where_the_configuration_says(account_with):
     )
     assert account.adapter.read(
         L, record({"mail": "a@x.org", "Mobile": "ask Ann", "Land": [1], "zip": 1.5})
-    ).fields == {"phone": "ask Ann", "postal_code": "1.5"}
+    ).fields == {"phone": "ask Ann", "?country": "[1]", "postal_code": "1.5"}
 
 
 @pytest.mark.parametrize("email", [5, None, [], {}, True, "", "not an address", "a@b@c"])
@@ -369,10 +370,15 @@ def test_the_configured_field_and_value_say_no_too(account_with, value, status):
     assert account.adapter.read(L, record({"email": "a@example.org", "do_not_mail": value})).status is status
 
 
-@pytest.mark.parametrize("raw", [b"null", b"[]", b"5", b'{"email":"\\ud800"}', b'{"email":"\xff@x.org"}', b"{", b""])
+@pytest.mark.parametrize("raw", [b"null", b"[]", b"5", b"{", b""])
 def test_a_record_that_cannot_be_read_is_marked_and_never_raises(account, raw):
     seen = account.adapter.read(L, record(raw))
     assert (seen.identity, seen.status, seen.raw) == (None, Status.UNKNOWN, raw)
+
+
+@pytest.mark.parametrize("raw", [b'{"email":"\\ud800"}', b'{"email":"\xff@x.org"}', b'{"email":"a\\ud800@x.org"}'])
+def test_an_address_that_cannot_be_read_is_nobodys(account, raw):
+    assert account.adapter.read(L, record(raw)).identity is None
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,10 +1,4 @@
-"""The adapter protocol, sentence by sentence: one check for each name in `syncd/providers/protocol.py`.
-
-Here is what holds for every exchange; reading and writing have files of their own, and `suite.py` has them all.
-
-A check is given a fresh bench and fails where the adapter on it breaks the sentence. `needs` are the protocols that an
-adapter must fulfil to be held to it.
-"""
+"""What the protocol says of every exchange and of every adapter: purity, faults, discretion, checks, logins."""
 
 from __future__ import annotations
 
@@ -13,14 +7,14 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
-from syncd.domain.changes import Ack, ChangeKind, Outcome
+from syncd.domain.changes import Ack, Outcome
 from syncd.domain.errors import (
     MalformedError,
     ProviderError,
@@ -29,47 +23,10 @@ from syncd.domain.errors import (
     UnavailableError,
 )
 from syncd.domain.records import Status
-from syncd.providers.protocol import Provider, Token
+from syncd.providers.protocol import Token
 from syncd.wire import Exchange, Request, Response
 from tests.conformance.bench import ABILITIES, ANN, BOB, NEW, PEOPLE, Bench, Say, emulator_of
-
-T = TypeVar("T")
-Check = Callable[[Any], None]
-
-
-@dataclass(frozen=True)
-class Sentence:
-    name: str
-    check: Check
-    needs: frozenset[str]
-    accepts: frozenset[ChangeKind]
-
-    def binds(self, bench: type[Bench]) -> bool:
-        return self.needs <= bench.able and self.accepts <= bench.accepts
-
-
-SENTENCES: dict[str, Sentence] = {}
-
-
-def sentence(name: str, *needs: str, accepts: ChangeKind | None = None) -> Callable[[Check], Check]:
-    def note(check: Check) -> Check:
-        assert name not in SENTENCES
-        kinds = frozenset[ChangeKind]() if accepts is None else frozenset({accepts})
-        SENTENCES[name] = Sentence(name, check, frozenset(needs), kinds)
-        return check
-
-    return note
-
-
-def outcome_of(
-    bench: Bench, adapter: Provider, exchange: Exchange[T], say: Callable[[int, Request, Say], Response] | None = None
-) -> T | ProviderError:
-    """What an exchange gives, or the error that it raises."""
-    try:
-        return bench.carry(adapter, exchange, say)
-    except ProviderError as error:
-        return error
-
+from tests.conformance.sentences.sentence import outcome_of, sentence
 
 # Every exchange ------------------------------------------------------------------------------------------------------
 

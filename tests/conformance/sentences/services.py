@@ -1,17 +1,13 @@
-"""What the protocol says of what only some providers can besides: vetting, lists made, addresses to enter, tests."""
+"""What the protocol says of what few providers offer besides: vetting people, making lists, trials."""
 
 from __future__ import annotations
-
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from syncd.domain.errors import RefusedError
 from syncd.domain.hygiene import Verification
-from syncd.domain.records import ContainerId, Delivery
 from tests.conformance.bench import ANN, NOBODY, Bench, emulator_of
-from tests.conformance.sentences import sentence
-from tests.conformance.sentences_of_writing import OURS, told_of
+from tests.conformance.sentences.sentence import sentence
 
 
 @sentence("vet-anybody", "CanVet")
@@ -49,29 +45,6 @@ def what_is_known_not_to_be_taken_is_not_sent(bench: Bench) -> None:
     assert bench.sent == []
 
 
-@sentence("post-addresses", "CanPost")
-def every_address_to_enter_is_taken(bench: Bench) -> None:
-    adapter, urls = bench.adapter(), []
-    for place in (bench.place, bench.other):
-        urls += adapter.webhook_urls("https://syncd.example", "one", ContainerId(place)).values()
-    assert len(urls) == len(set(urls)) >= 2
-    for url in urls:
-        route = tuple(unquote(part) for part in urlsplit(url).path.split("/")[3:])
-        adapter.verify(Delivery(route, "POST", {}, (), b"", bench.clock()))
-
-
-@sentence("test-told", "CanBeTried")
-def a_test_is_known_as_one_and_nobody_else(bench: Bench) -> None:
-    adapter = bench.adapter()
-    assert not adapter.is_test(told_of(bench, ANN))
-    bench.joins("new@example.net", "Newt", "Comer")
-    assert not adapter.is_test(bench.deliveries()[-1])
-    bench.tests()
-    (test,) = bench.deliveries()
-    adapter.verify(test)
-    assert adapter.is_test(test)
-
-
 @sentence("try-apart", "CanTry")
 def a_trial_delivers_nobody(bench: Bench) -> None:
     adapter, before, writes = bench.adapter(), bench.census(), emulator_of(bench).writes
@@ -91,11 +64,3 @@ def a_trial_shows_no_secret(bench: Bench) -> None:
     assert bench.secrets
     assert not [secret for secret in bench.secrets if secret in shown]
     assert ANN in trial.body
-
-
-@sentence("register-anew", "CanRegister")
-def a_registration_gives_way_to_a_new_one(bench: Bench) -> None:
-    adapter = bench.adapter()
-    first = bench.carry(adapter, adapter.register(OURS))
-    assert bench.carry(adapter, adapter.register(OURS, anew=True)) != first
-    assert bench.registered() == [OURS]

@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 
-from syncd.domain.errors import (
-    MalformedError,
-    ProviderError,
-)
+from syncd.domain.errors import MalformedError, ProviderError
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Observation, Record, Status
 from syncd.wire import Request, Response
 from tests.conformance.bench import ANN, BOB, CAT, NOBODY, PEOPLE, Bench, Say, emulator_of, odd
-from tests.conformance.sentences import sentence
+from tests.conformance.sentences.sentence import sentence
 
 # Lists ---------------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Adapters that break what the protocol says of vetting, lists made, addresses to enter and tests (see `faulty.py`)."""
+"""Adapters that break what holds for vetting, for lists made and for trials."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import replace
 from syncd.domain.records import Container, ContainerId
 from syncd.providers.http.adapter import HttpAdapter
 from syncd.providers.rocketresponder.adapter import RocketResponderAdapter
-from syncd.providers.rocs.adapter import RocsAdapter
-from syncd.providers.rokt.adapter import RoktAdapter
 from syncd.providers.salesrocks.adapter import SalesRocksAdapter
 from tests.conformance.bench import ANN
-from tests.conformance.benches import Http, RocketResponder, Rocs, Rokt, SalesRocks
-from tests.conformance.faulty import breaks
+from tests.conformance.benches import Http, RocketResponder, SalesRocks
+from tests.conformance.faulty.breaks import breaks
 
 
 @breaks("vet-anybody", SalesRocks)
@@ -44,18 +42,6 @@ class SendsWhateverIsGiven(RocketResponderAdapter):
         return (yield from super().create_list(name, given))
 
 
-@breaks("post-addresses", RocketResponder)
-class HasOneAddress(RocketResponderAdapter):
-    def webhook_urls(self, public_url, account, container):
-        return dict.fromkeys(super().webhook_urls(public_url, account, container), f"{public_url}/in/{account}/webhook")
-
-
-@breaks("test-told", Rokt)
-class TakesEverythingForATest(RoktAdapter):
-    def is_test(self, delivery):
-        return True
-
-
 @breaks("try-apart", Http)
 class TriesOnTheRealPlace(HttpAdapter):
     def trial(self, address, *, live):
@@ -68,9 +54,3 @@ class ShowsItsKey(HttpAdapter):
         trial = super().trial(address, live=live)
         assert trial is not None
         return replace(trial, headers={**trial.headers, "x-api-key": "http-key"}, body=f"{trial.body} {ANN}")
-
-
-@breaks("register-anew", Rocs)
-class KeepsTheOldOne(RocsAdapter):
-    def register(self, callback_url, *, anew=False):
-        return (yield from super().register(callback_url))
