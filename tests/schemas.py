@@ -145,12 +145,12 @@ def _type(headers: Any) -> str:
 
 
 def _hold_query(provider: str, entry: Any, request: Request, call: str, *, renamed: bool = False) -> None:
-    """Hold the parameters of an address against `query`: null where there are none; of a GET without it all is well."""
+    """Hold the parameters of an address against `query`; where it is null or missing, there are none."""
     query = urlsplit(request.url).query
     name = entry.get("query")
     if name is not None:
         _hold(provider, name, query.encode(), FORM, f"{call}: query", renamed=renamed)
-    elif query and ("query" in entry or request.method != "GET"):
+    elif query:
         VIOLATIONS.append(f"{call}: documented without a query")
 
 

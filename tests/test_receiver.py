@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -329,6 +330,26 @@ async def test_the_methods_that_the_sheet_names_are_taken_and_every_other_is_405
     door.app.engine.dispose()
 
 
+async def test_whoever_follows_the_sheet_alone_is_taken_and_rokt_sends_just_that(sqlite_door: Door) -> None:
+    door = sqlite_door
+    told = sheet_about(door)
+    (method, address) = re.findall(r"created by one `(\w+)` to `(.*?)`", told)[0]
+    samples = re.findall(r"^[^\n]*, `(\S+)`:\n\n```\n(.*?)\n```$", told, re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in samples] == ["application/json", FORM["content-type"], "text/plain", "application/xml"]
+    path = address.removeprefix("https://a.example")
+    answers = [
+        await door.send(method, path, headers=BASIC | {"content-type": kind}, content=text.encode())
+        for kind, text in samples
+    ]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 200]
+    rokt = RoktEmulator(lambda: door.now, deliver_to="http://syncd.test/in/leads")
+    encodings: tuple[Encoding, ...] = ("json", "form", "text", "xml")
+    for encoding in encodings:
+        rokt.send_lead("ann@example.org", "Ann", "Bee", campaign="2581697744617019994", encoding=encoding)
+        answer = await carried(door, rokt.outgoing.popleft())
+        assert (answer.status, json.loads(answer.body)["id"]) == (200, answers[0].json()["id"]), encoding
+
+
 async def test_every_address_in_the_sheet_takes_what_it_is_for(sqlite_url: str, tmp_path: Path) -> None:
     """The same receiver stands for that of each environment."""
     staging = 'environments = { staging = "https://staging.example.org", testing = "https://testing.example.org" }'
@@ -339,12 +360,20 @@ async def test_every_address_in_the_sheet_takes_what_it_is_for(sqlite_url: str, 
         (name, what) for name in environments for what in ("leads", "unsubscribes", "test leads")
     )
     bases = {"production": "https://a.example"} | {name: f"https://{name}.example.org" for name in environments[1:]}
+    rokt = RoktEmulator(lambda: door.now)
     for n, (name, what, address) in enumerate(rows):
         base = bases[name.removesuffix(", tests")]
         assert address.startswith(f"{base}/in/leads/")
-        body = json.dumps({"email": f"{what.split()[0]}{n}@example.org"})
-        answer = await door.send("POST", address.removeprefix(base), headers=BASIC | JSON, content=body)
-        assert answer.status_code == 201, address
+        path, _, query = address.removeprefix(base).partition("?")
+        rokt.deliver_to, _, route = f"http://syncd.test{path}".rpartition("/")
+        who = f"{what.split()[0]}{n}@example.org"
+        if what == "unsubscribes":
+            rokt.person_unsubscribes(who)
+        else:
+            rokt.press_test(query=query, email=who)
+        request = rokt.outgoing.popleft()
+        assert urlsplit(request.url).path == path == f"/in/leads/{route}"
+        assert (await carried(door, request)).status == 201, address
     assert len(door.rows("SELECT id FROM lead_test")) == 3
     door.work()
     stand = {row["identity"]: row["status"] for row in door.rows("SELECT identity, status FROM cell")}

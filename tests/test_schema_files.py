@@ -16,8 +16,6 @@ OF_PROVIDERS = sorted((ROOT / "providers").rglob("*.schema.json"))
 """Those that were written from a provider's document; the others describe what is ours."""
 INDEXES = sorted(ROOT.rglob("index.json"))
 DATE = re.compile(r"\b20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])\b")
-WITH_QUERIES = {"rokt", "http", "rocs", "rocketresponder"}
-"""Those whose calls by GET say which parameters their addresses hold."""
 PROVIDERS = {"rocs", "rokt", "salesrocks", "rocketresponder", "http"}
 
 
@@ -96,7 +94,7 @@ def test_every_schema_beside_an_index_is_used(path: Path):
     assert {file.name for file in path.parent.glob("*.schema.json")} - used == set()
 
 
-@pytest.mark.parametrize("path", [path for path in INDEXES if path.parent.name in WITH_QUERIES], ids=short)
+@pytest.mark.parametrize("path", INDEXES, ids=short)
 def test_a_call_by_get_says_which_parameters_its_address_holds(path: Path):
     """A schema of the object of them, each a text; null where there are none."""
     for call, entry in load(path).items():

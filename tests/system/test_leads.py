@@ -301,6 +301,25 @@ def test_test_leads_are_answered_as_real_ones_and_nothing_comes_of_them(open_sma
     assert sum(emulator.writes for emulator in world.emulators.values()) == 0
 
 
+CONTACT = 'contact = {{ name = "Jo Doe", role = "Technical Support", email = "jo@example.org" }}\n'
+
+
+def test_the_contact_of_the_sheet_can_see_whether_a_test_lead_arrived(open_small_world):
+    world = open_small_world(config=configured(CONFIG, leads=CONTACT + 'required = ["postal_code"]'))
+    said = command(world, "leads", "sheet").out.partition("## 2. Technical contact")[2].partition("\n## ")[0]
+    for line in ("| Name | Jo Doe |", "| Role | Technical Support |", "| E-mail | jo@example.org |"):
+        assert line in said
+    assert "Ask here whether a test lead has arrived" in said
+    world.rokt.press_test(query="test=true")
+    with pytest.raises(DeliveryError, match=r"^zipcode: missing$"):
+        world.deliver()
+    assert command(world, "leads", "test", "--json").data == []
+    world.rokt.press_test(query="test=true", zipcode="01234")
+    world.deliver()
+    (arrived,) = command(world, "leads", "test", "--json").data
+    assert (arrived["address"], arrived["fields"]["postal_code"]) == ("test@example.com", "01234")
+
+
 def test_what_is_not_marked_is_a_real_lead(open_small_world):
     world = open_small_world(config=configured(CONFIG, leads=MARKED))
     for n, sent in enumerate(({"test": "no"}, {"query": "probe="}, {"query": "test=true"})):
