@@ -74,3 +74,9 @@ class ShowsItsKey(HttpAdapter):
 class KeepsTheOldOne(RocsAdapter):
     def register(self, callback_url, *, anew=False):
         return (yield from super().register(callback_url))
+
+
+@breaks("yes-in-place", RocketResponder)
+class AddsThemBesideTheFormer(RocketResponderAdapter):
+    def _change_address(self, change, former, extra):
+        return (yield from self._write("subscriber/subscribe", change, extra))
