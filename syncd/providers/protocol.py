@@ -196,6 +196,8 @@ class CanApply(Protocol):
           `facts.unsubscribe_is_global` says so.
         * no-again: An unsubscribe that is repeated is not refused and changes nothing.
         * yes-once: Where `facts.looks_before_subscribe`, a repeated SUBSCRIBE adds nobody twice.
+        * yes-in-place: Where `facts.changes_addresses`, one that replaces an address leaves that as it stands, and
+          subscribes nobody before they confirm; if that one said no there meanwhile, nothing is changed.
         """
         ...
 

@@ -32,6 +32,7 @@ from tests.scenes import (
     standing,
     subscriber,
     suppressed,
+    values,
     with_two_lists,
     written,
 )
@@ -375,9 +376,11 @@ def test_s18_notices_twice_out_of_order_and_days_late_undo_no_no(open_world):
     world.settle(2)
     assert standing(world, P0) == LEFT
     world.wait(3 * DAY)
+    taken = values(world, "inbox")
     world.rocs.outgoing.extend(reversed(late))
     before = marks(world)
     world.settle(3)
+    assert (len(late), values(world, "inbox") - taken) == (6, 3), "each is taken once"
     assert added(world, before) == []
     assert standing(world, P0) == LEFT
     dismissed(world)

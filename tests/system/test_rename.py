@@ -163,6 +163,8 @@ def test_whose_record_goes_by_another_address_is_asked_there_to_confirm_it(open_
     assert (pending.confirm_url, pending.name) == (THANKS, "Olga New")
     assert memberships(world, OLD)["mail", "154"] == "subscribed"
     assert memberships(world, NEW).get(("mail", "154")) == ("pending" if shown else None)
+    (op,) = operations(world, account="mail", identity=NEW)
+    assert op["state"] == ("verified" if shown else "done"), "it was taken, and waits for nobody but them"
     assert f"{NEW} is to take its place, and has yet to confirm" in " ".join(explained(world, OLD)["mail"]["sentences"])
     world.mail.add_subscriber("154", "else@example.org", "Olga Old")  # a namesake confirms at that very moment
     world.mail.confirm("154", NEW)

@@ -7,9 +7,10 @@ from dataclasses import replace
 from syncd.domain.changes import Ack, ChangeKind, Outcome
 from syncd.domain.identity import Identity
 from syncd.domain.records import ContainerId, Status
+from syncd.providers.rocketresponder.adapter import RocketResponderAdapter
 from syncd.providers.salesrocks.adapter import SalesRocksAdapter
 from syncd.wire import Request
-from tests.conformance.benches import MarkingSalesRocks, SalesRocks
+from tests.conformance.benches import MarkingSalesRocks, RocketResponder, SalesRocks
 from tests.conformance.faulty.breaks import breaks, changed
 from tests.conformance.reference import PostboxAdapter
 
@@ -96,3 +97,9 @@ class RefusesTheSecondNo(PostboxAdapter):
 class AddsWithoutLooking(SalesRocksAdapter):
     def apply(self, changes):
         return (yield from super().apply([replace(change, keys=()) for change in changes]))
+
+
+@breaks("yes-in-place", RocketResponder)
+class AddsThemBesideTheFormer(RocketResponderAdapter):
+    def _change_address(self, change, former, extra):
+        return (yield from self._write("subscriber/subscribe", change, extra))

@@ -122,3 +122,21 @@ def a_yes_that_is_repeated_adds_nobody_twice(bench: Bench) -> None:
     before = bench.census()
     outcome = bench.apply(change)[0].outcome
     assert bench.census() == before, f"{outcome}, and there is one more"
+
+
+@sentence("yes-in-place", "CanApply", accepts=ChangeKind.SUBSCRIBE)
+def who_takes_the_place_of_an_address_has_to_confirm(bench: Bench) -> None:
+    if not bench.adapter().facts.changes_addresses:
+        return
+    change = changes_of(bench, ChangeKind.SUBSCRIBE)[ChangeKind.SUBSCRIBE][1]
+    before = bench.census()
+    (ack,) = bench.apply(replace(change, replaces=BOB))
+    assert ack.outcome is Outcome.ACCEPTED
+    assert bench.others(NEW) == before
+    assert {row.status for row in bench.of(NEW)} <= {Status.PENDING}
+    bench.leaves(CAT)
+    before = bench.census()
+    later = bench.change(ChangeKind.SUBSCRIBE, NOBODY)
+    (ack,) = bench.apply(replace(later, replaces=CAT))
+    assert ack.outcome is Outcome.STALE
+    assert bench.census() == before
