@@ -28,7 +28,7 @@ demo: $(STAMP)  ## four emulators, one mirror, converged (STAY=1 keeps everythin
 test: $(STAMP)  ## the test suite, on SQLite and Postgres (ARGS='-k word' for a part)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m 'not long' $(ARGS)
 
-long: $(STAMP)  ## the tests that say the same again, further: what is marked `long`, each with its reason
+long: $(STAMP)  ## what goes further where a shorter test of the suite already stands (marked `long`)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m long $(ARGS)
 
 sim: $(STAMP)  ## the whole system in simulated histories, and what was found (SEEDS=… ROUNDS=… JOBS=… SEED=…)

@@ -36,11 +36,11 @@ from tests.conformance.benches import Http, ReportingRokt, RocketResponder, Rocs
 from tests.schemas import FORM, ROOT, VIOLATIONS, index
 from tests.world import CONFIG, quiet
 
-EXAMPLES = 8
-"""For each call, of what fits and of what does not."""
+examples = pytest.mark.parametrize("count", [3, pytest.param(40, marks=pytest.mark.long, id="many")])
+"""For each call, so many of what fits and of what does not; `make long` looks further."""
 
 
-def driven(operation: Any, once: Callable[[Any], None], **fixed: Any) -> None:
+def driven(operation: Any, once: Callable[[Any], None], count: int, **fixed: Any) -> None:
     """Hand cases to `once`: such as fit the description, and such as do not where there is something not to fit."""
     from schemathesis import GenerationMode
 
@@ -49,7 +49,7 @@ def driven(operation: Any, once: Callable[[Any], None], **fixed: Any) -> None:
     if operation.body or operation.query or free:
         modes.append(GenerationMode.NEGATIVE)
     few = settings(
-        max_examples=EXAMPLES,
+        max_examples=count,
         deadline=None,
         database=None,
         derandomize=True,
@@ -88,11 +88,14 @@ def described() -> Any:
     return schemathesis.openapi.from_dict(DOCUMENT)
 
 
-@pytest.fixture
-def door(sqlite_template: Path, tmp_path: Path) -> Iterator[tuple[Callable[[Request], httpx.Response], str]]:
+@pytest.fixture(scope="module")
+def door(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Callable[[Request], httpx.Response], str]]:
     """What answers as the receiver does, and the token of a link that was sent to somebody."""
     quiet()
-    mirror, file = tmp_path / "mirror.db", tmp_path / "syncd.toml"
+    folder = tmp_path_factory.mktemp("door")
+    mirror, file = folder / "mirror.db", folder / "syncd.toml"
     mirror.write_bytes(sqlite_template.read_bytes())
     told = {"first_sync": "go", "max_count": 20, "on_unsubscribe": "remove", "on_absence": "ignore", "sales_list": "s"}
     file.write_text(CONFIG.format(url=f"sqlite:///{mirror}", **told))
@@ -113,13 +116,15 @@ def door(sqlite_template: Path, tmp_path: Path) -> Iterator[tuple[Callable[[Requ
     loop.close()
 
 
+@examples
 @pytest.mark.parametrize(("path", "method"), ROUTES, ids=lambda part: part.strip("/"))
 def test_the_receiver_answers_as_it_describes_itself(
-    path: str, method: str, door: tuple[Callable[[Request], httpx.Response], str]
+    path: str, method: str, door: tuple[Callable[[Request], httpx.Response], str], count: int
 ) -> None:
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi import checks
 
+    quiet()
     send, token = door
     held = [
         not_a_server_error,
@@ -137,7 +142,7 @@ def test_the_receiver_answers_as_it_describes_itself(
         case.validate_response(answer, checks=held)
 
     filled = FILLED.get(path) or ({"token": token} if "{token}" in path else {})
-    driven(described()[path][method], once, path_parameters=filled)
+    driven(described()[path][method], once, count, path_parameters=filled)
 
 
 # The emulators -------------------------------------------------------------------------------------------------------
@@ -234,6 +239,7 @@ def proven(bench: Bench, request: Request, token: str) -> Request:
     return Request(request.method, request.url, {**request.headers, "authorization": ours}, request.body)
 
 
+@examples
 @pytest.mark.parametrize(
     ("bench", "call"),
     [
@@ -242,7 +248,9 @@ def proven(bench: Bench, request: Request, token: str) -> Request:
         for call in calls_of(bench.provider)
     ],
 )
-def test_an_emulator_answers_whatever_comes_as_its_provider_is_described(bench: type[Bench], call: str) -> None:
+def test_an_emulator_answers_whatever_comes_as_its_provider_is_described(
+    bench: type[Bench], call: str, count: int
+) -> None:
     here = bench()
     adapter = here.adapter()
     token = converse(adapter.login(), here.emulator.handle).value if "CanLogin" in here.able else ""
@@ -260,5 +268,5 @@ def test_an_emulator_answers_whatever_comes_as_its_provider_is_described(bench: 
         assert found == []
 
     filled = {name: IDS[name] for name in re.findall(r"\{(\w+)\}", path) if name in IDS}
-    driven(emulated(bench.provider)[path][method.lower()], once, path_parameters=filled)
+    driven(emulated(bench.provider)[path][method.lower()], once, count, path_parameters=filled)
     assert statuses & {200, 201, 400, 404, 409, 422, 500}, "got past the door"

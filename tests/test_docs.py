@@ -392,6 +392,13 @@ def test_every_key_on_the_page_of_a_provider_is_one(provider: str) -> None:
     assert set(said) <= keys
 
 
+def test_the_layers_are_those_that_are_enforced() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    [layers] = [one["layers"] for one in tools["importlinter"]["contracts"] if one["id"] == "layers"]
+    [said] = re.findall(r"^`(cli → [^`]+)`$", ARCHITECTURE, re.MULTILINE)
+    assert " ".join(said.split()) == " → ".join(f"({layer})" if "|" in layer else layer for layer in layers)
+
+
 def test_every_module_is_in_the_picture_of_the_folders_and_no_other() -> None:
     [block] = [block for block in blocks(ARCHITECTURE, "") if block.startswith("syncd/")]
     listed: set[str] = set()

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.domain.records import PRESENT, SUPPRESSED, CampaignStats, Page, Record, Status, digest_of
+from syncd.domain.changes import Change, ChangeKind, Target
+from syncd.domain.identity import Identity
+from syncd.domain.records import PRESENT, SUPPRESSED, CampaignStats, ContainerId, Page, Record, Status, digest_of
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
@@ -39,3 +41,9 @@ def test_counters_that_a_provider_does_not_give_are_none_and_not_nought():
 def test_nobody_who_is_removed_or_was_never_there_is_present():
     assert set(Status) - PRESENT == {Status.REMOVED, Status.ABSENT}
     assert SUPPRESSED <= PRESENT
+
+
+def test_a_change_is_about_the_person_and_the_records_that_it_names():
+    ann, place = Identity("ann@example.org"), ContainerId("L-1")
+    change = Change(ChangeKind.UPDATE, place, ann, "Ann@example.org", ("7", "8"), "C-1", {"first_name": "Ann"})
+    assert change.target == Target(place, ann, "Ann@example.org", ("7", "8"), "C-1")
