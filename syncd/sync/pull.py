@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
+from syncd.domain.erasure import is_pseudonym
 from syncd.domain.errors import FailedError, RefusedError, UnauthorisedError
 from syncd.domain.identity import suppression_key
 from syncd.domain.records import (
@@ -460,7 +461,7 @@ async def look_up(
         except FailedError as error:
             failures += 1
             await endure(lane, error, failures)
-            _note_unanswered(lane, context, target, error)
+            note_unanswered(lane, context, target, error)
         context.progress(lane.name, "look-ups", number, len(targets))
     if due and lane.asks_only:
         with writing(context.engine) as connection:
@@ -469,16 +470,24 @@ async def look_up(
                     _explain_movement(connection, lane, row, context.now())
 
 
-def _note_unanswered(lane: Lane, context: Context, target: Target, error: FailedError) -> None:
-    """Others are served, and this one is not: asked again in later rounds, and in the end given up for a person."""
-    place, policy = (lane.name, target.container, target.identity), context.policy
-    wish = LookUp(lane.name, target.container, target.identity, target.address, "the provider failed when asked")
+def note_unanswered(lane: Lane, context: Context, target: Target, error: FailedError) -> None:
+    """Others are served, and this one is not: asked again in later rounds, and in the end given up for a person.
+
+    Of somebody who was erased nothing is left to give up: there is nobody whom a person could ask about once more.
+    """
+    policy = context.policy
     with writing(context.engine) as connection:
+        target = _as_known_now(connection, target)
+        place = (lane.name, target.container, target.identity)
+        wish = LookUp(lane.name, target.container, target.identity, target.address, "the provider failed when asked")
         lookups.want(connection, [wish], context.now())
         failures = lookups.failures_of(connection, *place) + 1
         wait = outbox.backoff(failures, context.jitter(), base_s=policy.backoff_s, max_s=policy.backoff_max_s)
         given_up = f"{error.message}, {failures} times" if failures >= policy.attempts_max else ""
-        lookups.note_failure(connection, *place, until=context.now() + wait, given_up=given_up)
+        if given_up and is_pseudonym(target.identity):
+            lookups.done(connection, *place)
+        else:
+            lookups.note_failure(connection, *place, until=context.now() + wait, given_up=given_up)
     tell = context.log.warning if given_up else context.log.info
     tell("lookup.failed", account=lane.name, call=error.call, reason=given_up or error.message)
 
@@ -504,15 +513,18 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
                 lookups.done(connection, lane.name, target.container, target.identity)
             return True
         found = ()  # an address that this provider will not even look for cannot be added there either
-    pulled.looked_up += 1
+    pulled.looked_up += found is not None
     now = context.now()
+    nameless = False
     with writing(context.engine) as connection:
         target = _as_known_now(connection, target)
         if target.identity in outbox.fenced(connection, lane.name, target.container, seq):
             return True  # a write came between: asked again when it has ended
-        lookups.done(connection, lane.name, target.container, target.identity)
         if found is None:
-            mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now)
+            # Nothing was learnt. Unless listings have told already that they are gone, nothing follows from it either.
+            if not mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now):
+                lookups.done(connection, lane.name, target.container, target.identity)
+                return False
         elif not found:
             mirror.record_absence(
                 connection, lane.name, target.container, target.identity, target.address, seq=seq, at=now
@@ -525,10 +537,16 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             known = mirror.known_cells(connection, lane.name, target.container, keys)
             seen = observe(connection, context, lane, readings, known, seq=seq, route="lookup")
             pulled.new += seen.new
+            nameless = bool(keys) and seen.nameless.issuperset(keys)
             _note_discovered(connection, lane, target.container, found, known, now)
             lost = sorted(set(target.keys) - set(keys))
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
+        if not nameless:
+            lookups.done(connection, lane.name, target.container, target.identity)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
+    if nameless:  # it stands there, and said nothing of anybody: as good as no answer
+        reason = FailedError("what stands there shows no address that can be read", call="look-up")
+        note_unanswered(lane, context, target, reason)
     return found is not None
 
 
