@@ -14,8 +14,10 @@ from syncd.providers.protocol import CanFeed, CanLookup, CanSnapshot
 from syncd.store import containers, lookups, outbox, people
 from syncd.store.session import reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.lookups import ask, note_unanswered
 from syncd.sync.outage import endure
-from syncd.sync.pull import Pulled, ask, note_unanswered, read_feed, read_whole
+from syncd.sync.pull import read_feed, read_whole
+from syncd.sync.pulled import Pulled
 
 ASKED_ONE_BY_ONE = 25
 """With more than this many to read back in one container, listing it is cheaper than asking."""
