@@ -88,6 +88,12 @@ def failures_of(connection: Connection, account: str, container_id: str, identit
     return connection.scalar(_FAILURES, place) or 0
 
 
+def unanswered(connection: Connection, account: str) -> set[tuple[str, str]]:
+    """At whom the provider failed when it was last asked, given up or not: container and identity."""
+    query = sa.select(lookup.c.container, lookup.c.identity).where(lookup.c.account == account, lookup.c.failures > 0)
+    return {(container_id, identity) for container_id, identity in connection.execute(query)}
+
+
 def note_failure(
     connection: Connection, account: str, container_id: str, identity: Identity, *, until: datetime, given_up: str = ""
 ) -> None:

@@ -397,12 +397,12 @@ def hide_fields(
     return news
 
 
-def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
+def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> bool:
     """Records whose absence is established:
 
-    two whole listings without them where nobody can be asked, or taken away by us and gone.
+    two whole listings without them where nobody can be asked, or taken away by us and gone. Whether there were any.
     """
-    connection.execute(
+    removed = connection.execute(
         cell.update()
         .where(
             cell.c.account == account,
@@ -421,6 +421,7 @@ def remove(connection: Connection, account: str, container: str, identity: Ident
             grade=Grade.VERIFIED.value,
         )
     )
+    return bool(removed.rowcount)
 
 
 def _asked_and_gone(seq: int, at: datetime) -> dict[str, Any]:

@@ -21,11 +21,13 @@ from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level
 from syncd.domain.erasure import digests_of, pseudonym_of
 from syncd.domain.identity import Identity, SuppressionKey, identity_of, suppression_key
 from syncd.domain.records import PRESENT, Delivery, Status
+from syncd.reconcile.desired import LookUp
 from syncd.reconcile.person import OpState
-from syncd.store import erasure, inbox, people, plans
+from syncd.store import erasure, inbox, lookups, people, plans
 from syncd.store.erasure import Veil, veiled_key
 from syncd.store.tables import (
     AgendaRow,
+    CautionRow,
     CellRow,
     ClaimRow,
     ConsentEventRow,
@@ -45,6 +47,7 @@ from syncd.store.tables import (
 )
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
+caution = CautionRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 claim = ClaimRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
@@ -110,7 +113,14 @@ def known_of(connection: Connection, key: SuppressionKey) -> Known:
     for table in (consent_event, claim, hygiene):
         query = sa.select(table.c.identity).where(table.c.person_key == key).distinct()
         known.identities.update(Identity(identity) for identity in connection.scalars(query))
+    known.identities.update(one for one in _unkeyed(connection) if suppression_key(one) == key)
     return known
+
+
+def _unkeyed(connection: Connection) -> Iterator[Identity]:
+    """Whom those tables name that know people by their addresses alone."""
+    for table in (lookup, move):
+        yield from (Identity(identity) for identity in connection.scalars(sa.select(table.c.identity).distinct()))
 
 
 def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: datetime, source: str) -> Counter[str]:
@@ -126,10 +136,10 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     plans.replace_items(connection, [key], [], [], at, at)
     done["op"] = _operations(connection, key, names, known, at)
     done["propagation"] = _ledger(connection, key, names)
-    for table in (person, claim, agenda, exemption, rename, hygiene):
+    for table in (person, claim, agenda, caution, exemption, rename, hygiene):
         done[table.name] = connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     spellings = sorted(known.identities)
-    done["lookup"] = connection.execute(lookup.delete().where(lookup.c.identity.in_(spellings))).rowcount
+    done["lookup"] = _look_ups(connection, names, known, at)
     done["rename"] += connection.execute(rename.delete().where(rename.c.successor.in_(spellings))).rowcount
     done["plan_move"] = connection.execute(move.delete().where(move.c.identity.in_(spellings))).rowcount
     done["lead_test"] = _tests(connection, key, known)
@@ -209,6 +219,26 @@ def _takeovers(connection: Connection, known: Known, at: datetime) -> int:
     connection.execute(op.update().where(theirs, op.c.state == OpState.READY.value).values(**gone))
     people.put_on_agenda(connection, [SuppressionKey(row.person_key) for row in unsent], at)
     return connection.execute(op.update().where(theirs).values(replaces=None)).rowcount
+
+
+def _look_ups(connection: Connection, names: Mapping[Identity, Identity], known: Known, at: datetime) -> int:
+    """Nobody is asked about under an address any more, and who was given up is not kept for a person to see.
+
+    Under an address of which nothing else is known they are still asked about once, so that it is unsubscribed too.
+    """
+    mine = lookup.c.identity.in_(sorted(names))
+    rows = connection.execute(sa.select(lookup).where(mine)).all()
+    connection.execute(lookup.delete().where(mine))
+    met = {identity for _, identity in known.spelt}
+    wishes = [
+        LookUp(
+            row.account, row.container, names[row.identity], names[row.identity], "erased before they were asked about"
+        )
+        for row in rows
+        if row.identity not in met and not row.given_up
+    ]
+    lookups.want(connection, wishes, at)
+    return len(rows)
 
 
 def _tests(connection: Connection, key: SuppressionKey, known: Known) -> int:
@@ -318,6 +348,7 @@ def returned(veil: Veil) -> list[SuppressionKey]:
         item,
         claim,
         agenda,
+        caution,
         exemption,
         propagation,
         rename,
@@ -326,6 +357,7 @@ def returned(veil: Veil) -> list[SuppressionKey]:
     ):
         query = sa.select(table.c.person_key).where(table.c.person_key.is_not(None)).distinct()
         keys.update(SuppressionKey(key) for key in veil.connection.scalars(query))
+    keys.update(suppression_key(identity) for identity in _unkeyed(veil.connection))
     for part in [sorted(keys)[start : start + 1000] for start in range(0, len(keys), 1000)]:
         found += [SuppressionKey(identity) for identity in veil.among([Identity(key) for key in part])]
     return found

@@ -23,8 +23,10 @@ from syncd.sync.context import Context, Lane
 from syncd.sync.hygiene import Vetted, vet_leads
 from syncd.sync.ingest import ingest
 from syncd.sync.leads import forget_tests
+from syncd.sync.lookups import look_up
 from syncd.sync.plan import Planned, plan
-from syncd.sync.pull import Pulled, look_up, pull
+from syncd.sync.pull import pull
+from syncd.sync.pulled import Pulled
 from syncd.sync.push import push
 from syncd.sync.verify import verify
 

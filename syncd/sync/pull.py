@@ -1,4 +1,4 @@
-"""Read an account: its lists, everyone in them, whoever must be asked about, its campaigns.
+"""Read an account: its lists, everyone in them, its campaigns.
 
 Every page is written down before the next is asked for. Only a listing that counts as whole says anything about who
 is missing.
@@ -6,62 +6,27 @@ is missing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from syncd.domain.changes import Target
-from syncd.domain.errors import FailedError, RefusedError, UnauthorisedError
-from syncd.domain.identity import suppression_key
-from syncd.domain.records import (
-    SUPPRESSED,
-    UNREAD,
-    WHOLE_ACCOUNT,
-    Container,
-    ContainerId,
-    Observation,
-    Page,
-    Record,
-    Status,
-    digest_of,
-)
-from syncd.providers.protocol import CanFeed, CanList, CanLookup, CanReport, CanSnapshot
+from syncd.domain.errors import UnauthorisedError
+from syncd.domain.records import UNREAD, WHOLE_ACCOUNT, Container, ContainerId, Page, Record, digest_of
+from syncd.providers.protocol import CanFeed, CanList, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
-from syncd.reconcile.desired import LookUp
 from syncd.reconcile.whole import SHIFTED, Evidence, another_account, doubt
-from syncd.store import campaigns, caution, containers, dark, journal, lookups, mirror, outbox, people, plans
+from syncd.store import campaigns, caution, containers, dark, journal, mirror, outbox, people, plans
 from syncd.store.containers import PageDigest
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane, resolve
-from syncd.sync.outage import endure
+from syncd.sync.lookups import look_up, note_movements
+from syncd.sync.pulled import Between, Pulled, nothing
 from syncd.sync.seen import observe
-from syncd.sync.veil import spoken, veiled, veiled_identity
+from syncd.sync.veil import veiled
 
 
-@dataclass(slots=True)
-class Pulled:
-    """What a pull did, in numbers."""
-
-    rows: int = 0
-    new: int = 0
-    changed: int = 0
-    pages: int = 0
-    pages_same: int = 0
-    looked_up: int = 0
-    samples: int = 0
-    doubts: list[str] = field(default_factory=list)
-
-
-Between = Callable[[], Awaitable[None]]
-"""What is done between two reads: unsubscribes do not wait for the end of a long one."""
-
-
-async def _nothing() -> None:
-    return
-
-
-async def pull(lane: Lane, context: Context, *, full: bool = False, between: Between = _nothing) -> Pulled:
+async def pull(lane: Lane, context: Context, *, full: bool = False, between: Between = nothing) -> Pulled:
     """Read everything that is due at one account.
 
     Raises `ProviderError` where it cannot go on; what was read until then is kept.
@@ -74,7 +39,7 @@ async def pull(lane: Lane, context: Context, *, full: bool = False, between: Bet
         with writing(context.engine) as connection:
             moved = containers.save_containers(connection, lane.name, found)
             if lane.asks_only:
-                _note_movements(connection, lane, context)
+                note_movements(connection, lane, context)
         if moved and context.save_links():
             with writing(context.engine) as connection:
                 people.everybody_on_agenda(connection, context.now())
@@ -160,7 +125,7 @@ class Listing:
         return sum(page.count for _, _, page, _ in self.pending)
 
 
-async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, between: Between = _nothing) -> None:
+async def read_whole(lane: Lane, context: Context, row: Any, pulled: Pulled, between: Between = nothing) -> None:
     """List everyone in one container. Records that have not changed are not even read."""
     provider = lane.provider
     assert isinstance(provider, CanSnapshot)
@@ -422,171 +387,6 @@ async def read_feed(lane: Lane, context: Context, container: ContainerId, since:
                 )
                 return
         at = page.next
-
-
-# Look-ups ------------------------------------------------------------------------------------------------------------
-
-
-async def look_up(
-    lane: Lane, context: Context, pulled: Pulled, *, due: bool = True, between: Between = _nothing
-) -> None:
-    """Ask about whoever is wanted by name, then about known pairs that are `due`, within the budget."""
-    if not isinstance(lane.provider, CanLookup):
-        return
-    with reading(context.engine) as connection:
-        targets = lookups.wanted(connection, lane.name, context.now(), lane.look_ups_max)
-        if due and lane.asks_only and len(targets) < lane.look_ups_max:
-            older_than = context.now() - timedelta(seconds=lane.max_age_s)
-            linked = [
-                container
-                for entry in context.topology(connection).lists.values()
-                for container in entry.places.get(lane.name, ())
-            ]
-            more = lookups.due(connection, lane.name, linked, older_than, lane.look_ups_max - len(targets))
-            asked = {(target.container, target.identity) for target in targets}
-            targets += [target for target in more if (target.container, target.identity) not in asked]
-    if due and lane.capabilities.facts.looked_up and len(targets) < lane.look_ups_max:
-        older_than = context.now() - timedelta(seconds=lane.max_age_s)
-        with reading(context.engine) as connection:
-            more = lookups.due_for_fields(connection, lane.name, older_than, lane.look_ups_max - len(targets))
-        asked = {(target.container, target.identity) for target in targets}
-        targets += [target for target in more if (target.container, target.identity) not in asked]
-    failures = 0
-    for number, target in enumerate(targets, 1):
-        await between()
-        try:
-            await ask(lane, context, target, pulled)
-            failures = 0
-        except FailedError as error:
-            failures += 1
-            await endure(lane, error, failures)
-            _note_unanswered(lane, context, target, error)
-        context.progress(lane.name, "look-ups", number, len(targets))
-    if due and lane.asks_only:
-        with writing(context.engine) as connection:
-            for row in containers.load_containers(connection, lane.name):
-                if row.moved_at is not None and not lookups.moved_left(connection, lane.name, row.container):
-                    _explain_movement(connection, lane, row, context.now())
-
-
-def _note_unanswered(lane: Lane, context: Context, target: Target, error: FailedError) -> None:
-    """Others are served, and this one is not: asked again in later rounds, and in the end given up for a person."""
-    place, policy = (lane.name, target.container, target.identity), context.policy
-    wish = LookUp(lane.name, target.container, target.identity, target.address, "the provider failed when asked")
-    with writing(context.engine) as connection:
-        lookups.want(connection, [wish], context.now())
-        failures = lookups.failures_of(connection, *place) + 1
-        wait = outbox.backoff(failures, context.jitter(), base_s=policy.backoff_s, max_s=policy.backoff_max_s)
-        given_up = f"{error.message}, {failures} times" if failures >= policy.attempts_max else ""
-        lookups.note_failure(connection, *place, until=context.now() + wait, given_up=given_up)
-    tell = context.log.warning if given_up else context.log.info
-    tell("lookup.failed", account=lane.name, call=error.call, reason=given_up or error.message)
-
-
-async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> bool:
-    """Ask about one person in one container. False if the provider cannot tell."""
-    provider = lane.provider
-    assert isinstance(provider, CanLookup)
-    seq = context.sequence.take()
-    with reading(context.engine) as connection:
-        (asked,) = spoken(connection, lane.name, [target])
-    if asked is None:
-        with writing(context.engine) as connection:
-            lookups.done(connection, lane.name, target.container, target.identity)
-        return True  # erased, and nobody knows the address any more: no answer could be about them
-    try:
-        found = await lane.carrier.carry(provider.lookup(asked))
-    except RefusedError as error:
-        if target.keys:
-            # Nothing is inferred about somebody who is known there: they stay as they were last seen.
-            context.log.warning("lookup.refused", account=lane.name, call=error.call, reason=error.message)
-            with writing(context.engine) as connection:
-                lookups.done(connection, lane.name, target.container, target.identity)
-            return True
-        found = ()  # an address that this provider will not even look for cannot be added there either
-    pulled.looked_up += 1
-    now = context.now()
-    with writing(context.engine) as connection:
-        target = _as_known_now(connection, target)
-        if target.identity in outbox.fenced(connection, lane.name, target.container, seq):
-            return True  # a write came between: asked again when it has ended
-        lookups.done(connection, lane.name, target.container, target.identity)
-        if found is None:
-            mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now)
-        elif not found:
-            mirror.record_absence(
-                connection, lane.name, target.container, target.identity, target.address, seq=seq, at=now
-            )
-        else:
-            fresh = [mirror.Reading(entry, digest_of(entry.raw)) for entry in found]
-            readings = veiled(connection, context, lane.name, fresh)
-            found = [entry.observation for entry in readings]
-            keys = [entry.key for entry in found]
-            known = mirror.known_cells(connection, lane.name, target.container, keys)
-            seen = observe(connection, context, lane, readings, known, seq=seq, route="lookup")
-            pulled.new += seen.new
-            _note_discovered(connection, lane, target.container, found, known, now)
-            lost = sorted(set(target.keys) - set(keys))
-            mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
-        people.put_on_agenda(connection, [suppression_key(target.identity)], now)
-    return found is not None
-
-
-def _as_known_now(connection: Connection, target: Target) -> Target:
-    """Whom we asked about may have been erased meanwhile."""
-    identity = veiled_identity(connection, target.identity)
-    return target if identity == target.identity else replace(target, identity=identity, address=identity)
-
-
-def _note_discovered(
-    connection: Connection,
-    lane: Lane,
-    container: ContainerId,
-    found: Sequence[Observation],
-    known: Mapping[str, mirror.Known],
-    at: datetime,
-) -> None:
-    """Somebody who stood there all along and whom we did not know moves no count but ours.
-
-    One who had left before anybody knew them explains an opt-out that was dark.
-    """
-    left = sum(entry.key not in known and entry.status in SUPPRESSED for entry in found)
-    if lane.asks_only and left:
-        dark.explain_list(connection, lane.name, container, left, at)
-    strangers = sum(entry.key not in known and entry.status is Status.SUBSCRIBED for entry in found)
-    if lane.asks_only and strangers:
-        # Somebody may be asked about before the lists were ever read: then there is no count yet to explain.
-        for row in containers.load_containers(connection, lane.name):
-            if row.container == container:
-                known_explained = (row.known_explained or 0) + strangers
-                containers.update_container(connection, lane.name, container, known_explained=known_explained)
-
-
-def _note_movements(connection: Connection, lane: Lane, context: Context) -> None:
-    """A count that moved by other than what we know of means that somebody there must be asked about."""
-    for row in containers.load_containers(connection, lane.name):
-        if row.active is None or row.moved_at is not None:
-            continue
-        known = containers.subscribed(connection, lane.name, row.container)
-        if (row.active, known) == (row.active_explained, row.known_explained):
-            continue
-        if row.active_explained is not None and row.active - row.active_explained != known - (row.known_explained or 0):
-            containers.update_container(connection, lane.name, row.container, moved_at=context.now())
-        else:
-            containers.update_container(
-                connection, lane.name, row.container, active_explained=row.active, known_explained=known
-            )
-
-
-def _explain_movement(connection: Connection, lane: Lane, row: Any, at: datetime) -> None:
-    """Everybody known there was asked since the count moved: what that does not explain was somebody unknown."""
-    known = containers.subscribed(connection, lane.name, row.container)
-    if row.active is not None and row.active_explained is not None:
-        fell, explained = row.active_explained - row.active, (row.known_explained or 0) - known
-        dark.reckon_list(connection, lane.name, row.container, row.name, fell=fell, explained=explained, at=at)
-    containers.update_container(
-        connection, lane.name, row.container, moved_at=None, active_explained=row.active, known_explained=known
-    )
 
 
 # Campaigns -----------------------------------------------------------------------------------------------------------

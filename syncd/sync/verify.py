@@ -14,8 +14,10 @@ from syncd.providers.protocol import CanFeed, CanLookup, CanSnapshot
 from syncd.store import containers, lookups, outbox, people
 from syncd.store.session import reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.lookups import ask, note_unanswered
 from syncd.sync.outage import endure
-from syncd.sync.pull import Pulled, ask, read_feed, read_whole
+from syncd.sync.pull import read_feed, read_whole
+from syncd.sync.pulled import Pulled
 
 ASKED_ONE_BY_ONE = 25
 """With more than this many to read back in one container, listing it is cheaper than asking."""
@@ -29,8 +31,11 @@ async def verify(lane: Lane, context: Context) -> Pulled:
         if not waiting:
             return pulled
         rows = {row.container: row for row in containers.load_containers(connection, lane.name)}
+        unanswered = lookups.unanswered(connection, lane.name)
         targets: dict[ContainerId, list[Target]] = {}
         for container, identity, address, keys, _ in waiting:
+            if (container, identity) in unanswered:
+                continue  # their turn comes, if they were not given up
             target = lookups.target_of(connection, lane.name, container, identity, address)
             known = tuple(sorted({*target.keys, *keys}))
             targets.setdefault(container, []).append(Target(container, identity, address, known, target.account_key))
@@ -81,13 +86,20 @@ def _look_again(
 
 
 async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled) -> bool:
-    """Ask about each; False as soon as the provider cannot tell, so that a listing must."""
+    """Ask about each; False as soon as the provider cannot tell, so that a listing must.
+
+    Somebody at whom it fails keeps no other from being read back: they are asked about in later rounds.
+    """
+    failures = 0
     for target in wanted:
         try:
             told = await ask(lane, context, target, pulled)
+            failures = 0
         except FailedError as error:
-            await endure(lane, error, 1)
-            told = False
+            failures += 1
+            await endure(lane, error, failures)
+            note_unanswered(lane, context, target, error)
+            continue
         if not told:
             return False
     return True

@@ -7,7 +7,8 @@ import asyncio
 from syncd.store import containers
 from syncd.store.session import reading
 from syncd.sync.cycle import run_round
-from syncd.sync.pull import Pulled, read_whole
+from syncd.sync.pull import read_whole
+from syncd.sync.pulled import Pulled
 from tests.scenes import LEFT, added, agreed, configured, contacts, logged, marks, memberships, operations, standing
 from tests.virtual import run
 from tests.world import World

@@ -11,11 +11,14 @@ import pytest
 
 from syncd.domain.records import UNREAD
 from syncd.wire import Request, Response
+from tests.faults.agreement import answering
 from tests.scenes import (
+    DAY,
     JOINED,
     LEFT,
     account,
     agreed,
+    calls,
     command,
     configured,
     contacts,
@@ -284,6 +287,56 @@ def test_somebody_who_cannot_be_asked_about_is_given_up_and_the_others_are_asked
     world.wait(300)
     world.round()
     assert parked(world, "look-up") == []
+
+
+def test_somebody_who_cannot_be_read_back_keeps_no_other_from_it(open_small_world):
+    world = open_small_world(config=configured(push="attempts_max = 2"))
+    bad, *others = agreed(world, 4)
+    world.wait(60)
+    for email in (bad, *others):
+        world.rokt.person_unsubscribes(email)
+    world.rocs.unreadable.add(of(world, bad))
+    done = world.round()
+    well(world)
+    assert {op["state"] for email in others for op in operations(world, account="crm", identity=email)} == {"verified"}
+    assert {op["state"] for op in operations(world, account="crm", identity=bad)} == {"accepted"}
+    rows = world.rows("SELECT container, identity, failures FROM lookup ORDER BY 1")
+    assert rows == [{"container": "*", "identity": bad, "failures": 1}], "on the list nobody can be asked about at all"
+    assert done.passes <= 4, "what cannot be told is no reason to go on"
+    for _ in range(4):
+        world.wait(1200)
+        world.round()
+    well(world)
+    assert [where for where, _ in parked(world, "look-up")] == ["*"], "given up, and asked about no more"
+    assert world.rows("SELECT failures FROM lookup") == [{"failures": 2}]
+    world.rocs.unreadable.clear()
+    for row in world.rows("SELECT id FROM v_parked WHERE what = 'look-up'"):
+        assert command(world, "parked", "retry", row["id"]).code == 0
+    world.settle(2)
+    assert {op["state"] for op in operations(world, account="crm", identity=bad)} == {"verified"}
+
+
+def test_who_shows_no_readable_address_when_asked_about_is_asked_again_less_often_and_given_up(open_small_world):
+    world = open_small_world(config=configured(push="attempts_max = 3"))
+    email, _ = agreed(world, 2)
+    world.wait(DAY + 61)
+
+    def spoilt(real: Response) -> Response:
+        return Response(real.status, real.headers, real.body.replace(f'"{email}"'.encode(), b'"p0\xff@example.org"'))
+
+    def looked() -> list[str]:
+        return [call.body.decode() for call in calls(world)["rocketresponder"] if call.path.endswith("/lookup")]
+
+    with answering(world.mail, "/subscriber/lookup", spoilt):
+        before = len(looked())
+        for _ in range(12):
+            world.wait(120)
+            world.round()
+        asked = sum("p0" in body for body in looked()[before:])
+    assert asked == 3
+    assert parked(world, "look-up") == [("154", "what stands there shows no address that can be read, 3 times")]
+    assert memberships(world, email)["mail", "154"] == "subscribed"
+    assert suppressed(world, "newsletter") == set()
 
 
 def test_an_outage_that_begins_with_a_look_up_is_one(open_small_world):

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
-from syncd.domain.identity import Identity, identity_of
-from syncd.store import backup
+from syncd.domain.identity import Identity, identity_of, suppression_key
+from syncd.emulators.emulator import Fault, FaultKind
+from syncd.store import backup, caution
+from syncd.store.session import writing
 from syncd.store.traces import left_of
 from syncd.sync import ingest
 from syncd.sync.erase import Erased, Left, erase, look, wipe_and_look
 from tests.postgres import candidates
 from tests.scenes import (
+    DAY,
     DORA,
     PHONE,
     SPELT,
     TAGGED,
     Open,
+    calls,
+    configured,
     consent,
     contacts,
     known_everywhere,
@@ -118,6 +124,82 @@ def test_erased_while_a_call_about_them_is_under_way_leaves_nothing(open_small_w
     assert member(world, DORA) == "unsubscribed"
     assert subscriber(world, DORA) in {None, "Unsubscribed"}
     assert contacts(world, DORA) == []
+
+
+def asked_about(world: World, since: Mapping[str, int]) -> list[str]:
+    """Calls that name Dora in any of her spellings."""
+    return [
+        call.path
+        for entries in calls(world, since).values()
+        for call in entries
+        if b"dora" in call.body.lower() or "dora" in call.path.lower()
+    ]
+
+
+def nobody_is_asked_about(world: World, done: Erased) -> None:
+    """No table holds a row by which she would be asked about, and for days she is not."""
+    for table in ("agenda", "caution", "exemption", "hygiene", "lookup", "plan_item", "plan_move", "rename", "transit"):
+        assert values(world, table) == 0, table
+    assert world.rows("SELECT id FROM op WHERE state IN ('ready', 'inflight', 'unknown', 'accepted')") == []
+    assert not left_of(world.app.engine, done.forms)
+    before = marks(world)
+    for _ in range(3):
+        world.wait(DAY)
+        world.round(full=True)
+    assert asked_about(world, before) == []
+
+
+def test_whoever_was_to_be_asked_about_is_asked_about_no_more_once_they_are_erased(open_world: Open) -> None:
+    fields = 'fields = {{ country = "dynamic:Land" }}'
+    world = open_world(config=configured(crm=fields, push="attempts_max = 1"))
+    world.rocs.define_dynamic("Land")
+    notices(world)
+    customer = person(world, DORA, "Dora", "Deer")
+    world.settle(2)
+    # ROCS fails when asked about her, so she was given up there; RocketResponder tells of two more addresses, and is
+    # down; and nothing was to be added of her before a person had looked.
+    world.rocs.no_dynamic.add(customer)
+    world.wait(DAY)
+    world.mail.faults.append(Fault(FaultKind.UNAVAILABLE, "lookup", times=10**6))
+    others = ["d.ora@example.org", TAGGED]
+    for address in others:
+        world.mail.add_subscriber("154", address, "Dora Deer")
+        world.mail.open_mail("154", address)
+    with writing(world.app.engine) as connection:
+        caution.begin(connection, [suppression_key(Identity(DORA))], world.clock())
+    world.round()
+    rows = world.rows("SELECT identity, given_up <> '' AS given_up FROM lookup ORDER BY 1")
+    assert [(row["identity"], bool(row["given_up"])) for row in rows] == [
+        *((address, False) for address in others),
+        (DORA, True),
+    ]
+    done, _ = erased(world)
+    world.rocs.no_dynamic.clear()
+    world.mail.faults.clear()
+    for _ in range(5):
+        world.wait(3600)
+        world.round(full=True)
+    words = {subscriber(world, address) for address in others}
+    assert words == {"Unsubscribed"}, "asked about once more, and unsubscribed"
+    nobody_is_asked_about(world, done)
+
+
+def test_an_erased_person_at_whom_a_provider_fails_is_not_kept_for_anybody_to_see(open_small_world: Open) -> None:
+    world = open_small_world(config=configured(push="attempts_max = 2"))
+    customer = person(world, DORA, "Dora", "Deer")
+    world.settle(2)
+    world.rocs.unreadable.add(customer)
+    world.rocs.faults.append(Fault(FaultKind.ANSWER_LOST, f"/customers/{customer}"))
+    done = erase(world.app.context, Identity(DORA))
+    for _ in range(6):
+        world.wait(1200)
+        world.round()
+        assert values(world, "lookup WHERE given_up <> ''") == 0
+    world.rocs.unreadable.clear()
+    world.wait(DAY)
+    world.settle(3)
+    assert consent(world, DORA) == [False]
+    nobody_is_asked_about(world, done)
 
 
 # An older backup -----------------------------------------------------------------------------------------------------
