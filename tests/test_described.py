@@ -257,11 +257,11 @@ def test_an_emulator_answers_whatever_comes_as_its_provider_is_described(
     method, _, path = call.partition(" ")
     if path in PLACES:
         path, here.emulator.method, here.emulator.unsubscribe_method = PLACES[path], method, method
-    statuses = set()
+    statuses, logs_in = set(), path.endswith(("/token", "/accessToken"))
 
     def once(case: Any) -> None:
         request = request_of(case, here.at)
-        if not path.endswith(("/token", "/accessToken")):
+        if not logs_in:
             request = proven(here, request, token)
         statuses.add(here.emulator.handle(request).status)
         found, VIOLATIONS[:] = list(VIOLATIONS), []
@@ -269,4 +269,4 @@ def test_an_emulator_answers_whatever_comes_as_its_provider_is_described(
 
     filled = {name: IDS[name] for name in re.findall(r"\{(\w+)\}", path) if name in IDS}
     driven(emulated(bench.provider)[path][method.lower()], once, count, path_parameters=filled)
-    assert statuses & {200, 201, 400, 404, 409, 422, 500}, "got past the door"
+    assert logs_in or statuses & {200, 201, 400, 404, 409, 422, 500}, "got past the door"
