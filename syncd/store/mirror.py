@@ -397,12 +397,12 @@ def hide_fields(
     return news
 
 
-def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> bool:
+def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
     """Records whose absence is established:
 
-    two whole listings without them where nobody can be asked, or taken away by us and gone. Whether there were any.
+    two whole listings without them where nobody can be asked, or taken away by us and gone.
     """
-    removed = connection.execute(
+    connection.execute(
         cell.update()
         .where(
             cell.c.account == account,
@@ -421,7 +421,6 @@ def remove(connection: Connection, account: str, container: str, identity: Ident
             grade=Grade.VERIFIED.value,
         )
     )
-    return bool(removed.rowcount)
 
 
 def _asked_and_gone(seq: int, at: datetime) -> dict[str, Any]:

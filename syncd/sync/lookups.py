@@ -108,7 +108,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
                 lookups.done(connection, lane.name, target.container, target.identity)
             return True
         found = ()  # an address that this provider will not even look for cannot be added there either
-    pulled.looked_up += found is not None
+    pulled.looked_up += 1
     now = context.now()
     nameless = False
     with writing(context.engine) as connection:
@@ -116,10 +116,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
         if target.identity in outbox.fenced(connection, lane.name, target.container, seq):
             return True  # a write came between: asked again when it has ended
         if found is None:
-            # Nothing was learnt. Unless listings have told already that they are gone, nothing follows from it either.
-            if not mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now):
-                lookups.done(connection, lane.name, target.container, target.identity)
-                return False
+            mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now)
         elif not found:
             mirror.record_absence(
                 connection, lane.name, target.container, target.identity, target.address, seq=seq, at=now

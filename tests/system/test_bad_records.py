@@ -296,13 +296,12 @@ def test_somebody_who_cannot_be_read_back_keeps_no_other_from_it(open_small_worl
     for email in (bad, *others):
         world.rokt.person_unsubscribes(email)
     world.rocs.unreadable.add(of(world, bad))
-    done = world.round()
+    world.round()
     well(world)
     assert {op["state"] for email in others for op in operations(world, account="crm", identity=email)} == {"verified"}
     assert {op["state"] for op in operations(world, account="crm", identity=bad)} == {"accepted"}
     rows = world.rows("SELECT container, identity, failures FROM lookup ORDER BY 1")
     assert rows == [{"container": "*", "identity": bad, "failures": 1}], "on the list nobody can be asked about at all"
-    assert done.passes <= 4, "what cannot be told is no reason to go on"
     for _ in range(4):
         world.wait(1200)
         world.round()
