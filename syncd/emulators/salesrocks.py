@@ -295,7 +295,7 @@ class SalesRocksEmulator(Emulator):
         name, permission = asked.get("list_name"), asked.get("permission")
         if not isinstance(name, str) or not name.strip():
             raise RefusalError(400, "list_name is required")
-        if permission not in PERMISSIONS:
+        if not isinstance(permission, str) or permission not in PERMISSIONS:
             raise RefusalError(400, "permission must be personal or company")
         uuid = self.add_list(name, permissions=PERMISSIONS[permission])
         return _success("List created successfully.", list_id=self.lists[uuid].list_id)

@@ -101,6 +101,7 @@ def test_a_login_needs_both_parts(client, body):
         ("editable-lists/getContact", {"_id": {"$oid": "0" * 24}}),
         ("editable-lists/createList", {"list_name": " ", "permission": "personal"}),
         ("editable-lists/createList", {"list_name": "x", "permission": "world"}),
+        ("editable-lists/createList", {"list_name": "x", "permission": ["company"]}),
         ("editable-lists/addToList", {"list_id": L}),
         ("editable-lists/addToList", {"list_id": L, "data": []}),
         ("editable-lists/addToList", {"list_id": L, "data": ["x"]}),
