@@ -340,7 +340,8 @@ class Core(RuleBasedStateMachine):
         again = times and there and left > before[0]
         turned = known is None or known.status is not status or again
         if turned and (status in SUPPRESSED or again):
-            self._note(key[0], ContainerId(key[1]), who, Status.UNSUBSCRIBED if again else status, answer, shown)
+            word = status if status in SUPPRESSED else Status.UNSUBSCRIBED
+            self._note(key[0], ContainerId(key[1]), who, word, answer, shown)
         said_no_seq = 0 if known is None else known.said_no_seq
         if status in SUPPRESSED or again:
             said_no_seq = answer.seq
