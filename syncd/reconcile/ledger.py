@@ -14,7 +14,7 @@ from syncd.domain.facts import Grade
 from syncd.domain.records import WHOLE_ACCOUNT, Status
 from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import OWN_ANSWER
-from syncd.reconcile.person import OPEN, Account, Cell, OpState, Person, Place, Topology, stands
+from syncd.reconcile.person import OPEN, Cell, OpState, Person, Place, Topology, stands
 from syncd.reconcile.suppress import concerning, told
 
 
@@ -137,7 +137,7 @@ def _known_at(person: Person, event: Said, place: Place, others: Mapping[Place, 
 
 
 def _moved(entry: Entry, person: Person, topology: Topology, sent: Sequence[Sent], at: datetime) -> Entry:
-    account = entry.place[0]
+    entry.place[0]
     latest = sent[-1] if sent else None
     if latest is not None and latest.state in OPEN:
         return replace(entry, op_id=latest.id)
@@ -145,7 +145,7 @@ def _moved(entry: Entry, person: Person, topology: Topology, sent: Sequence[Sent
     if latest is not None and ours and latest.state in {OpState.VERIFIED, OpState.DONE}:
         grade = Grade.VERIFIED if latest.state is OpState.VERIFIED else Grade.ACCEPTED
         return replace(entry, arrival=Arrival.CARRIED, op_id=latest.id, grade=grade, settled_at=at)
-    if not _still_to_learn(person, topology.accounts[account], entry.place):
+    if not _still_to_learn(person, topology, entry.place):
         here = person.at(*entry.place)
         answered = any(cell.route == OWN_ANSWER for cell in here)
         earlier = latest.id if latest is not None and answered else None  # its receipt holds for this "no" too
@@ -154,7 +154,8 @@ def _moved(entry: Entry, person: Person, topology: Topology, sent: Sequence[Sent
     return replace(entry, op_id=latest.id) if latest is not None and ours else entry
 
 
-def _still_to_learn(person: Person, account: Account, place: Place) -> bool:
+def _still_to_learn(person: Person, topology: Topology, place: Place) -> bool:
+    account = topology.accounts[place[0]]
     if account.capabilities.facts.blind_unsubscribe:
-        return not told(person, account, place[2])
+        return not told(person, topology, account, place[2])
     return any(stands(cell) for cell in person.at(*place))

@@ -177,8 +177,9 @@ class Rename:
 class Former(NamedTuple):
     """An address whose place one of the person's took at `account`, or, unless it `gave_way`, is to take.
 
-    `stands`: by account and container where it still stands with nothing under way, as it is spelt there. `noes`: what
-    was said no to under it.
+    `stands`: by account and container where it still stands with nothing under way, as it is spelt there; `busy`: where
+    it does and something is. `noes`: what was said no to under it, and not taken back under the other since. `waits`:
+    it reads unsubscribed somewhere, and whether that is a "no" is not decided.
     """
 
     identity: Identity
@@ -188,6 +189,8 @@ class Former(NamedTuple):
     gave_way: bool
     stands: Mapping[tuple[str, ContainerId], str]
     noes: frozenset[Scope]
+    busy: frozenset[tuple[str, ContainerId]] = frozenset()
+    waits: bool = False
 
 
 class No(NamedTuple):

@@ -63,8 +63,6 @@ def rename_of(person: Person, topology: Topology, cell: Cell) -> Rename | None:
 def successor(cell: Cell, rename: Rename, topology: Topology) -> Candidate | None:
     """The one newcomer who confirmed as this address was unsubscribed; None also where there are several."""
     tolerance_s = topology.accounts[cell.account].rename_tolerance_s
-    if cell.unread.intersection(NAME_FIELDS):
-        return None  # of what name this one was cannot be told
     left, name = seconds_of(cell.unsubscribed_at), full_name(cell.fields)
     found = []
     for candidate in rename.candidates:
@@ -73,6 +71,8 @@ def successor(cell: Cell, rename: Rename, topology: Topology) -> Candidate | Non
             found.append(candidate)
     if named := [candidate for candidate in found if candidate.identity == rename.successor]:
         return named[0]
+    if cell.unread.intersection(NAME_FIELDS):
+        return None  # of what name this one was cannot be told
     return found[0] if len(found) == 1 and found[0].name.casefold() == name.casefold() else None
 
 
@@ -96,6 +96,11 @@ def place_of_former(person: Person, account: str, container: ContainerId, identi
         if former.successor == identity and former.gave_way and (account, container) in former.stands:
             return former.stands[account, container]
     return None
+
+
+def under_way(person: Person, account: str, container: ContainerId, identity: Identity) -> bool:
+    """Whether something is under way for a former address of theirs there: it is to be over before another follows."""
+    return any(former.successor == identity and (account, container) in former.busy for former in person.formers)
 
 
 def pending(person: Person, account: str, container: ContainerId, identity: Identity) -> bool:

@@ -11,7 +11,7 @@ from syncd.domain.records import SUPPRESSED, WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import Desired, LookUp, Why, change_for
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.reconcile.person import Account, Cell, MailingList, Person, Topology
-from syncd.reconcile.rename import pending, place_of_former
+from syncd.reconcile.rename import pending, place_of_former, under_way
 from syncd.reconcile.suppress import suppressing
 
 STOPS_SPREADING = frozenset({Status.BOUNCED, Status.COMPLAINED})
@@ -48,6 +48,10 @@ def spread(
                 and _never_there(topology, account, entry, here)
                 and not _refuses(person, topology, account, containers[0], identity)
                 and not any(pending(person, account.name, container, identity) for container in containers)
+                and not (
+                    account.capabilities.facts.changes_addresses
+                    and any(under_way(person, account.name, container, identity) for container in containers)
+                )
             ):
                 yield _join(person, topology, entry, account, identity, fields, cells)
 
@@ -75,7 +79,8 @@ def _spreads(person: Person, topology: Topology, entry: MailingList, identity: I
 
 def _said_no_before(person: Person, entry: MailingList, identity: Identity) -> bool:
     """Whether they said no under the address that this one took the place of."""
-    return any({entry.scope, GLOBAL} & former.noes for former in person.formers if former.successor == identity)
+    formers = [former for former in person.formers if former.successor == identity]
+    return any(former.waits or {entry.scope, GLOBAL} & former.noes for former in formers)
 
 
 def _is_source(cell: Cell) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from syncd.domain.changes import ChangeKind
@@ -95,12 +95,12 @@ def _tell(person: Person, topology: Topology, account: Account, identity: Identi
     Once: it cannot be read back, so what it accepted stands until a newer reading from there says otherwise, or until
     a person wants it told again (then it is only assumed to know).
     """
-    concerned = concerning(person, topology, account)
-    said = {scope for scope in (GLOBAL, *(entry.scope for entry in concerned)) if person.said_no(scope)}
-    if not said or told(person, account, identity):
+    concerned, said = concerning(person, topology, account), _said(person, topology, account)
+    if not said or told(person, topology, account, identity):
         return
     cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
-    again = any(cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED for cell in cells)
+    known = _known(cells)
+    again = bool(known) and all(_heard(person, scope, account, known) for scope in said)
     yield Desired(
         account=account.name,
         change=change_for(ChangeKind.UNSUBSCRIBE, person, account.name, WHOLE_ACCOUNT, identity, cells=cells),
@@ -122,14 +122,34 @@ def concerning(person: Person, topology: Topology, account: Account) -> list[Mai
     ]
 
 
-def told(person: Person, account: Account, identity: Identity) -> bool:
-    """Whether an account without lists reads, or was told, that this person said no, and nothing newer from there
-    says otherwise. What is only assumed was never told, or is to be told again.
+def told(person: Person, topology: Topology, account: Account, identity: Identity) -> bool:
+    """Whether an account without lists reads, or was told, that this person said no, and nothing newer from there, and
+    no newer word of theirs, says otherwise. What is only assumed was never told, or is to be told again.
     """
     cells = [cell for cell in person.cells if cell.account == account.name and cell.identity == identity]
-    known = [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
-    if any(cell.grade is Grade.ASSUMED for cell in known):
+    known = _known(cells)
+    if not known or any(cell.grade is Grade.ASSUMED for cell in known):
         return False
-    return bool(known) and not any(
-        stands(cell) and all(cell.status_seq > no.status_seq for no in known) for cell in cells
-    )
+    if not all(_heard(person, scope, account, known) for scope in _said(person, topology, account)):
+        return False
+    return not any(stands(cell) and all(cell.status_seq > no.status_seq for no in known) for cell in cells)
+
+
+def _said(person: Person, topology: Topology, account: Account) -> set[Scope]:
+    """What they said no to, of what concerns an account without lists."""
+    scopes = (GLOBAL, *(entry.scope for entry in concerning(person, topology, account)))
+    return {scope for scope in scopes if person.said_no(scope)}
+
+
+def _known(cells: Iterable[Cell]) -> list[Cell]:
+    """Where an account without lists reads, or was told, that they said no."""
+    return [cell for cell in cells if cell.container == WHOLE_ACCOUNT and cell.status in SUPPRESSED]
+
+
+def _heard(person: Person, scope: Scope, account: Account, known: Sequence[Cell]) -> bool:
+    """Whether what it knows is this "no", and not one that the person took back before they said it again."""
+    epoch = person.consent[scope].epoch
+    noes = [no for no in person.noes if (no.scope, no.epoch) == (scope, epoch)]
+    if not epoch or not noes or any(no.account == account.name for no in noes):
+        return True
+    return any(cell.status_seq > min(no.seq for no in noes) for cell in known)

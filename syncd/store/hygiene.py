@@ -137,8 +137,8 @@ def first_contact_waits(connection: Connection) -> set[str]:
 
 
 def refused_in_first_contact(connection: Connection, accounts: Collection[str]) -> list[SuppressionKey]:
-    """Whom the verifier refuses, and whose additions a person would have had to approve within these first contacts."""
+    """Whom the verifier refuses or finds unsound, and whose additions needed approval in first contact."""
     query = sa.select(hygiene.c.person_key, hygiene.c.first_contact).where(
-        hygiene.c.state == WAITING, hygiene.c.refused
+        sa.or_(hygiene.c.state == WITHHELD, sa.and_(hygiene.c.state == WAITING, hygiene.c.refused))
     )
     return [SuppressionKey(key) for key, names in connection.execute(query) if not set(names).isdisjoint(accounts)]

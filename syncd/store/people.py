@@ -412,6 +412,14 @@ def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, Con
     return {Scope(scope): ConsentState(epoch, Level(level), seq) for scope, epoch, level, seq in known}
 
 
+def said_later(connection: Connection, key: SuppressionKey, than: SuppressionKey) -> set[Scope]:
+    """The scopes in which the last word of the one came after that of the other."""
+    words = sa.select(consent.c.scope, consent.c.since).where(consent.c.person_key == sa.bindparam("of_person"))
+    theirs = {row.scope: row.since for row in connection.execute(words, {"of_person": than})}
+    mine = connection.execute(words, {"of_person": key})
+    return {Scope(scope) for scope, since in mine if scope not in theirs or since > theirs[scope]}
+
+
 _CONSENT = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
     consent.c.person_key == sa.bindparam("of_person")
 )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from syncd.domain.consent import Level, Scope
-from syncd.domain.identity import Identity, SuppressionKey, suppression_key
+from syncd.domain.identity import Identity, SuppressionKey, identity_of, suppression_key
 from syncd.domain.records import PRESENT, SUPPRESSED, UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.fields import full_name
 from syncd.reconcile.person import OPEN, Candidate, Former, Rename
@@ -53,6 +53,16 @@ def expect(connection: Connection, account: str, container: str, identity: Ident
     """The provider took our word that this address gives way to that one, once its owner confirms."""
     place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
     connection.execute(rename.update().where(*place, rename.c.retired_at.is_(None)).values(successor=successor))
+
+
+def took_over(connection: Connection, op_id: int) -> None:
+    """An operation was read back: the address that it was to take the place of gives way to its own."""
+    row = connection.execute(
+        sa.select(op.c.account, op.c.container, op.c.identity, op.c.replaces).where(op.c.id == op_id)
+    ).one()
+    former = None if row.replaces is None else identity_of(row.replaces)
+    if former is not None:
+        expect(connection, row.account, row.container, former, Identity(row.identity))
 
 
 def note_moved(
@@ -143,25 +153,57 @@ _CONFIRMED = (
 
 
 def formers(connection: Connection, identities: Sequence[Identity]) -> dict[Identity, list[Former]]:
-    """The addresses whose place these took or are to take, by the latter."""
+    """The addresses whose place these took or are to take, and those whose place those had taken, by the latter."""
     found: defaultdict[Identity, list[Former]] = defaultdict(list)
     for part in chunks(identities, IN_MAX):
-        for row in connection.execute(_FORMERS, {"these": part}).all():
-            former, successor = Identity(row.identity), Identity(row.successor)
-            where = {"of_person": row.person_key, "of_identity": former}
-            said = connection.execute(_SAID, {"of_person": row.person_key})
-            found[successor].append(
-                Former(
-                    identity=former,
-                    successor=successor,
-                    account=row.account,
-                    container=ContainerId(row.container),
-                    gave_way=row.retired_at is not None,
-                    stands={(a, ContainerId(c)): spelt for a, c, spelt in connection.execute(_STANDS, where)},
-                    noes=frozenset(Scope(scope) for scope, level in said if Level(level).suppresses),
-                )
-            )
+        reached = {(identity, identity) for identity in part}
+        seen = set(reached)
+        while reached:
+            next_: set[tuple[Identity, Identity]] = set()
+            rows = connection.execute(_FORMERS, {"these": sorted({by for by, _ in reached})}).all()
+            for row in rows:
+                for by, last in sorted(reached):
+                    former = Identity(row.identity)
+                    direct = by == last
+                    if by != row.successor or former == last or not (direct or row.retired_at is not None):
+                        continue
+                    found[last].append(_former(connection, row, former, last))
+                    if row.retired_at is not None and (former, last) not in seen:
+                        next_.add((former, last))
+            seen |= next_
+            reached = next_
     return found
+
+
+def _former(connection: Connection, row: Any, former: Identity, last: Identity) -> Former:
+    where = {"of_person": row.person_key, "of_identity": former}
+    said = connection.execute(_SAID, {"of_person": row.person_key}).all()
+    since = {scope: at for scope, _, at in connection.execute(_SAID, {"of_person": suppression_key(last)})}
+    stands: dict[tuple[str, ContainerId], str] = {}
+    busy: set[tuple[str, ContainerId]] = set()
+    for account, container, spelt, is_busy in connection.execute(_STANDS, where):
+        place = (account, ContainerId(container))
+        if is_busy:
+            busy.add(place)
+        else:
+            stands[place] = spelt
+    learnt = max((at for _, _, at in said), default=None)
+    left = connection.scalars(_LEFT, where).all()
+    return Former(
+        identity=former,
+        successor=last,
+        account=row.account,
+        container=ContainerId(row.container),
+        gave_way=row.retired_at is not None,
+        stands=stands,
+        noes=frozenset(
+            Scope(scope)
+            for scope, level, at in said
+            if Level(level).suppresses and (scope not in since or at > since[scope])
+        ),
+        busy=frozenset(busy),
+        waits=any(learnt is None or learnt < at for at in left),
+    )
 
 
 _FORMERS = (
@@ -169,7 +211,9 @@ _FORMERS = (
     .where(rename.c.successor.in_(sa.bindparam("these", expanding=True)))
     .order_by(rename.c.account, rename.c.container, rename.c.identity)
 )
-_SAID = sa.select(consent.c.scope, consent.c.level).where(consent.c.person_key == sa.bindparam("of_person"))
+_SAID = sa.select(consent.c.scope, consent.c.level, consent.c.since).where(
+    consent.c.person_key == sa.bindparam("of_person")
+)
 _BUSY = sa.exists().where(
     op.c.account == cell.c.account,
     op.c.container == cell.c.container,
@@ -177,12 +221,23 @@ _BUSY = sa.exists().where(
     op.c.state.in_([state.value for state in OPEN]),
 )
 _STANDS = (
-    sa.select(cell.c.account, cell.c.container, cell.c.address)
+    sa.select(cell.c.account, cell.c.container, cell.c.address, _BUSY)
     .where(
         cell.c.person_key == sa.bindparam("of_person"),
         cell.c.identity == sa.bindparam("of_identity"),
         cell.c.status == Status.SUBSCRIBED.value,
-        ~_BUSY,
     )
     .order_by(cell.c.account, cell.c.container, cell.c.key)
+)
+_LEFT = sa.select(cell.c.status_at).where(
+    cell.c.person_key == sa.bindparam("of_person"),
+    cell.c.identity == sa.bindparam("of_identity"),
+    cell.c.status == Status.UNSUBSCRIBED.value,
+    sa.exists().where(
+        rename.c.account == cell.c.account,
+        rename.c.container == cell.c.container,
+        rename.c.identity == cell.c.identity,
+        rename.c.retired_at.is_(None),
+        rename.c.opened_seq < cell.c.status_seq,
+    ),
 )

@@ -136,6 +136,7 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     plans.replace_items(connection, [key], [], [], at, at)
     done["op"] = _operations(connection, key, names, known, at)
     done["propagation"] = _ledger(connection, key, names)
+    _hand_on(connection, key, seq, at, source)
     for table in (person, claim, agenda, caution, exemption, rename, hygiene):
         done[table.name] = connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     spellings = sorted(known.identities)
@@ -148,6 +149,28 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     done["cell"] += _nameless(connection, spellings)
     _say_erased(connection, suppression_key(names[min(names)]), names[min(names)], seq, at, source)
     return done
+
+
+def _hand_on(connection: Connection, key: SuppressionKey, seq: int, at: datetime, source: str) -> None:
+    """What they said no to kept the address out that took the place of theirs: it does so from here on by itself."""
+    said = people.load_consent(connection, key)
+    query = sa.select(rename.c.successor).where(rename.c.person_key == key, rename.c.successor.is_not(None))
+    for successor in sorted(connection.scalars(query.distinct())):
+        theirs = suppression_key(Identity(successor))
+        if theirs == key:
+            continue
+        later, known = people.said_later(connection, key, theirs), people.load_consent(connection, theirs)
+        events = [
+            ConsentEvent(
+                key=theirs, identity=Identity(successor), scope=scope,
+                epoch=known.get(scope, ConsentState()).epoch, level=state.level, at=at, seq=seq,
+                source=source, route="rename", evidence="said under an address that was erased",
+            )
+            for scope, state in sorted(said.items())
+            if state.level.suppresses and scope in later
+        ]  # fmt: skip
+        if people.record_consent(connection, events):
+            people.put_on_agenda(connection, [theirs], at)
 
 
 def _count(connection: Connection, table: Any, key: SuppressionKey) -> int:

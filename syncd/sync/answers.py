@@ -155,6 +155,8 @@ class Ended:
         """Nothing was sent: what was seen on the way is news, and the plan is made again."""
         reason = ack.reason or "something newer was seen before sending"
         outbox.finish(self.connection, op.id, OpState.SUPERSEDED, 0, self.now, reason=reason)
+        if any(seen.identity == op.change.identity for seen in ack.seen):
+            self._changed_address(op)
         for seen in ack.seen:
             fresh = [mirror.Reading(seen, digest_of(seen.raw))]
             readings = veiled(self.connection, self.context, self.lane.name, fresh)

@@ -171,10 +171,11 @@ def _learn(
     for chunk_count, chunk in enumerate(_due(connection, context, among), 1):  # noqa: B007
         them = _load(connection, topology, chunk)
         for person in them:
-            written += _retire(connection, context, topology, person, seq, planned)
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
-            planned.claims += _judge_claims(connection, context, topology, taught(person, events), seq, planned)
+            knowing = taught(person, events)
+            written += _retire(connection, context, topology, knowing, seq, planned)
+            planned.claims += _judge_claims(connection, context, topology, knowing, seq, planned)
     planned.learnt = len(written)
     if written:
         _flag_mass(connection, context, written)
@@ -341,6 +342,8 @@ def _note_closed(connection: Connection, context: Context, closing: Closing, seq
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
         mirror.note_said_no(connection, op.account, op.container, op.identity)
+    if closing.state is OpState.VERIFIED and op.kind is ChangeKind.SUBSCRIBE:
+        renames.took_over(connection, op.id)
     if lost(closing):
         there = Status.UNKNOWN
         mirror.write_told(

@@ -123,7 +123,7 @@ def _note_changes(connection: Connection, lane: Lane, context: Context, changes:
     for change in changes:
         former = None if change.replaces is None else read_address(change.replaces)
         if former is not None:
-            renames.begin(connection, lane.name, change.container, former, seq=began, at=context.now())
+            renames.begin(connection, lane.name, change.container, former, seq=began - 1, at=context.now())
 
 
 async def _refused(

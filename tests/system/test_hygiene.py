@@ -371,3 +371,14 @@ def test_what_explains_a_lead_is_of_the_published_shape(open_small_world):
     lead(world, "i@invalid.example")
     world.settle(2)
     assert explained(world, "i@invalid.example")["crm"]["next"] == ["Nothing more is to be done here."]
+
+
+def test_whoever_was_unsound_in_first_contact_and_is_sound_later_waits_for_a_person(open_small_world):
+    world = open_small_world(config=CLEAN, first_sync="hold")
+    person(world, "i@invalid.example", "Lea", "Dee")
+    world.settle(3)
+    assert joined(world) == {"crm", "sales", "mail", "leads"}
+    world.wait(31 * DAY)
+    world.sales.services.scores["i@invalid.example"] = 99
+    world.settle(4)
+    assert subscriber(world, "i@invalid.example") is None

@@ -92,8 +92,17 @@ class HttpAdapter:
     def _try(self, request: Request) -> Exchange[Tried]:
         response = yield request
         judged = judge(response, self.options.rules)
-        told = self._shown(_text(response.body))
-        return Tried(judged.status, judged.rule, judged.verdict, told[:SHOWN_MAX])  # cut last: no half of a secret
+        told = self._excerpt(_text(response.body))
+        return Tried(judged.status, judged.rule, judged.verdict, told)
+
+    def _excerpt(self, text: str) -> str:
+        """The beginning of an answer. Of a long one no more is looked through than may be shown, and what the cut makes
+        half of a secret is not: it stands at an end that is cut off again, or behind the last stars.
+        """
+        told = self._shown(text[: SHOWN_MAX * 4])
+        if len(text) > SHOWN_MAX * 4 and len(told) <= SHOWN_MAX:
+            told = told[: told.rfind(STARS) + len(STARS)]
+        return told[:SHOWN_MAX]
 
     def _shown(self, text: str) -> str:
         return starred(text, secrets_of(self.options))

@@ -327,3 +327,13 @@ def test_a_secret_across_the_cut_is_not_shown_in_part():
     told = converse(trial.exchange, lambda _: Response(200, {}, b"." * (SHOWN_MAX - 20) + key.encode())).body
     assert "kk" not in told
     assert len(told) <= SHOWN_MAX
+
+
+@pytest.mark.parametrize("before", range(0, 77, 7))
+def test_of_an_answer_full_of_secrets_none_is_shown_in_part(before: int):
+    key = "".join(map(chr, range(48, 123)))
+    trial = adapter(auth={"kind": "bearer", "token": key}).trial(None, live=True)
+    assert trial is not None
+    answer = Response(200, {}, b"." * before + f"{key} ".encode() * 1000)
+    told = converse(trial.exchange, lambda _: answer).body
+    assert set(told) <= set(". *"), told[-100:]
