@@ -301,6 +301,7 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
         unread = protection.accounts_to_reread(connection)
         held_back = plans.accounts_in_first_contact(connection, context.lanes, states=("held", "approved"))
         held_back |= lookups.accounts_wanting(connection)
+        held_back |= lookups.sources_wanting(connection, new, [n for n in context.lanes if _takes(rows[n], context)])
         held_back |= hygiene.first_contact_waits(connection)
     read = {
         name
@@ -315,6 +316,12 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
         for name in ready:
             journal.update_account(connection, name, joined=True, protected="")
             context.log.info("account.joined", account=name)
+
+
+def _takes(row: Any, context: Context) -> bool:
+    """Whether an account would itself let in who comes from another. One that a person paused keeps nobody waiting."""
+    new = not row.joined and context.policy.hold_first_contact
+    return not (new or row.protected or row.state == "paused")
 
 
 def _partners(name: str, topology: Topology) -> set[str]:

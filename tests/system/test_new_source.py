@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from syncd.emulators.emulator import Fault, FaultKind
 from syncd.store import protection
 from syncd.store.session import writing
 from syncd.sync.approve import approve, reject
@@ -122,3 +123,23 @@ def test_a_protected_account_that_comes_back_last_is_so_until_its_people_were_lo
     assert where(world, IDA) == EVERYWHERE
     assert not account(world, "crm")["protected"]
     assert account(world, "crm")["joined"]
+
+
+def test_first_contact_goes_on_while_it_was_not_asked_yet_whether_its_people_are_elsewhere(open_small_world):
+    world = open_small_world()
+    with_shop(world, IDA)
+    world.mail.faults.append(Fault(FaultKind.UNAVAILABLE, "/subscriber/lookup", times=10**6))
+    rounds(world)
+    for plan in waiting(world).values():
+        approve(world.app.context, plan)
+    rounds(world)
+    assert where(world, IDA) == (1, None)
+    assert not account(world, "shop")["joined"]
+    world.mail.faults.clear()
+    world.wait(3600)
+    rounds(world)
+    assert set(waiting(world)) == {"mail subscribe"}
+    assert where(world, IDA) == (1, None)
+    reject(world.app.context, waiting(world)["mail subscribe"])
+    rounds(world)
+    assert account(world, "shop")["joined"]
