@@ -410,6 +410,7 @@ def upgrade() -> None:
     sa.Column('why', sa.String(), nullable=False),
     sa.Column('basis', sa.String(), nullable=False),
     sa.Column('state', sa.String(), nullable=False),
+    sa.Column('first_contact', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('account', 'container', 'kind', 'identity', name=op.f('pk_plan_item'))
     )

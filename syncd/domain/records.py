@@ -61,6 +61,19 @@ UNREAD = "unread:"
 """Begins the key of what stands in a listing for a record that the provider cannot give out; `raw` says why."""
 
 
+_KEYLESS = re.compile("[~?](?:[0-9a-f]{20}|[0-9a-f]{24})")
+
+
+def keyless(key: str) -> bool:
+    """Whether this key is but a digest that an adapter gave to a record whose own id could not be read."""
+    return _KEYLESS.fullmatch(key) is not None
+
+
+def hides(key: str) -> bool:
+    """Whether somebody known under another key may stand behind this one."""
+    return key.startswith(UNREAD) or keyless(key)
+
+
 UNREAD_FIELD = "?"
 """Before the name of a field whose value could not be read: kept as it came, told to nobody and written over by nobody.
 """

@@ -31,6 +31,7 @@ class Desired:
     agreed on.
     `mass`: follows from a listing that flipped very many at once. `protected`: rests on a mirror that was lost or put
     back; unless it is somebody's own word, it waits whatever the configuration lets pass.
+    `unmet`: the accounts it comes from, if it waits for their first contact only, which lasts as long as it waits.
     """
 
     account: str
@@ -40,6 +41,7 @@ class Desired:
     first_contact: bool = False
     mass: bool = False
     protected: bool = False
+    unmet: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
 
 

@@ -217,8 +217,9 @@ class Person:
     `parked` holds the fields of the latest change that was refused for good. `inferred_scopes` and `mass_scopes` are
     those whose "no" rests on nothing better; `mass_sources` says which containers flipped. `noes_written` are the
     places where we wrote a "no" ourselves, so that reading it there is our own echo; `carried_out` are those writes
-    that were accepted. `noes` is every "no" that was learnt of. `exemptions` are those that were not ended yet.
-    `formers` are the addresses that theirs took the place of. `checked`: what a verifier said of each address.
+    that were accepted. `added` are the places where we put them ourselves. `noes` is every "no" that was learnt of.
+    `exemptions` are those that were not ended yet. `formers` are the addresses that theirs took the place of.
+    `checked`: what a verifier said of each address.
     """
 
     key: SuppressionKey
@@ -233,6 +234,7 @@ class Person:
     inferred_scopes: frozenset[Scope] = frozenset()
     mass_sources: frozenset[tuple[Scope, str, str]] = frozenset()
     noes_written: frozenset[Place] = frozenset()
+    added: frozenset[Place] = frozenset()
     carried_out: Sequence[Operation] = ()
     noes: Sequence[No] = ()
     exemptions: Sequence[Exemption] = ()

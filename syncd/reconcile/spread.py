@@ -117,8 +117,9 @@ def _join(
     fields: Mapping[str, str],
     cells: list[Cell],
 ) -> Desired:
-    sources = [topology.accounts[cell.account] for cell in cells if _is_source(cell)]
-    unmet = not any(source.joined for source in sources)
+    unmet = _unmet(person, topology, cells)
+    unsafe = any(source.protected for source in unmet)
+    waits_there = account.protected or not (account.joined or unsafe)
     container, former = entry.places[account.name][0], None
     if account.capabilities.facts.changes_addresses:
         container, former = _with_former(person, entry.places[account.name], account.name, identity)
@@ -129,10 +130,22 @@ def _join(
         ),
         why=Why.JOINED if former is None else Why.MOVED,
         explicit=False,
-        first_contact=not account.joined or unmet,
-        protected=account.protected or (unmet and any(source.protected for source in sources)),
+        first_contact=not account.joined or bool(unmet),
+        protected=account.protected or unsafe,
+        unmet=() if waits_there else tuple(sorted({source.name for source in unmet})),
         lists=(entry.name,),
     )
+
+
+def _unmet(person: Person, topology: Topology, cells: list[Cell]) -> list[Account]:
+    """The accounts they come from whose first contact goes on; none, if they joined at one that was agreed with.
+
+    Where they were added by us they did not join: one addition that was approved approves no other.
+    """
+    sources = [cell for cell in cells if _is_source(cell)]
+    if any(topology.accounts[cell.account].joined and cell.place not in person.added for cell in sources):
+        return []
+    return [topology.accounts[cell.account] for cell in sources if not topology.accounts[cell.account].joined]
 
 
 def _with_former(

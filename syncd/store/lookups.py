@@ -128,6 +128,24 @@ def accounts_wanting(connection: Connection) -> set[str]:
     return set(connection.scalars(_WANTING))
 
 
+def sources_wanting(connection: Connection, accounts: Sequence[str], at: Sequence[str]) -> set[str]:
+    """Those of the accounts with people of whom it was not asked yet whether they are at another of those `at`."""
+    there = cell.alias()
+    asked = sa.and_(
+        there.c.account == lookup.c.account,
+        there.c.container == lookup.c.container,
+        there.c.identity == lookup.c.identity,
+    )
+    query = (
+        sa.select(cell.c.account)
+        .join(lookup, lookup.c.identity == cell.c.identity)
+        .where(_OPEN, lookup.c.account.in_(at), lookup.c.account != cell.c.account, cell.c.account.in_(accounts))
+        .where(cell.c.status == Status.SUBSCRIBED.value, ~sa.exists(sa.select(there.c.key).where(asked)))
+        .distinct()
+    )
+    return set(connection.scalars(query))
+
+
 _WANTING = sa.select(lookup.c.account).where(_OPEN).distinct()
 
 

@@ -23,6 +23,7 @@ from syncd.domain.records import (
     ContainerId,
     Observation,
     Status,
+    keyless,
     later,
 )
 from syncd.reconcile.learn import OWN_ANSWER
@@ -455,6 +456,38 @@ def forget_unread(connection: Connection, account: str, container: str, prefix: 
     """What stood for records that could not be read is gone, but for `besides`: by now they can be, or are others."""
     here = (cell.c.account == account, cell.c.container == container, cell.c.identity.is_(None))
     connection.execute(cell.delete().where(*here, cell.c.key.startswith(prefix), cell.c.key.not_in(besides)))
+
+
+def forget_keyless(connection: Connection, account: str, container: str, listed: Sequence[str]) -> set[str]:
+    """Records without an id of their own that are not `listed` any more are gone, where the same address stands under
+    its id, or under another record that is listed, or where there is no address: nobody is missed with them.
+
+    Returns their keys. Whoever stands nowhere else is left: they may be missing.
+    """
+    here = (cell.c.account == account, cell.c.container == container)
+    rows = connection.execute(
+        sa.select(cell.c.key, cell.c.identity).where(
+            *here, sa.or_(cell.c.key.startswith("~"), cell.c.key.startswith("?"))
+        )
+    )
+    old = {key: identity for key, identity in rows if keyless(key) and key not in listed}
+    others: set[str] = set()
+    for part in chunks(sorted({name for name in old.values() if name is not None}), IN_MAX):
+        found = connection.execute(sa.select(cell.c.key, cell.c.identity).where(*here, cell.c.identity.in_(part)))
+        others |= {identity for key, identity in found if key not in old}
+    done = {key for key, identity in old.items() if identity is None or identity in others}
+    for part in chunks(sorted(done), IN_MAX):
+        connection.execute(cell.delete().where(*here, cell.c.key.in_(part)))
+    return done
+
+
+def any_nameless(connection: Connection, account: str, container: str, keys: Sequence[str]) -> bool:
+    """Whether one of these records shows no address that can be read."""
+    here = (cell.c.account == account, cell.c.container == container, cell.c.identity.is_(None))
+    return any(
+        connection.scalar(sa.select(cell.c.key).where(*here, cell.c.key.in_(part)).limit(1)) is not None
+        for part in chunks(keys, IN_MAX)
+    )
 
 
 def note_said_no(connection: Connection, account: str, container: str, identity: Identity) -> None:

@@ -237,11 +237,14 @@ def _person(
     parked: dict[tuple[Place, ChangeKind], Mapping[str, str]] = {}
     open_ones: list[Operation] = []
     noes: set[Place] = set()
+    added: set[Place] = set()
     carried_out: list[Operation] = []
     for row in rows:  # in the order in which they were decided
         if row.kind == ChangeKind.UNSUBSCRIBE and row.state in _CARRIED_OUT:
             carried_out.append(_operation(row))
         at = (row.account, ContainerId(row.container), Identity(row.identity)), ChangeKind(row.kind)
+        if row.kind == ChangeKind.SUBSCRIBE and row.state != OpState.READY:
+            added.add(at[0])
         if row.state == OpState.REFUTED:
             refuted[at] = refuted.get(at, 0) + 1
         elif row.state == OpState.BLOCKED:
@@ -268,6 +271,7 @@ def _person(
         mass_scopes=frozenset(said.scopes - said.released),
         mass_sources=frozenset(said.mass_sources),
         noes_written=frozenset(noes),
+        added=frozenset(added),
         carried_out=carried_out,
         noes=said.noes,
         exemptions=exempt,

@@ -7,7 +7,7 @@ seen.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -69,7 +69,10 @@ def replace_items(
         wanted.add(at_item)
         before = known.get(at_item)
         basis = basis_of(wish, (cells or {}).get(change.identity, ()))
+        concerned = sorted({wish.account, *wish.unmet}) if entry.hold is Hold.FIRST_CONTACT else []
         if before is not None and _same(before, entry, basis):
+            if before.first_contact != concerned:
+                connection.execute(item.update().where(*_at_item(at_item)).values(first_contact=concerned))
             continue
         stays = before is not None and before.hold == entry.hold and before.state == "held"
         if before is not None:
@@ -88,6 +91,7 @@ def replace_items(
                 why=wish.why.value,
                 basis=basis,
                 state="held",
+                first_contact=concerned,
                 created_at=at,
             )
         )
@@ -259,10 +263,16 @@ def count_held(connection: Connection, *, besides: Sequence[SuppressionKey]) -> 
     return {(account, ContainerId(cid), ChangeKind(kind)): n for account, cid, kind, n in connection.execute(query)}
 
 
-def accounts_in_first_contact(connection: Connection) -> set[str]:
-    """Accounts with additions that still wait for the first look of a person."""
-    query = sa.select(item.c.account).where(item.c.hold == Hold.FIRST_CONTACT.value, item.c.state == "held").distinct()
-    return set(connection.scalars(query))
+def accounts_in_first_contact(
+    connection: Connection, at: Collection[str], states: Collection[str] = ("held",)
+) -> set[str]:
+    """Accounts whose first contact goes on: something at one of the accounts `at` still waits for a person's first
+    look, who is to be added there or comes from there. What waits at an account that is not configured any more waits
+    for nothing.
+    """
+    waits = (item.c.hold == Hold.FIRST_CONTACT.value, item.c.state.in_(states), item.c.account.in_(at))
+    query = sa.select(item.c.first_contact).where(*waits).distinct()
+    return {name for accounts in connection.scalars(query) for name in accounts}
 
 
 # Claims --------------------------------------------------------------------------------------------------------------
@@ -353,13 +363,14 @@ def _items_of(group: PlanGroup) -> tuple[sa.ColumnElement[bool], ...]:
     return item.c.account == account, item.c.container == container, item.c.kind == kind, item.c.hold == hold
 
 
-def _delete_item(connection: Connection, at_item: tuple[str, str, str, str]) -> None:
+def _at_item(at_item: tuple[str, str, str, str]) -> tuple[sa.ColumnElement[bool], ...]:
     account, container, kind, identity = at_item
-    connection.execute(
-        item.delete().where(
-            item.c.account == account, item.c.container == container, item.c.kind == kind, item.c.identity == identity
-        )
-    )
+    here = (item.c.account == account, item.c.container == container)
+    return *here, item.c.kind == kind, item.c.identity == identity
+
+
+def _delete_item(connection: Connection, at_item: tuple[str, str, str, str]) -> None:
+    connection.execute(item.delete().where(*_at_item(at_item)))
 
 
 def _refresh(

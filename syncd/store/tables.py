@@ -411,7 +411,10 @@ class PlanMoveRow(SQLModel, table=True):
 
 
 class PlanItemRow(SQLModel, table=True):
-    """One held change. `state`: held, approved, rejected. `basis`: a digest of the records it was computed on."""
+    """One held change. `state`: held, approved, rejected. `basis`: a digest of the records it was computed on.
+
+    `first_contact`: the accounts whose first contact lasts while it waits for that.
+    """
 
     __tablename__ = "plan_item"
     __table_args__ = (sa.Index("ix_plan_item_person", "person_key"),)
@@ -425,6 +428,7 @@ class PlanItemRow(SQLModel, table=True):
     why: str
     basis: str = ""
     state: str = "held"
+    first_contact: list[str] = Field(default_factory=list, sa_type=JsonColumn)
     created_at: datetime
 
 

@@ -51,7 +51,7 @@ def approve(context: Context, plan_id: str) -> Decided:
         elif row.hold == Hold.ABSENCE:
             containers.update_container(connection, row.account, row.container, rows_allowed=row.count)
         elif row.hold == Hold.FIRST_CONTACT:
-            _end_first_contact(connection, row.account)
+            _end_first_contact(connection, context, row.account)
     return Decided(plan_id, "plan", row.account, row.container, row.kind, row.hold, row.count, len(keys))
 
 
@@ -160,8 +160,8 @@ def _refuse_claim(connection: Connection, plan_id: str) -> None:
         )
 
 
-def _end_first_contact(connection: Connection, account: str) -> None:
+def _end_first_contact(connection: Connection, context: Context, account: str) -> None:
     """First contact is over with the last of its plans, unless there are people left nobody has asked about yet."""
-    waits = plans.accounts_in_first_contact(connection) | protection.accounts_to_reread(connection)
+    waits = plans.accounts_in_first_contact(connection, context.lanes) | protection.accounts_to_reread(connection)
     if account not in waits and not lookups.count_wanted(connection, account):
         journal.update_account(connection, account, joined=True, protected="")

@@ -299,21 +299,29 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
             return
         topology = context.topology(connection)
         unread = protection.accounts_to_reread(connection)
-        held_back = plans.accounts_in_first_contact(connection) | lookups.accounts_wanting(connection)
+        held_back = plans.accounts_in_first_contact(connection, context.lanes, states=("held", "approved"))
+        held_back |= lookups.accounts_wanting(connection)
+        held_back |= lookups.sources_wanting(connection, new, [n for n in context.lanes if _takes(rows[n], context)])
         held_back |= hygiene.first_contact_waits(connection)
-    met = {
+    read = {
         name
         for name, lane in context.lanes.items()
-        if (rows[name].last_good_read and name not in unread and _read_whole(lane, topology))
-        or rows[name].state == "paused"
+        if rows[name].last_good_read and name not in unread and _read_whole(lane, topology)
     }
-    ready = [name for name in new if name not in held_back and _partners(name, topology) <= met]
+    met = read | {name for name in context.lanes if rows[name].state == "paused"}
+    ready = [name for name in new if name in read - held_back and _partners(name, topology) <= met]
     watched = [name for name in ready if context.policy.hold_first_contact or rows[name].protected]
     with writing(context.engine) as connection:
         caution.begin(connection, hygiene.refused_in_first_contact(connection, watched), context.now())
         for name in ready:
             journal.update_account(connection, name, joined=True, protected="")
             context.log.info("account.joined", account=name)
+
+
+def _takes(row: Any, context: Context) -> bool:
+    """Whether an account would itself let in who comes from another. One that a person paused keeps nobody waiting."""
+    new = not row.joined and context.policy.hold_first_contact
+    return not (new or row.protected or row.state == "paused")
 
 
 def _partners(name: str, topology: Topology) -> set[str]:

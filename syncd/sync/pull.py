@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from syncd.domain.errors import UnauthorisedError
-from syncd.domain.records import UNREAD, WHOLE_ACCOUNT, Container, ContainerId, Page, Record, digest_of
+from syncd.domain.records import UNREAD, WHOLE_ACCOUNT, Container, ContainerId, Page, Record, digest_of, hides
 from syncd.providers.protocol import CanFeed, CanList, CanReport, CanSnapshot
 from syncd.reconcile.cover import cover
 from syncd.reconcile.whole import SHIFTED, Evidence, another_account, doubt
@@ -254,33 +254,41 @@ def _conclude(lane: Lane, context: Context, listing: Listing, row: Any, pulled: 
             if reason != SHIFTED:
                 plans.hold_absence(connection, lane.name, container, reason, evidence.rows, now)
             return
-        unread = _hide(listing, gone)
+        listed = _hiding(listing)
+        gone -= mirror.forget_keyless(connection, lane.name, container, listed)
+        unread = _hide(listing, gone, listed)
         mirror.forget_unread(connection, lane.name, container, UNREAD, unread)
         containers.save_pages(connection, lane.name, container, listing.fresh, listing.number)
-        # Behind a record that cannot be read may be anybody: nobody is missing then, and nobody was "never there".
+        # Behind a record that cannot be read may be anybody: nobody is missing then, and nobody was "never there". One
+        # that lacks but its id says at least who else it is not.
+        blind = mirror.any_nameless(connection, lane.name, container, unread)
         missing = [] if unread else mirror.mark_missing(connection, lane.name, container, gone, seq=listing.began)
         people.put_on_agenda(connection, missing, now)
         if listing.afresh:  # and not because of what was asked for while it went on
             containers.update_container(connection, lane.name, container, reread=False)
         containers.update_container(
             connection, lane.name, container, doubt="", read_at=now, whole_at=now, rows=listing.rows, rows_allowed=None,
-            whole_seq=0 if unread else listing.began,
+            whole_seq=0 if blind else listing.began,
             watermark=max(listing.watermark or "", row.watermark or "") or None,
         )  # fmt: skip
         plans.drop_absence(connection, lane.name, container, now)
         if row.doubt:
             context.log.info("listing.whole_again", account=lane.name, container=container)
-        if not row.whole_seq and not unread and len(context.lanes) > 1:
+        if not row.whole_seq and not blind and len(context.lanes) > 1:
             # From now on it is known who is not here: whoever was decided about before that is looked at again.
             people.everybody_on_agenda(connection, now)
 
 
-def _hide(listing: Listing, gone: set[str]) -> list[str]:
-    """The records that could not be read. Whoever is gone may be one of them: nobody is missing until all can be read.
+def _hiding(listing: Listing) -> list[str]:
+    """The records of which it could not be read whose they are, or that could not be read at all."""
+    return [key for page in listing.fresh.values() for key in page.keys if hides(key)]
+
+
+def _hide(listing: Listing, gone: set[str], unread: list[str]) -> list[str]:
+    """Whoever is gone may be one of those that could not be read: nobody is missing until all can be read.
 
     Who that is stays with the page, so that they are missed once everybody else is there.
     """
-    unread = [key for page in listing.fresh.values() for key in page.keys if key.startswith(UNREAD)]
     if unread:
         number = next(n for n, page in listing.fresh.items() if unread[0] in page.keys)
         keys = (*listing.fresh[number].keys, *sorted(gone))
@@ -335,7 +343,8 @@ def _observe(
         # Read before one of our writes ended: of these it shows nothing that may be believed, and is read again.
         left_out = len(readings) - len(admissible)
         context.log.info("page.inadmissible", account=lane.name, container=container, route=route, cells=left_out)
-    unread = any(record.key.startswith(UNREAD) for record in page.records)
+    # A listing has to meet each of them anew; a feed need not wait for an id that may never be shown.
+    unread = any(hides(r.key) if route == "listing" else r.key.startswith(UNREAD) for r in page.records)
     return len(admissible) == len(readings) and not unread
 
 

@@ -251,7 +251,8 @@ def test_what_waits_under_the_guard_is_counted_without_those_being_planned(engin
     with reading(engine) as connection:
         assert plans.count_held(connection, besides=[]) == {("rocs", R1, SUBSCRIBE): 2, ("rocs", R1, UNSUBSCRIBE): 1}
         assert plans.count_held(connection, besides=[key_of(person(1))])["rocs", R1, SUBSCRIBE] == 1
-        assert plans.accounts_in_first_contact(connection) == {"rocs"}
+        assert plans.accounts_in_first_contact(connection, {"rocs", "salesrocks"}) == {"rocs"}
+        assert plans.accounts_in_first_contact(connection, {"salesrocks"}) == set(), "it is not configured any more"
 
 
 def test_a_mass_goes_by_itself_when_its_time_has_come(engine: Engine):

@@ -1,0 +1,145 @@
+"""An account that comes to others which were agreed with long ago: its people are added nowhere before a person has
+looked, and its first contact lasts until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from syncd.emulators.emulator import Fault, FaultKind
+from syncd.store import protection
+from syncd.store.session import writing
+from syncd.sync.approve import approve, reject
+from syncd.sync.steer import pause, resume
+from tests.scenes import EVENTS, account, agreed, contacts, person, plans, subscriber
+from tests.world import World
+
+SHOP = f"""
+[accounts.shop]
+provider = "salesrocks"
+base_url = "http://127.0.0.1:8702"
+username = "sales@example.org"
+password = "sales-secret"
+
+[lists.newsletter]
+shop = "{EVENTS}\""""
+
+IDA, JIM = "ida@example.org", "jim@example.org"
+
+
+def with_shop(world: World, *emails: str) -> None:
+    """Everybody is agreed on everywhere; then an account more is configured, with them and these people."""
+    (known,) = agreed(world, 1)
+    world.sales.add_list("Shop", EVENTS)
+    world.sales.add_contact(EVENTS, known, "First0 Last0")
+    for email in emails:
+        world.sales.add_contact(EVENTS, email, "Ida Ing")
+    config = world._config.replace("\n[lists.newsletter]", SHOP)
+    world._config = config.replace('first_sync = "go"', 'first_sync = "hold"')
+    world.restart()
+
+
+def rounds(world: World, count: int = 3) -> None:
+    for _ in range(count):
+        world.wait(300)
+        world.round()
+
+
+def where(world: World, email: str) -> tuple[int, str | None]:
+    """Rows at the old account of Sales.Rocks, and the word of RocketResponder."""
+    return len(contacts(world, email)), subscriber(world, email)
+
+
+def waiting(world: World) -> Mapping[str, Any]:
+    return {f"{row['account']} {row['kind']}": row["id"] for row in plans(world, hold="first-contact")}
+
+
+NOWHERE, EVERYWHERE = (0, None), (1, "Confirmed")
+
+
+def test_a_new_account_is_not_joined_while_its_people_wait_to_be_added_elsewhere(open_small_world):
+    world = open_small_world()
+    with_shop(world, IDA)
+    rounds(world)
+    assert set(waiting(world)) == {"crm subscribe", "mail subscribe", "sales subscribe"}
+    assert not account(world, "shop")["joined"]
+    for name in ("crm subscribe", "sales subscribe"):
+        approve(world.app.context, waiting(world)[name])
+        rounds(world)
+        assert not account(world, "shop")["joined"], "some of its people wait still"
+    assert where(world, IDA) == (1, None), "one approval covers one plan"
+    approve(world.app.context, waiting(world)["mail subscribe"])
+    rounds(world)
+    assert where(world, IDA) == EVERYWHERE
+    assert account(world, "shop")["joined"]
+    world.sales.add_contact(EVENTS, JIM, "Jim Joy")
+    rounds(world)
+    assert where(world, JIM) == EVERYWHERE
+
+
+def test_a_new_account_of_which_nothing_waits_is_joined_at_once(open_small_world):
+    world = open_small_world()
+    with_shop(world)
+    world.round()
+    assert account(world, "shop")["joined"]
+
+
+def test_first_contact_ends_when_what_waited_is_void_or_was_rejected(open_small_world):
+    world = open_small_world()
+    with_shop(world, IDA, JIM)
+    rounds(world, 1)
+    world.sales.remove_contact(EVENTS, IDA)
+    world.rokt.person_unsubscribes(IDA)
+    rounds(world)
+    assert not account(world, "shop")["joined"], "Jim waits"
+    for plan in waiting(world).values():
+        reject(world.app.context, plan)
+    rounds(world)
+    assert account(world, "shop")["joined"]
+    assert where(world, IDA) == where(world, JIM) == NOWHERE
+    assert plans(world) == []
+
+
+def test_a_protected_account_that_comes_back_last_is_so_until_its_people_were_looked_at(open_small_world):
+    world = open_small_world()
+    (known,) = agreed(world, 1)
+    pause(world.app.context, "crm")
+    with writing(world.app.engine) as connection:
+        protection.protect(connection, "restored", world.clock())
+    world.restart()
+    rounds(world)
+    assert account(world, "sales")["joined"]
+    assert account(world, "mail")["joined"]
+    person(world, IDA)
+    world.sales.set_field(world.sales_list, known, "name", "Anna Last0")
+    resume(world.app.context, "crm")
+    rounds(world)
+    assert set(waiting(world)) == {"sales subscribe", "mail subscribe", "crm update"}
+    for name in ("sales subscribe", "mail subscribe", "crm update"):
+        assert account(world, "crm")["protected"] == "restored"
+        approve(world.app.context, waiting(world)[name])
+        rounds(world)
+    assert where(world, IDA) == EVERYWHERE
+    assert not account(world, "crm")["protected"]
+    assert account(world, "crm")["joined"]
+
+
+def test_first_contact_goes_on_while_it_was_not_asked_yet_whether_its_people_are_elsewhere(open_small_world):
+    world = open_small_world()
+    with_shop(world, IDA)
+    world.mail.faults.append(Fault(FaultKind.UNAVAILABLE, "/subscriber/lookup", times=10**6))
+    rounds(world)
+    for plan in waiting(world).values():
+        approve(world.app.context, plan)
+    rounds(world)
+    assert where(world, IDA) == (1, None)
+    assert not account(world, "shop")["joined"]
+    world.mail.faults.clear()
+    world.wait(3600)
+    rounds(world)
+    assert set(waiting(world)) == {"mail subscribe"}
+    assert where(world, IDA) == (1, None)
+    reject(world.app.context, waiting(world)["mail subscribe"])
+    rounds(world)
+    assert account(world, "shop")["joined"]
