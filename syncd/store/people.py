@@ -184,6 +184,7 @@ _OPERATION = (
     "settled_seq",
     "ended_at",
     "closed_seq",
+    "keys",
     "reason",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
@@ -291,6 +292,7 @@ def _operation(row: Any) -> Operation:
         settled_seq=row.settled_seq,
         ended_at=row.ended_at,
         closed_seq=row.closed_seq,
+        keys=tuple(row.keys),
         reason=row.reason,
     )
 
