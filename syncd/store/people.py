@@ -164,7 +164,7 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     ]  # fmt: skip
 
 
-_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt"})
+_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt", "asked_at"})
 _PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
 _CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD)).where(
     cell.c.person_key.in_(_PEOPLE)
