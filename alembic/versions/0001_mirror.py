@@ -97,6 +97,7 @@ def upgrade() -> None:
     sa.Column('route', sa.String(), nullable=False),
     sa.Column('grade', sa.String(), nullable=False),
     sa.Column('receipt', sa.String(), nullable=True),
+    sa.Column('asked_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('account', 'container', 'key', name=op.f('pk_cell'))
     )
     with op.batch_alter_table('cell', schema=None) as batch_op:

@@ -19,6 +19,9 @@ from syncd.reconcile.suppress import concerning, suppressing
 LOST = "it may have arrived, and is not repeated: look there, then syncd parked retry ID if it has not"
 """What a person reads of a delivery whose answer was lost, where nobody can be asked."""
 
+NOTHING_LEFT = "nothing is left there to unsubscribe: the records are gone, or read as asked"
+"""Why an unsubscribe that has not been carried out ends all the same."""
+
 STICKS_MAX = 3
 """Writes of one kind to one cell that were accepted and then read back otherwise, before we stop.
 
@@ -83,7 +86,9 @@ def _refuted(op: Operation, person: Person) -> Closing:
 def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
     """Why an operation that was not sent yet must not go out any more, or None."""
     if op.kind is ChangeKind.UNSUBSCRIBE:
-        return "the person has said yes since" if _taken_back(op, person, topology) else None
+        if _taken_back(op, person, topology):
+            return "the person has said yes since"
+        return NOTHING_LEFT if _nothing_left(op, person, topology) else None
     if suppressing(person, topology, op.account, op.container):
         return "the person has said no since"
     here = person.at(op.account, op.container, op.identity)
@@ -99,7 +104,7 @@ def _unwanted(op: Operation, person: Person, topology: Topology) -> str | None:
 def _taken_back(op: Operation, person: Person, topology: Topology) -> bool:
     """Whether the "no" that an unsubscribe carries was ended by the person's own word.
 
-    Nothing else stops one: that no list of ours names its place any more, say, is no reason.
+    That no list of ours names its place any more, say, is no reason to stop one.
     """
     account = topology.accounts[op.account]
     here = person.at(op.account, op.container, op.identity)
@@ -108,6 +113,19 @@ def _taken_back(op: Operation, person: Person, topology: Topology) -> bool:
     else:
         scopes = topology.reaching(op.account, op.container).union(*map(topology.reaching_record, here))
     return any(person.said_yes(scope) for scope in scopes) and not any(person.said_no(scope) for scope in scopes)
+
+
+def _nothing_left(op: Operation, person: Person, topology: Topology) -> bool:
+    """Whether none of the records that an unsubscribe is for can be mailed any more, whatever became of it.
+
+    One that cannot be read may be; so may one that goes by another address now, until that has inherited the "no".
+    """
+    here = person.at(op.account, op.container, op.identity)
+    if not here or not topology.accounts[op.account].capabilities.readable:
+        return False
+    elsewhere = set(op.keys).difference(cell.key for cell in here)
+    inherited = any(rename.place == op.place and rename.retired_at is not None for rename in person.renames)
+    return not any(stands(cell) or cell.nameless for cell in here) and (inherited or not elsewhere)
 
 
 def _verdict(op: Operation, cells: Sequence[Cell], topology: Topology) -> bool | None:

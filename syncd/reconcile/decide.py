@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from syncd.domain.changes import ChangeKind
 from syncd.domain.identity import Identity
 from syncd.domain.records import Status
 from syncd.reconcile.close import STICKS_MAX, close, lost
-from syncd.reconcile.correct import correct
+from syncd.reconcile.correct import NOT_THERE, correct
 from syncd.reconcile.desired import Closing, Desired, LookUp, Withheld
 from syncd.reconcile.fields import merge
 from syncd.reconcile.hygiene import screen
@@ -108,9 +108,9 @@ def _sendable(
             by_hand.append(f"{change.kind} at {wish.account} did not stick after {tries} tries: {wish.why}")
         elif change.kind is not ChangeKind.UNSUBSCRIBE and parked is not None and dict(parked) == dict(change.fields):
             continue  # refused as it is; a person, or another value, opens it again
-        elif place not in taken and (place not in busy or _replaces(wish, busy[place])):
+        elif place not in taken and (place not in busy or _replaces(wish, busy[place], person, topology)):
             taken.add(place)  # one operation per cell; unsubscribes were decided first
-            sendable.append(wish)
+            sendable.append(_with_what_moved(wish, busy.get(place), person))
     return sendable, by_hand
 
 
@@ -122,9 +122,31 @@ def _place_of(wish: Desired) -> Place:
     return wish.account, wish.change.container, wish.change.identity
 
 
-def _replaces(wish: Desired, op: Operation) -> bool:
+def _replaces(wish: Desired, op: Operation, person: Person, topology: Topology) -> bool:
     """A newer desire takes the place of an unsent one; an operation under way or in doubt keeps its cell."""
-    return op.state is OpState.READY and (wish.change.kind != op.kind or dict(wish.change.fields) != dict(op.fields))
+    if op.state is not OpState.READY:
+        return False
+    differs = wish.change.kind != op.kind or dict(wish.change.fields) != dict(op.fields)
+    return differs or _misses(wish, op, person, topology)
+
+
+def _misses(wish: Desired, op: Operation, person: Person, topology: Topology) -> bool:
+    """Whether an unsubscribe is for records that are gone, or not for all that stand there by now: as it is, it may be
+    refused for ever, or leave somebody who can be mailed.
+    """
+    readable = topology.accounts[op.account].capabilities.readable
+    if op.kind is not ChangeKind.UNSUBSCRIBE or not op.keys or not readable:
+        return False
+    gone = {cell.key for cell in person.at(*op.place) if cell.status in NOT_THERE}
+    return not gone.isdisjoint(op.keys) or not set(wish.change.keys) <= set(op.keys)
+
+
+def _with_what_moved(wish: Desired, op: Operation | None, person: Person) -> Desired:
+    """An unsubscribe that takes the place of another is also for its records that go by another address by now."""
+    if op is None or op.kind is not wish.change.kind or op.kind is not ChangeKind.UNSUBSCRIBE:
+        return wish
+    moved = set(op.keys).difference(cell.key for cell in person.at(*op.place))
+    return replace(wish, change=replace(wish.change, keys=tuple(sorted({*wish.change.keys, *moved}))))
 
 
 def _merged(person: Person, topology: Topology, identity: Identity) -> Mapping[str, str]:

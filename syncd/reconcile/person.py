@@ -101,7 +101,7 @@ class Operation:
     """One operation on one cell, as far as a decision needs it.
 
     `ended_seq`: from here on a reading may confirm it; `settled_seq`: from here on one may contradict it too, 0 before.
-    `closed_seq`: when it was read back, 0 before. `reason`: why it stands as it does.
+    `closed_seq`: when it was read back, 0 before. `keys`: the records it names. `reason`: why it stands as it does.
     """
 
     id: int
@@ -115,6 +115,7 @@ class Operation:
     ended_at: datetime | None = None
     settled_seq: int = 0
     closed_seq: int = 0
+    keys: tuple[str, ...] = ()
     reason: str = ""
 
     @property

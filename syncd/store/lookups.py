@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -183,36 +184,67 @@ def due(
 
 
 def due_for_fields(connection: Connection, account: str, older_than: datetime, limit: int) -> list[Target]:
-    """Whose fields only a look-up shows: people on lists of ours.
+    """Whose fields only a look-up shows: people on lists of ours who were not asked about since `older_than`, and those
+    whose record moved since they were. Whoever waits longest comes first.
 
-    First those whose record came in by another way since, then those asked about before `older_than`.
+    Either kind may be more than there is time for, so each gets half of the turns and what the other leaves.
     """
+    late = connection.execute(_LATE, {"of_account": account, "older_than": older_than, "most": limit}).all()
+    moved = connection.execute(_MOVED, {"of_account": account, "older_than": older_than, "most": limit}).all()
+    share = max((limit + 1) // 2, limit - len(moved))
+    rows = [*late[:share], *moved][:limit]
+    return [_target(connection, account, *row) for row in rows]
+
+
+def note_asked(connection: Connection, account: str, container_id: str, identity: Identity, at: datetime) -> None:
+    """They were asked about by themselves, and had their turn: whether or not anything was shown."""
+    place = {"of_account": account, "of_container": container_id, "of_identity": identity}
+    connection.execute(_NOTE_ASKED, {**place, "asked_at": at})
+
+
+_NOTE_ASKED = cell.update().where(
+    cell.c.account == sa.bindparam("of_account"),
+    cell.c.container == sa.bindparam("of_container"),
+    cell.c.identity == sa.bindparam("of_identity"),
+)
+
+
+def _whole_and_linked() -> sa.Select[Any]:
     there = cell.alias()
     linked = (
         sa.select(there.c.key)
         .join(link, sa.and_(link.c.account == there.c.account, link.c.container == there.c.container))
-        .where(there.c.account == account, there.c.person_key == cell.c.person_key, link.c.until.is_(None))
+        .where(
+            there.c.account == sa.bindparam("of_account"),
+            there.c.person_key == cell.c.person_key,
+            link.c.until.is_(None),
+        )
     )
     wanted_anyway = sa.select(lookup.c.identity).where(
-        lookup.c.account == account, lookup.c.container == WHOLE_ACCOUNT, lookup.c.identity == cell.c.identity
+        lookup.c.account == sa.bindparam("of_account"),
+        lookup.c.container == WHOLE_ACCOUNT,
+        lookup.c.identity == cell.c.identity,
     )
-    asked = cell.c.route == "lookup"
-    query = (
+    return (
         sa.select(cell.c.container, cell.c.identity, cell.c.address)
         .where(
-            cell.c.account == account,
+            cell.c.account == sa.bindparam("of_account"),
             cell.c.container == WHOLE_ACCOUNT,
             cell.c.identity.is_not(None),
             cell.c.status.not_in([Status.REMOVED.value, Status.ABSENT.value]),
             _NAMED,
-            sa.or_(~asked, cell.c.observed_at <= older_than),
             sa.exists(linked),
             ~sa.exists(wanted_anyway),
         )
-        .order_by(asked, cell.c.observed_at, cell.c.identity)
-        .limit(limit)
+        .order_by(cell.c.asked_at.is_not(None), cell.c.asked_at, cell.c.identity)
+        .limit(sa.bindparam("most"))
     )
-    return [_target(connection, account, *row) for row in connection.execute(query).all()]
+
+
+_DUE = sa.or_(cell.c.asked_at.is_(None), cell.c.asked_at <= sa.bindparam("older_than"))
+_LATE = _whole_and_linked().where(_DUE)
+# That a feed shows a record once more as it was moves `observed_at`, and not the way by which it last changed.
+_MOVED = _whole_and_linked().where(~_DUE, cell.c.route != "lookup", cell.c.observed_at > cell.c.asked_at)
 
 
 def moved_left(connection: Connection, account: str, container_id: str) -> int:

@@ -198,6 +198,7 @@ def _new_row(
         str.__str__(seen.status), fields, None, seen.raw.decode("utf-8", "replace"), reading.digest,
         seq, now, seq, now, seq if seen.status in SUPPRESSED else 0, 0, 0, seen.unsubscribed_at,
         seen.confirmed_at, seq if seen.confirmed_at else 0, route, _VERIFIED, None,
+        None,
     )  # fmt: skip
 
 
@@ -271,6 +272,7 @@ def _leave_behind(
     row = (
         account, container, kept, suppression_key(identity), identity, identity, key, Status.REMOVED.value, "{}", None,
         "", b"", seq, now, seq, now, 0, 0, 0, None, None, 0, "listing", _VERIFIED, None,
+        None,
     )  # fmt: skip
     insert_rows(connection, cell, _COLUMNS, [row])
 

@@ -164,7 +164,7 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     ]  # fmt: skip
 
 
-_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt"})
+_UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt", "asked_at"})
 _PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
 _CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD)).where(
     cell.c.person_key.in_(_PEOPLE)
@@ -184,6 +184,7 @@ _OPERATION = (
     "settled_seq",
     "ended_at",
     "closed_seq",
+    "keys",
     "reason",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
@@ -295,6 +296,7 @@ def _operation(row: Any) -> Operation:
         settled_seq=row.settled_seq,
         ended_at=row.ended_at,
         closed_seq=row.closed_seq,
+        keys=tuple(row.keys),
         reason=row.reason,
     )
 

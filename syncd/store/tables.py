@@ -131,7 +131,10 @@ _NOBODY = sa.text("identity IS NULL")
 
 
 class CellRow(SQLModel, table=True):
-    """The last admissible observation of one record in one container, with the record as it came."""
+    """The last admissible observation of one record in one container, with the record as it came.
+
+    `asked_at`: when it was last asked about by itself for what only a look-up shows, whatever came of it.
+    """
 
     __tablename__ = "cell"
     __table_args__ = (
@@ -164,6 +167,7 @@ class CellRow(SQLModel, table=True):
     route: str
     grade: str
     receipt: str | None = None
+    asked_at: datetime | None = None
 
 
 class PersonRow(SQLModel, table=True):

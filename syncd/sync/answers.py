@@ -150,6 +150,8 @@ class Ended:
             self.refused(op, f"{reason}, {op.attempts + 1} times")
         else:
             self._postpone([op], self.now + self._wait(op.attempts), reason)
+            # What was seen while the call was under way may leave nothing to send, or other records to send it for.
+            people.put_on_agenda(self.connection, [op.key], self.now)
 
     def _stale(self, op: Sendable, ack: Ack) -> None:
         """Nothing was sent: what was seen on the way is news, and the plan is made again."""

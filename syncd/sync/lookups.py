@@ -106,6 +106,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             context.log.warning("lookup.refused", account=lane.name, call=error.call, reason=error.message)
             with writing(context.engine) as connection:
                 lookups.done(connection, lane.name, target.container, target.identity)
+                _note_turn(connection, lane, target, context.now())
             return True
         found = ()  # an address that this provider will not even look for cannot be added there either
     pulled.looked_up += 1
@@ -135,11 +136,17 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             mirror.remove_records(connection, lane.name, target.container, lost, seq=seq, at=now)
         if not nameless:
             lookups.done(connection, lane.name, target.container, target.identity)
+        _note_turn(connection, lane, target, now)
         people.put_on_agenda(connection, [suppression_key(target.identity)], now)
     if nameless:  # it stands there, and said nothing of anybody: as good as no answer
         reason = FailedError("what stands there shows no address that can be read", call="look-up")
         note_unanswered(lane, context, target, reason)
     return found is not None
+
+
+def _note_turn(connection: Connection, lane: Lane, target: Target, at: datetime) -> None:
+    if lane.capabilities.facts.looked_up:
+        lookups.note_asked(connection, lane.name, target.container, target.identity, at)
 
 
 def _as_known_now(connection: Connection, target: Target) -> Target:

@@ -103,6 +103,27 @@ def test_a_newer_value_replaces_an_unsent_one(held: str, sent: list[str]):
     assert kinds(decide(who, topology("rocs"), NOW)) == sent
 
 
+@pytest.mark.parametrize(
+    ("keys", "state", "sent"),
+    [
+        pytest.param(("a", "c", "m"), OpState.READY, [], id="all that stands: it keeps its place"),
+        pytest.param(("a", "m"), OpState.READY, [("a", "c", "m")], id="another record stands by now"),
+        pytest.param(("a", "b", "c", "m"), OpState.READY, [("a", "c", "m")], id="one of its records is gone"),
+        pytest.param(("a", "c", "d", "m"), OpState.READY, [], id="one reads as asked, and it does no harm there"),
+        pytest.param(("b",), OpState.UNKNOWN, [], id="in doubt: it keeps its cell"),
+        pytest.param((), OpState.READY, [], id="it names none: it is for whatever stands there"),
+    ],
+)
+def test_an_unsubscribe_is_for_the_records_that_stand_there_and_for_those_that_moved(keys, state, sent):
+    seen = [
+        cell(key="a"), cell(key="b", status=Status.REMOVED), cell(key="c"), cell(key="d", status=Status.UNSUBSCRIBED),
+        cell(key="m as ann", status=Status.REMOVED),
+    ]  # fmt: skip
+    op = operation(UNSUBSCRIBE, state, keys=keys, ended_seq=50, ended_at=NOW)
+    decision = decide(person(*seen, said=SAID_NO, operations=[op]), topology("rocs"), NOW)
+    assert [wish.change.keys for wish in decision.desired] == sent
+
+
 def test_what_became_of_an_operation_frees_its_cell():
     op = operation(UNSUBSCRIBE, OpState.ACCEPTED, ended_seq=5, ended_at=NOW - timedelta(seconds=SETTLE_S))
     decision = decide(person(cell(), said=SAID_NO, operations=[op]), topology("rocs"), NOW)

@@ -423,7 +423,7 @@ class Core(RuleBasedStateMachine):
                 self.ops[op.id] = replace(op, state=OpState.SUPERSEDED)
             self.number += 1
             self.ops[self.number] = Operation(
-                self.number, *place, wish.change.kind, OpState.READY, dict(wish.change.fields)
+                self.number, *place, wish.change.kind, OpState.READY, dict(wish.change.fields), keys=wish.change.keys
             )
         self.fields |= {who: dict(values) for who, values in decision.fields.items()}
         for key, cell in self.cells.items():

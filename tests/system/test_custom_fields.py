@@ -92,6 +92,36 @@ def test_a_dynamic_field_is_read_at_once_where_its_customer_moved_and_forgotten_
     assert [call for call in world.rocs.calls if call.write] == before
 
 
+def a_day_of_feeds(world: World, moving: str = "") -> None:
+    """A day and a half, three hours at a time, with somebody whose record moves each time, if any."""
+    for hour in range(12):
+        world.wait(10_800)
+        if moving:
+            world.rocs.edit_customer(at_rocs(world, moving).id, first_name=f"Anna{hour}")
+        world.round()
+
+
+def test_whoever_the_feed_shows_again_and_again_is_asked_about_all_the_same(open_small_world):
+    world = defined(open_small_world(config=MAPPED))
+    *_, latest = agreed(world, 2)
+    world.rocs.edit_customer(at_rocs(world, latest).id, first_name="Anna")  # the feed goes on from here, and shows it
+    rounds(world)
+    world.rocs.set_dynamic(at_rocs(world, latest).id, {"Shoe": 42})
+    a_day_of_feeds(world)
+    assert at_sales(world, latest)["shoe"] == "42"
+
+
+def test_records_that_move_all_the_time_keep_no_other_from_being_asked_about(open_small_world):
+    config = configured(MAPPED, crm="lookups_per_round = 1", schedule="full_every = '7d'")
+    world = defined(open_small_world(config=config))
+    gone, quiet_one, moving = agreed(world, 3)
+    rounds(world, 4)
+    world.rocs.customers.pop(at_rocs(world, gone).id)  # whoever cannot be told of takes nobody's turn either
+    world.rocs.set_dynamic(at_rocs(world, quiet_one).id, {"Shoe": 42})
+    a_day_of_feeds(world, moving)
+    assert at_sales(world, quiet_one)["shoe"] == "42"
+
+
 def test_dates_phones_and_countries_are_one_value_in_each_accounts_own_spelling(open_small_world):
     world = defined(open_small_world(config=MAPPED))
     (email,) = agreed(world)
