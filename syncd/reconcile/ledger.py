@@ -137,7 +137,6 @@ def _known_at(person: Person, event: Said, place: Place, others: Mapping[Place, 
 
 
 def _moved(entry: Entry, person: Person, topology: Topology, sent: Sequence[Sent], at: datetime) -> Entry:
-    entry.place[0]
     latest = sent[-1] if sent else None
     if latest is not None and latest.state in OPEN:
         return replace(entry, op_id=latest.id)

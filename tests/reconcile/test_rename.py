@@ -151,6 +151,7 @@ def former(**more: Any) -> Former:
     return Former(ANN, ANNA, **(known | {"stands": stands} | more))
 
 
+HERE = frozenset({("rocketresponder", ContainerId("L1"))})
 NOT_YET = {"gave_way": False, "account": "rocketresponder", "container": ContainerId("L1")}
 
 
@@ -163,6 +164,8 @@ NOT_YET = {"gave_way": False, "account": "rocketresponder", "container": Contain
         pytest.param([former()._replace(successor=ANN)], None, id="took nobody's place: gave way"),
         pytest.param([former(gave_way=False)], None, id="about to, elsewhere"),
         pytest.param([former(**NOT_YET)], "nobody joins", id="about to, here: waits for their word"),
+        pytest.param([former(stands={}, busy=HERE)], "nobody joins", id="something is under way for it there"),
+        pytest.param([former(stands={}, waits=True)], "nobody joins", id="may have said no: that is not decided"),
         pytest.param([former(noes=frozenset({NEWS}))], "nobody joins", id="said no to the list before"),
         pytest.param([former(noes=frozenset({GLOBAL}))], "nobody joins", id="said no to everything before"),
         pytest.param([former(noes=frozenset({OFFERS}))], "AnnL1@example.org", id="said no to another list"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.consent import GLOBAL, Level
+from syncd.domain.consent import GLOBAL, ConsentState, Level
 from syncd.domain.facts import Grade
 from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.desired import Desired, LookUp, Why
@@ -245,6 +245,21 @@ def test_a_provider_without_lists_is_told_of_every_no_once(said, seen, why: Why 
     found = list(suppress(person(*seen, said=said), ROKT, ANN, NOW))
     assert [item.why for item in found if isinstance(item, Desired)] == ([why] if why else [])
     assert all(isinstance(item, Desired) and item.change.container == "*" for item in found)
+
+
+@pytest.mark.parametrize(
+    ("noes", "why"),
+    [
+        pytest.param([No(NEWS, 15, 1, "operator")], None, id="told after the no"),
+        pytest.param([No(NEWS, 15, 0), No(NEWS, 25, 1)], Why.TOLD, id="told of one that was taken back since"),
+        pytest.param([No(NEWS, 25, 1, "rokt"), No(NEWS, 25, 1)], None, id="they said it there"),
+        pytest.param([], None, id="of which nothing more is known"),
+    ],
+)
+def test_a_no_after_a_yes_is_told_anew(noes: list[No], why: Why | None):
+    again = {NEWS: ConsentState(1, Level.UNSUBSCRIBED, 24)}
+    who = replace(person(cell("rokt", Status.UNSUBSCRIBED, seq=20)), consent=again, noes=noes)
+    assert [item.why for item in suppress(who, ROKT, ANN, NOW) if isinstance(item, Desired)] == ([why] if why else [])
 
 
 @pytest.mark.parametrize(
