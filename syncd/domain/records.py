@@ -61,17 +61,18 @@ UNREAD = "unread:"
 """Begins the key of what stands in a listing for a record that the provider cannot give out; `raw` says why."""
 
 
-_KEYLESS = re.compile("[~?](?:[0-9a-f]{20}|[0-9a-f]{24})")
+_KEYLESS = re.compile(r"[~?](?:[0-9a-f]{20}|[0-9a-f]{24})\Z")
+_HIDES = re.compile(f"{UNREAD}|{_KEYLESS.pattern}")
 
 
 def keyless(key: str) -> bool:
     """Whether this key is but a digest that an adapter gave to a record whose own id could not be read."""
-    return _KEYLESS.fullmatch(key) is not None
+    return _KEYLESS.match(key) is not None
 
 
 def hides(key: str) -> bool:
     """Whether somebody known under another key may stand behind this one."""
-    return key.startswith(UNREAD) or keyless(key)
+    return _HIDES.match(key) is not None
 
 
 UNREAD_FIELD = "?"

@@ -55,6 +55,9 @@ def unread(name: str) -> str:
     return name if name.startswith(UNREAD_FIELD) else f"{UNREAD_FIELD}{name}"
 
 
+_UNREAD_NAMES = tuple(map(unread, NAMES))
+
+
 def form_fault(kind: Kind, form: str) -> str | None:
     """Why values of this kind cannot be written in this form, or None."""
     match kind:
@@ -90,16 +93,18 @@ class Rules:
                 found[name] = value
             elif text.strip():
                 found[unread(name)] = text
-        if self.one_name and any(unread(name) in found for name in NAMES):  # a name is read whole, or not at all
+        if self.one_name and not found.keys().isdisjoint(_UNREAD_NAMES):  # a name is read whole, or not at all
             found |= {unread(name): found.pop(name) for name in NAMES if name in found}
         return found
 
     def normal(self, name: str, text: str, beside: Mapping[str, str]) -> str | None:
         """The one form of a value, or None if it is not of its kind."""
         text = text.strip() if SPOILT not in text else ""
+        if not text:
+            return None
         match self.kinds.get(name, Kind.TEXT):
-            case _ if not text:
-                return None
+            case Kind.TEXT:  # first, as most are
+                return text
             case Kind.PHONE:
                 country = country_code(beside.get("country", ""))
                 return text if _E164.fullmatch(text) else _phone(text, self.region or country, self.forms.get(name))
@@ -111,8 +116,6 @@ class Rules:
                 return language_code(text)
             case Kind.POSTAL_CODE:
                 return " ".join(text.upper().split())
-            case _:
-                return text
 
     def spelt(self, fields: Mapping[str, str]) -> dict[str, str]:
         """Values as this account wants them written. One that is none of its kind, as from before a field had one, is

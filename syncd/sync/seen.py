@@ -36,12 +36,7 @@ def observe(
     as the last one showed it, and so it does where one was made `in_part`.
     """
     named, nameless = _named(readings, known, seq)
-    readings = [
-        reading._replace(observation=reading.observation._replace(fields=lane.rules.read(reading.observation.fields)))
-        if reading.observation.fields
-        else reading
-        for reading in named
-    ]
+    readings = [_in_one_form(reading, lane) for reading in named]
     if in_part or route != "lookup":
         readings = _with_looked_up(connection, lane, readings, known)
     _take_note(connection, context, _covered(readings, known))
@@ -55,6 +50,13 @@ def observe(
         seen.people |= {suppression_key(Identity(str(known[key].identity))) for key in news}
         seen.nameless |= set(keys)
     return seen
+
+
+def _in_one_form(reading: Reading, lane: Lane) -> Reading:
+    seen = reading.observation
+    if not seen.fields or (fields := lane.rules.read(seen.fields)) == seen.fields:
+        return reading
+    return reading._replace(observation=seen._replace(fields=fields))
 
 
 def _with_looked_up(

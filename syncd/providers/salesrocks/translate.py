@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,6 +145,8 @@ class ContactTable:
                 fields[unread(canonical)] = _as_it_came(row[member])
             elif value:
                 fields[canonical] = value
+        if first and last:
+            return fields
         for canonical, member in (("first_name", self.first), ("last_name", self.last)):
             for place in (self.name, member):  # a structure is no name: neither a whole one, nor a half
                 if canonical not in fields and _text(row.get(place)) is None:
@@ -226,11 +227,14 @@ def _flag(value: Any) -> bool | None:
 
 def _row(raw: bytes) -> dict[str, Any] | None:
     """A contact as an object; bytes that are no text cost the value that holds them."""
-    for read in (bytes, mended):
-        with contextlib.suppress(*UNREADABLE):
-            row = _json(read(raw))
-            return row if isinstance(row, dict) else None
-    return None
+    try:
+        row = _json(raw)
+    except UNREADABLE:
+        try:
+            row = _json(mended(raw))
+        except UNREADABLE:
+            return None
+    return row if isinstance(row, dict) else None
 
 
 def _as_it_came(structure: Any) -> str:
