@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from syncd.domain.changes import Change, ChangeKind, Target
 from syncd.domain.identity import Identity
-from syncd.domain.records import PRESENT, SUPPRESSED, CampaignStats, ContainerId, Page, Record, Status, digest_of
+from syncd.domain.records import (
+    PRESENT,
+    SUPPRESSED,
+    CampaignStats,
+    ContainerId,
+    Page,
+    Record,
+    Status,
+    digest_of,
+    hides,
+    keyless,
+)
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
@@ -47,3 +58,19 @@ def test_a_change_is_about_the_person_and_the_records_that_it_names():
     ann, place = Identity("ann@example.org"), ContainerId("L-1")
     change = Change(ChangeKind.UPDATE, place, ann, "Ann@example.org", ("7", "8"), "C-1", {"first_name": "Ann"})
     assert change.target == Target(place, ann, "Ann@example.org", ("7", "8"), "C-1")
+
+
+@pytest.mark.parametrize(
+    ("key", "by_itself", "somebody"),
+    [
+        ("6553f1", False, False),
+        ("~" + "0a" * 10, True, True),
+        ("?" + "0a" * 12, True, True),
+        ("~" + "0a" * 11, False, False),
+        ("~" + "0A" * 10, False, False),
+        ("~" + "0a" * 10 + "x", False, False),
+        ("unread:7", False, True),
+    ],
+)
+def test_behind_which_keys_somebody_else_may_stand(key: str, by_itself: bool, somebody: bool):
+    assert (keyless(key), hides(key)) == (by_itself, somebody)
