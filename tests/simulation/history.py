@@ -258,7 +258,7 @@ class History:
                 self._step("delivery", name, request.url, request.body)
                 if request.label == "rokt unsubscribes":
                     said = str(json.loads(request.body)["email"]), "global"
-                    self.stage.no(*said)
+                    self.stage.no(*said, at=self.stage.left_leads.get(said[0]))
                     self.oracle.heard[said] = daemon.app.context.sequence.take()
                 daemon.press()
 

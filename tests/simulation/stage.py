@@ -75,7 +75,8 @@ class Stage:
         self.words: dict[tuple[str, str, str], tuple[Scope, datetime]] = {}
         self.waived: set[str] = set()
         self.doubled: set[str] = set()
-        self.back: set[No] = set()
+        self.back: dict[No, datetime] = {}
+        self.left_leads: dict[str, datetime] = {}
         self._furnish(rng)
 
     def settings(self, folder: Path) -> Any:
@@ -127,11 +128,14 @@ class Stage:
         for key, one in self.crm.customers.items():
             self.oids.setdefault(one.email.lower(), key)
 
-    def no(self, email: str, scope: str, account: str = "", container: str = "") -> None:
-        """Somebody says no to this. Given the place, it can be seen at that record."""
+    def no(self, email: str, scope: str, account: str = "", container: str = "", at: datetime | None = None) -> None:
+        """Somebody says no to this, or said so at that time. Given the place, it can be seen at that record."""
+        said = at or self.clock()
         self.noes.add((email, scope))
         self.words[email, account, container] = Scope(scope), self.clock()
-        self.back -= {(email, name) for name in PLACES if scope in {name, GLOBAL}}
+        for name in PLACES:
+            if scope in {name, GLOBAL} and self.back.get((email, name), said) <= said:
+                self.back.pop((email, name), None)
 
     def said_no(self, email: str, name: str) -> bool:
         return (email, name) in self.noes or (email, GLOBAL) in self.noes
@@ -218,6 +222,7 @@ class Stage:
         return True
 
     def _leave_leads(self, email: str) -> None:
+        self.left_leads[email] = self.clock()
         self.leads.person_unsubscribes(email)  # a "no" once it has reached us: nothing can be read there
 
     def _edit_crm(self, email: str, first: str) -> bool:
@@ -248,7 +253,7 @@ class Stage:
         elif account == "mail" and self.subscriber(email, name) is not None:
             # That is more than a word set by a program: the person follows the link of a confirmation mail.
             self.mail.confirm(PLACES[name]["mail"], email)
-            self.back.add((email, name))
+            self.back[email, name] = self.clock()
         elif account == "leads" and name == "newsletter":
             self.leads.send_lead(email, "Re", "Import")
         else:

@@ -27,6 +27,7 @@ from tests.scenes import (
 )
 from tests.world import World
 
+SAID_BY_PHONE = "SELECT evidence FROM consent_event WHERE source = 'operator' ORDER BY id"
 OPENED = LEFT | {"mail": "Confirmed"}
 
 
@@ -89,6 +90,23 @@ def test_a_no_that_may_have_come_after_the_confirmation_makes_it_wait_for_a_pers
     assert exemptions(world) == []
     assert set(claims(world)) == {"mail"}
     assert standing(world, CID) == LEFT, "meanwhile it is unsubscribed again"
+
+
+def test_a_no_that_only_repeats_what_stands_keeps_a_confirmation_before_it_from_counting(open_small_world):
+    world = open_small_world()
+    gone(world)
+    unsubscribe(world.app.context, CID, source="operator", evidence="by phone")
+    world.settle(2)
+    world.wait(600)
+    world.mail.click("154", CID)
+    world.settle(2)  # read once more as unsubscribed, after that "no"
+    comes_back(world)  # which nobody has read yet
+    unsubscribe(world.app.context, CID, source="operator", evidence="by phone, once more")
+    unsubscribe(world.app.context, CID, source="operator", evidence="and at once again")
+    world.settle(4)
+    assert exemptions(world) == []
+    assert standing(world, CID) == LEFT
+    assert [row["evidence"] for row in world.rows(SAID_BY_PHONE)] == ["by phone", "by phone, once more"]
 
 
 def test_a_foreign_program_that_sets_the_word_is_no_evidence(open_small_world):
