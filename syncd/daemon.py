@@ -28,7 +28,7 @@ from syncd.app import HOLD_S, App
 from syncd.domain.errors import ConfigurationError, MirrorError, Problem, ProviderError
 from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import CanRegister
-from syncd.receiver import places_of, receiver
+from syncd.receiver import receiver
 from syncd.settings import ReceiverSettings
 from syncd.store import journal, meters
 from syncd.store.session import reading, writing
@@ -37,6 +37,7 @@ from syncd.sync.context import Lane
 from syncd.sync.cycle import Round, run_round
 from syncd.sync.outcome import outcome_of
 from syncd.sync.standing import standing
+from syncd.telemetry import places_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -139,3 +141,11 @@ def _value(key: str, value: Any) -> Any:
 def _named(value: object) -> str:
     """Objects by what they print as; bytes not at all, since they come from bodies."""
     return f"{len(value)} bytes" if isinstance(value, bytes | bytearray) else str(value)
+
+
+def places_of(error: BaseException) -> list[str]:
+    """Where an error came from, without its message, which may quote a person."""
+    inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+    frames = traceback.extract_tb(error.__traceback__)
+    found = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return found if inner is None else [*found, type(inner).__name__, *places_of(inner)]

@@ -28,7 +28,6 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 import syncd.sync.ingest
-from syncd import receiver as receiver_module
 from syncd.app import App, Outside
 from syncd.config import load
 from syncd.domain.consent import GLOBAL, Level, Scope
@@ -41,13 +40,14 @@ from syncd.providers.protocol import CanPost
 from syncd.providers.rokt.options import RoktOptions
 from syncd.providers.rokt.paper import markdown_of
 from syncd.providers.rokt.sheet import About, bases_of, sheet_of
-from syncd.receiver import ONE_CLICK, document_path, places_of, receiver
+from syncd.receiver import ONE_CLICK, deliveries, document_path, receiver
 from syncd.store import journal, people, session
 from syncd.store.session import open_engine, reading, writing
 from syncd.sync import one_click
 from syncd.sync.ingest import ingest, resubscribe, unsubscribe
 from syncd.sync.plan import plan
 from syncd.sync.standing import standing
+from syncd.telemetry import places_of
 from syncd.wire import Request, Response
 from tests.world import CONFIG
 
@@ -533,7 +533,7 @@ async def test_a_wrong_method_is_told_the_right_ones(sqlite_door: Door, path: st
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(sqlite_door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver_module, "BODY_S", 0.05)
+    monkeypatch.setattr(deliveries, "BODY_S", 0.05)
     never = asyncio.Event()
 
     async def stuck() -> AsyncIterator[bytes]:

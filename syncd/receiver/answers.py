@@ -1,0 +1,34 @@
+"""What is answered, whoever asks: refusals without what was sent, and pages that a browser keeps to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+Route = tuple[str, tuple[str, ...], Callable[[Request], Awaitable[Response]]]
+"""A path, the methods that it takes, and what answers them. One for each path, so that 405 names every method."""
+
+SHOW = ("GET", "HEAD")
+
+RETRY_AFTER_S = 30
+
+
+_SAFE = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-robots-tag": "noindex",
+}
+
+
+def rejected(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"status": "rejected", "error": message}, status, dict(headers or {}))
+
+
+def html_page(text: str, status: int = 200) -> Response:
+    return HTMLResponse(text, status, _SAFE)
