@@ -250,8 +250,10 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
 
 def _ends_something(connection: Connection, key: SuppressionKey) -> bool:
     """Whether a "no" that stands already is news all the same: it ends an exemption, or keeps one from being granted to
-    whoever confirmed elsewhere before it, which may not have been read yet.
+    whoever confirmed elsewhere before it, which may not have been read yet; or the address that took the place of
+    theirs took it back.
     """
     (person,) = people.load_people(connection, [key])
     latest = max((no.seq for no in person.noes), default=0)
-    return bool(person.exemptions) or any(cell.said_no_seq >= latest > 0 for cell in person.cells)
+    undone = any(rename.undone for rename in person.renames)
+    return undone or bool(person.exemptions) or any(cell.said_no_seq >= latest > 0 for cell in person.cells)
