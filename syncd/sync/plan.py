@@ -20,7 +20,7 @@ from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import lost
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
-from syncd.reconcile.exempt import ended_by, grants
+from syncd.reconcile.exempt import ended_by, ends_something, grants
 from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
@@ -231,8 +231,9 @@ def _hand_down(
     events = [event for event in inherited(person, successor, known, rename, now, seq) if event.scope in later]
     if not events:
         return False
-    exempt = bool(exemptions.load_open(connection, [key]))
-    if not people.record_consent(connection, [replace(event, again=exempt) for event in events]):
+    (theirs,) = people.load_people(connection, [key])
+    again = ends_something(theirs)
+    if not people.record_consent(connection, [replace(event, again=again) for event in events]):
         return False
     people.put_on_agenda(connection, [key], now)
     return True

@@ -9,6 +9,7 @@ import pytest
 from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.identity import Identity
 from syncd.sync.ingest import resubscribe, unsubscribe
+from syncd.sync.plan import plan
 from tests.scenes import (
     JOINED,
     LEFT,
@@ -99,6 +100,8 @@ def test_it_goes_down_to_the_last_address(open_small_world, in_order):
         world.rocs.edit_customer(next(iter(world.rocs.customers)), email=THIRD)
         world.settle(4)
         unsubscribe(world.app.context, OLD, **PHONE)
+        plan(world.app.context)
+        assert suppressed(world, "global") == {OLD, NEW, THIRD}, "at once: the one between may stand nowhere any more"
     else:
         unsubscribe(world.app.context, OLD, **PHONE)
         world.rocs.edit_customer(next(iter(world.rocs.customers)), email=THIRD)
@@ -111,16 +114,15 @@ def test_it_goes_down_to_the_last_address(open_small_world, in_order):
 def test_their_own_yes_since_then_stands_until_the_old_mailbox_says_no_again(open_small_world):
     world = open_small_world()
     moved(world)
-    unsubscribe(world.app.context, OLD, **PHONE)
-    world.settle(3)
-    resubscribe(world.app.context, NEW, GLOBAL, evidence="signed form")
-    world.settle(3)
-    world.wait(90_000)
-    world.settle(3)
-    assert suppressed(world, "global") == {OLD}
-    unsubscribe(world.app.context, OLD, **PHONE)
-    world.settle(3)
-    assert suppressed(world, "global") == {OLD, NEW}
+    for _ in range(3):
+        unsubscribe(world.app.context, OLD, **PHONE)
+        world.settle(3)
+        assert suppressed(world, "global") == {OLD, NEW}
+        resubscribe(world.app.context, NEW, GLOBAL, evidence="signed form")
+        world.settle(3)
+        world.wait(90_000)
+        world.settle(3)
+        assert suppressed(world, "global") == {OLD}
 
 
 def test_so_it_is_where_the_old_one_is_read_to_say_no_again(open_small_world):
