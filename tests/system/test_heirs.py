@@ -24,7 +24,6 @@ from tests.system.test_rename import NEW, OLD, moves
 from tests.world import World
 
 THIRD = Identity("olga.third@example.com")
-PHONE = {"source": "operator", "evidence": "by phone"}
 
 
 def moved(world: World) -> None:
@@ -39,6 +38,10 @@ def moved(world: World) -> None:
     assert suppressed(world, "newsletter") == suppressed(world, "global") == set()
 
 
+def by_phone(world: World, scope: Scope = GLOBAL) -> None:
+    unsubscribe(world.app.context, OLD, scope, source="operator", evidence="by phone")
+
+
 def by_reading(world: World) -> None:
     world.sales.set_field(world.sales_list, OLD, "status", "unsubscribed")
 
@@ -48,7 +51,7 @@ def by_delivery(world: World) -> None:
 
 
 def by_command(world: World) -> None:
-    unsubscribe(world.app.context, OLD, Scope("newsletter"), **PHONE)
+    by_phone(world, Scope("newsletter"))
 
 
 def by_link(world: World) -> None:
@@ -99,11 +102,11 @@ def test_it_goes_down_to_the_last_address(open_small_world, in_order):
     if in_order:
         world.rocs.edit_customer(next(iter(world.rocs.customers)), email=THIRD)
         world.settle(4)
-        unsubscribe(world.app.context, OLD, **PHONE)
+        by_phone(world)
         plan(world.app.context)
         assert suppressed(world, "global") == {OLD, NEW, THIRD}, "at once: the one between may stand nowhere any more"
     else:
-        unsubscribe(world.app.context, OLD, **PHONE)
+        by_phone(world)
         world.rocs.edit_customer(next(iter(world.rocs.customers)), email=THIRD)
     world.settle(4)
     assert suppressed(world, "global") == {OLD, NEW, THIRD}
@@ -115,7 +118,7 @@ def test_their_own_yes_since_then_stands_until_the_old_mailbox_says_no_again(ope
     world = open_small_world()
     moved(world)
     for _ in range(3):
-        unsubscribe(world.app.context, OLD, **PHONE)
+        by_phone(world)
         world.settle(3)
         assert suppressed(world, "global") == {OLD, NEW}
         resubscribe(world.app.context, NEW, GLOBAL, evidence="signed form")
@@ -146,7 +149,7 @@ def test_who_came_back_to_the_old_address_is_somebody_of_their_own(open_small_wo
     moved(world)
     person(world, OLD, "Olga", "Other")
     world.settle(3)
-    unsubscribe(world.app.context, OLD, **PHONE)
+    by_phone(world)
     world.settle(3)
     assert suppressed(world, "global") == {OLD}
 
@@ -165,7 +168,7 @@ def test_a_conclusion_is_one_for_the_next_address_too(open_small_world):
 def test_explain_says_where_it_came_from(open_small_world):
     world = open_small_world()
     moved(world)
-    unsubscribe(world.app.context, OLD, **PHONE)
+    by_phone(world)
     world.settle(3)
     told = command(world, "explain", NEW).out
     assert "learnt from crm by rename (said under the address that this one took the place of)" in told
