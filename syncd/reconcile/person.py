@@ -158,7 +158,8 @@ class Rename:
     """An address that a provider said was changed, or that we changed there.
 
     `successor`: what it gave way to or, as long as it did not, what it is known to give way to. `retired_at`: the
-    provider's own time at which it did, empty where that is not known.
+    provider's own time at which it did, empty where that is not known. `undone`: what that one took back since, of all
+    that was said no to (None: at one record of it, whatever it was), and when.
     """
 
     account: str
@@ -169,6 +170,7 @@ class Rename:
     retired_at: str | None = None
     candidates: Sequence[Candidate] = ()
     successor: Identity | None = None
+    undone: Sequence[tuple[Scope | None, datetime]] = ()
 
     @property
     def place(self) -> Place:

@@ -420,12 +420,16 @@ def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, Con
 
 def said_later(connection: Connection, key: SuppressionKey, than: SuppressionKey) -> set[Scope]:
     """The scopes in which the last word of the one came after that of the other."""
-    words = sa.select(consent.c.scope, consent.c.since).where(consent.c.person_key == sa.bindparam("of_person"))
-    theirs = {row.scope: row.since for row in connection.execute(words, {"of_person": than})}
-    mine = connection.execute(words, {"of_person": key})
-    return {Scope(scope) for scope, since in mine if scope not in theirs or since > theirs[scope]}
+    theirs = {row.scope: row.last for row in connection.execute(_LAST_WORDS, {"of_person": than})}
+    mine = connection.execute(_LAST_WORDS, {"of_person": key})
+    return {Scope(scope) for scope, last in mine if last > theirs.get(scope, 0)}
 
 
+_LAST_WORDS = (
+    sa.select(consent_event.c.scope, sa.func.max(consent_event.c.id).label("last"))
+    .where(consent_event.c.person_key == sa.bindparam("of_person"))
+    .group_by(consent_event.c.scope)
+)
 _CONSENT = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
     consent.c.person_key == sa.bindparam("of_person")
 )

@@ -17,10 +17,12 @@ from syncd.domain.records import PRESENT, SUPPRESSED, UNREAD_FIELD, ContainerId,
 from syncd.reconcile.fields import full_name
 from syncd.reconcile.person import OPEN, Candidate, Former, Rename
 from syncd.store.bulk import chunks
-from syncd.store.tables import CellRow, ConsentRow, OpRow, RenameRow
+from syncd.store.tables import CellRow, ConsentEventRow, ConsentRow, ExemptionRow, OpRow, RenameRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
+consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 rename = RenameRow.__table__  # type: ignore[attr-defined]
 
@@ -122,7 +124,23 @@ def _rename(connection: Connection, row: Any) -> Rename:
         retired_at=row.retired_at,
         successor=None if row.successor is None else Identity(row.successor),
         candidates=() if row.retired_at is not None else _candidates(connection, row),
+        undone=() if row.retired_at is None or row.successor is None else _undone(connection, row.successor),
     )
+
+
+def _undone(connection: Connection, successor: str) -> tuple[tuple[Scope | None, datetime], ...]:
+    """What the address that took the place of another took back, and when."""
+    theirs = {"of_person": suppression_key(Identity(successor))}
+    yes = [(Scope(scope), at) for scope, at in connection.execute(_SAID_YES, theirs)]
+    return (*yes, *((None, at) for at in connection.scalars(_CAME_BACK, theirs)))
+
+
+_SAID_YES = sa.select(consent.c.scope, consent.c.since).where(
+    consent.c.person_key == sa.bindparam("of_person"), consent.c.epoch > 0, consent.c.level < int(Level.UNSUBSCRIBED)
+)
+_CAME_BACK = sa.select(exemption.c.granted_at).where(
+    exemption.c.person_key == sa.bindparam("of_person"), exemption.c.ended_seq.is_(None)
+)
 
 
 def _candidates(connection: Connection, row: Any) -> tuple[Candidate, ...]:
@@ -178,7 +196,7 @@ def formers(connection: Connection, identities: Sequence[Identity]) -> dict[Iden
 def _former(connection: Connection, row: Any, former: Identity, last: Identity) -> Former:
     where = {"of_person": row.person_key, "of_identity": former}
     said = connection.execute(_SAID, {"of_person": row.person_key}).all()
-    since = {scope: at for scope, _, at in connection.execute(_SAID, {"of_person": suppression_key(last)})}
+    words = {entry.scope: entry.last for entry in connection.execute(_SAID, {"of_person": suppression_key(last)})}
     stands: dict[tuple[str, ContainerId], str] = {}
     busy: set[tuple[str, ContainerId]] = set()
     for account, container, spelt, is_busy in connection.execute(_STANDS, where):
@@ -187,7 +205,7 @@ def _former(connection: Connection, row: Any, former: Identity, last: Identity) 
             busy.add(place)
         else:
             stands[place] = spelt
-    learnt = max((at for _, _, at in said), default=None)
+    learnt = max((entry.since for entry in said), default=None)
     left = connection.scalars(_LEFT, where).all()
     return Former(
         identity=former,
@@ -197,9 +215,9 @@ def _former(connection: Connection, row: Any, former: Identity, last: Identity) 
         gave_way=row.retired_at is not None,
         stands=stands,
         noes=frozenset(
-            Scope(scope)
-            for scope, level, at in said
-            if Level(level).suppresses and (scope not in since or at > since[scope])
+            Scope(entry.scope)
+            for entry in said
+            if Level(entry.level).suppresses and entry.last > words.get(entry.scope, 0)
         ),
         busy=frozenset(busy),
         waits=any(learnt is None or learnt < at for at in left),
@@ -211,8 +229,14 @@ _FORMERS = (
     .where(rename.c.successor.in_(sa.bindparam("these", expanding=True)))
     .order_by(rename.c.account, rename.c.container, rename.c.identity)
 )
-_SAID = sa.select(consent.c.scope, consent.c.level, consent.c.since).where(
-    consent.c.person_key == sa.bindparam("of_person")
+_SAID = (
+    sa.select(consent.c.scope, consent.c.level, consent.c.since, sa.func.max(consent_event.c.id).label("last"))
+    .join(
+        consent_event,
+        sa.and_(consent_event.c.person_key == consent.c.person_key, consent_event.c.scope == consent.c.scope),
+    )
+    .where(consent.c.person_key == sa.bindparam("of_person"))
+    .group_by(consent.c.scope, consent.c.level, consent.c.since)
 )
 _BUSY = sa.exists().where(
     op.c.account == cell.c.account,

@@ -13,6 +13,7 @@ from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import learn, taught
 from syncd.reconcile.person import OPEN, Person, Topology
+from syncd.reconcile.rename import heirs
 from syncd.reconcile.suppress import suppressing_at
 from syncd.store import erasure, inspect, journal, ledger, people
 from syncd.store.inspect import History, Shown
@@ -67,6 +68,7 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         "accounts": [_account(case, name) for name in topology.accounts],
         "by_hand": list(decision.by_hand),
         "sentences": _about_consent(case)
+        + [f"What {rename.identity} says no to, {heir} says no to." for rename, heir in heirs(person)]
         + [_vetted(row) for row in history.hygiene if row["checked_at"] or row["state"] == "waiting"],
     }
 
