@@ -71,11 +71,7 @@ class Ended:
         match ack.outcome:
             case Outcome.ACCEPTED if not self.lane.capabilities.readable:
                 self._finish(op, OpState.DONE, ack)
-                change = op.change
-                mirror.write_told(
-                    self.connection, self.lane.name, change.container, change.identity, TOLD[change.kind],
-                    seq=self.ended, at=self.now, receipt=ack.receipt,
-                )  # fmt: skip
+                self._told(op, TOLD[op.change.kind], ack.receipt)
                 self.pushed.accepted += 1
             case Outcome.ACCEPTED:
                 self._finish(op, OpState.ACCEPTED, ack)
@@ -177,14 +173,20 @@ class Ended:
     def _tell_again(self, op: Sendable, reason: str) -> None:
         """A "no" as often as it takes; a delivery some times, and meanwhile the person may be there already."""
         if op.change.kind is not ChangeKind.UNSUBSCRIBE:
-            mirror.write_told(
-                self.connection, self.lane.name, op.change.container, op.change.identity, Status.UNKNOWN,
-                seq=self.ended, at=self.now, receipt=None,
-            )  # fmt: skip
+            self._told(op, Status.UNKNOWN)
             if op.attempts + 1 >= self.context.policy.attempts_max:
                 self.refused(op, f"{reason}, {op.attempts + 1} times")
                 return
         self._postpone([op], self.now + self._wait(op.attempts), f"{reason}; told again")
+
+    def _told(self, op: Sendable, status: Status, receipt: str | None = None) -> None:
+        """What holds from now on where nobody can be read. Whoever was delivered came when that was sent."""
+        added = op.change.kind is ChangeKind.SUBSCRIBE
+        mirror.write_told(
+            self.connection, self.lane.name, op.change.container, op.change.identity, status,
+            seq=self.ended, at=self.now, receipt=receipt,
+            sent_at=outbox.sent_at(self.connection, op.id) if added else None,
+        )  # fmt: skip
 
     def _changed_address(self, op: Sendable) -> None:
         """Which address the former one gives way to, where that was asked for and taken."""

@@ -345,10 +345,10 @@ def _note_closed(connection: Connection, context: Context, closing: Closing, seq
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.SUBSCRIBE:
         renames.took_over(connection, op.id)
     if lost(closing):
-        there = Status.UNKNOWN
         mirror.write_told(
-            connection, op.account, op.container, op.identity, there, seq=seq, at=context.now(), receipt=None
-        )
+            connection, op.account, op.container, op.identity, Status.UNKNOWN,
+            seq=seq, at=context.now(), receipt=None, sent_at=outbox.sent_at(connection, op.id),
+        )  # fmt: skip
 
 
 def _release_due_plans(connection: Connection, context: Context) -> None:
