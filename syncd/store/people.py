@@ -186,6 +186,7 @@ _OPERATION = (
     "closed_seq",
     "keys",
     "reason",
+    "replaces",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
 _CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
@@ -298,6 +299,7 @@ def _operation(row: Any) -> Operation:
         closed_seq=row.closed_seq,
         keys=tuple(row.keys),
         reason=row.reason,
+        replaces=row.replaces,
     )
 
 

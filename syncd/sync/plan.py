@@ -342,7 +342,7 @@ def _note_closed(connection: Connection, context: Context, closing: Closing, seq
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
         mirror.note_said_no(connection, op.account, op.container, op.identity)
-    if closing.state is OpState.VERIFIED and op.kind is ChangeKind.SUBSCRIBE:
+    if closing.state in {OpState.VERIFIED, OpState.PARKED} and op.kind is ChangeKind.SUBSCRIBE:
         renames.took_over(connection, op.id)
     if lost(closing):
         mirror.write_told(
