@@ -5,6 +5,7 @@ looked, and its first contact lasts until then.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from syncd.emulators.emulator import Fault, FaultKind
@@ -38,6 +39,22 @@ def with_shop(world: World, *emails: str) -> None:
     config = world._config.replace("\n[lists.newsletter]", SHOP)
     world._config = config.replace('first_sync = "go"', 'first_sync = "hold"')
     world.restart()
+
+
+def of_two(world: World) -> World:
+    """An account more, with Ida, shares a list with RocketResponder and nobody else."""
+    with_shop(world, IDA)
+    world.mail.add_list("Shop", lid="155")
+    world._config = (
+        world._config.replace(f'\nshop = "{EVENTS}"', "")
+        + f"""
+[lists.shop]
+shop = "{EVENTS}"
+mail = "155"
+"""
+    )
+    world.restart()
+    return world
 
 
 def rounds(world: World, count: int = 3) -> None:
@@ -123,6 +140,19 @@ def test_a_protected_account_that_comes_back_last_is_so_until_its_people_were_lo
     assert where(world, IDA) == EVERYWHERE
     assert not account(world, "crm")["protected"]
     assert account(world, "crm")["joined"]
+
+
+def test_first_contact_goes_on_while_what_was_seen_was_not_decided_about(open_small_world):
+    world = of_two(open_small_world())
+    world.app.context.policy = replace(world.app.context.policy, passes_max=1)
+    world.round()  # ends as soon as it was asked if Ida is at the other, and before anything follows
+    assert subscriber(world, IDA, "155") is None
+    assert not account(world, "shop")["joined"]
+    rounds(world)
+    assert set(waiting(world)) == {"mail subscribe"}
+    reject(world.app.context, waiting(world)["mail subscribe"])
+    rounds(world)
+    assert account(world, "shop")["joined"]
 
 
 def test_first_contact_goes_on_while_it_was_not_asked_yet_whether_its_people_are_elsewhere(open_small_world):
