@@ -290,7 +290,8 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
     everybody was asked about and nothing waits for a person.
 
     Whoever is met before the others are has nobody to be compared with: what came of it would be agreed on unseen. Whom
-    a verifier refuses keeps no account in it: their additions wait for a person all the same, should it come to any.
+    a verifier refuses, or whom an account could not be asked about, keeps no account in it: their additions wait for a
+    person all the same, should it come to any.
     All of it is judged where it is written down: what another round has read by then, and not decided about, counts.
     """
     with reading(context.engine) as connection:
@@ -311,7 +312,7 @@ def _unmet(connection: Connection, chosen: Sequence[str], done: Round) -> list[s
 
 
 def _ready(connection: Connection, context: Context, new: Sequence[str]) -> list[str]:
-    """Those of them of which nothing is open any more, and care taken of whom a verifier keeps back."""
+    """Those of them of which nothing is open any more, and care begun with whom that leaves out."""
     rows = {row.name: row for row in journal.load_accounts(connection)}
     topology = context.topology(connection)
     unread = protection.accounts_to_reread(connection)
@@ -325,10 +326,11 @@ def _ready(connection: Connection, context: Context, new: Sequence[str]) -> list
         for name, lane in context.lanes.items()
         if rows[name].last_good_read and name not in unread and _read_whole(lane, topology)
     }
-    met = read | {name for name in context.lanes if rows[name].state == "paused"}
-    ready = [name for name in new if name in read - held_back and _partners(name, topology) <= met]
+    paused = {name for name in context.lanes if rows[name].state == "paused"}
+    ready = [name for name in new if name in read - held_back and _partners(name, topology) <= read | paused]
     watched = [name for name in ready if context.policy.hold_first_contact or rows[name].protected]
     caution.begin(connection, hygiene.refused_in_first_contact(connection, watched), context.now())
+    caution.begin_with(connection, lookups.unasked(watched, sorted(paused)), context.now())
     return ready
 
 
