@@ -293,13 +293,13 @@ def _sift(
     if not wishes:
         return [], []
     approved = plans.approved_items(connection, chunk)
-    rejected = plans.decided_items(connection, chunk, "rejected")
+    rejected = plans.rejected_items(connection, chunk)
     passed, undecided = [], []
     for wish in wishes:
         mark = plans.mark_of(wish)
         if approved and (mark, plans.basis_of(wish, cells.get(wish.change.identity, ()))) in approved:
             passed.append(wish)
-        elif mark not in rejected or _own_word(wish):
+        elif plans.refused(mark) not in rejected or _own_word(wish):
             undecided.append(wish)
     policy = context.policy
     counted = Counter(outbox.count_guarded(connection, context.now() - timedelta(seconds=policy.limits.window_s)))
