@@ -102,6 +102,7 @@ class Operation:
 
     `ended_seq`: from here on a reading may confirm it; `settled_seq`: from here on one may contradict it too, 0 before.
     `closed_seq`: when it was read back, 0 before. `keys`: the records it names. `reason`: why it stands as it does.
+    `replaces`: the address that gives way to this one.
     """
 
     id: int
@@ -117,6 +118,7 @@ class Operation:
     closed_seq: int = 0
     keys: tuple[str, ...] = ()
     reason: str = ""
+    replaces: str | None = None
 
     @property
     def place(self) -> Place:

@@ -85,6 +85,16 @@ _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", t
 _OFF_AGENDA = agenda.delete().where(_THESE)
 
 
+def accounts_due(connection: Connection, accounts: Sequence[str], now: datetime) -> set[str]:
+    """Those of the accounts at which somebody stands subscribed about whom is to be decided now."""
+    query = (
+        sa.select(cell.c.account)
+        .join(agenda, agenda.c.person_key == cell.c.person_key)
+        .where(agenda.c.due_at <= now, cell.c.account.in_(accounts), cell.c.status == Status.SUBSCRIBED.value)
+    )
+    return set(connection.scalars(query.distinct()))
+
+
 def due_among(connection: Connection, people: Sequence[SuppressionKey], now: datetime) -> list[SuppressionKey]:
     """Those of them who are due."""
     found: list[SuppressionKey] = []
@@ -186,6 +196,7 @@ _OPERATION = (
     "closed_seq",
     "keys",
     "reason",
+    "replaces",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
 _CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
@@ -298,6 +309,7 @@ def _operation(row: Any) -> Operation:
         closed_seq=row.closed_seq,
         keys=tuple(row.keys),
         reason=row.reason,
+        replaces=row.replaces,
     )
 
 

@@ -31,10 +31,20 @@ _STANDING = sorted(PRESENT - SUPPRESSED)
 _fields = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def begin(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
+def begin(
+    connection: Connection,
+    account: str,
+    container: str,
+    identity: Identity,
+    *,
+    seq: int,
+    at: datetime,
+    open_since: datetime | None = None,
+) -> None:
     """Something was changed for this address, perhaps the address. Of one that does not stand there nothing follows.
 
-    What it is known to give way to stays known: the notice may be of that very change.
+    What it is known to give way to stays known: the notice may be of that very change. A change that began later than
+    `open_since` goes on as it is.
     """
     standing = sa.select(cell.c.key).where(
         cell.c.account == account,
@@ -46,25 +56,60 @@ def begin(connection: Connection, account: str, container: str, identity: Identi
         return
     place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
     expected = sa.case((rename.c.retired_at.is_(None), rename.c.successor), else_=None)
+    if open_since is not None:
+        goes_on = (rename.c.retired_at.is_(None), rename.c.opened_at > open_since)
+        if connection.scalar(sa.select(rename.c.identity).where(*place, *goes_on)) is not None:
+            return
     values: dict[str, Any] = {"opened_seq": seq, "opened_at": at, "retired_at": None}
     if not connection.execute(rename.update().where(*place).values({**values, "successor": expected})).rowcount:
         connection.execute(rename.insert().values(_row(account, container, identity) | values))
 
 
-def expect(connection: Connection, account: str, container: str, identity: Identity, successor: Identity) -> None:
-    """The provider took our word that this address gives way to that one, once its owner confirms."""
+def withdraw(connection: Connection, account: str, container: str, identity: Identity, *, seq: int) -> None:
+    """What began at `seq` came to nothing: nobody asked this address to give way. What began otherwise goes on."""
     place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
-    connection.execute(rename.update().where(*place, rename.c.retired_at.is_(None)).values(successor=successor))
+    connection.execute(rename.delete().where(*place, rename.c.opened_seq == seq, rename.c.retired_at.is_(None)))
+
+
+def expect(
+    connection: Connection,
+    account: str,
+    container: str,
+    identity: Identity,
+    successor: Identity,
+    *,
+    at: datetime | None = None,
+) -> None:
+    """The provider took our word, at `at`, that this address gives way to that one, once its owner confirms."""
+    place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
+    values: dict[str, Any] = {"successor": successor, **({} if at is None else {"opened_at": at})}
+    connection.execute(rename.update().where(*place, rename.c.retired_at.is_(None)).values(values))
 
 
 def took_over(connection: Connection, op_id: int) -> None:
-    """An operation was read back: the address that it was to take the place of gives way to its own."""
+    """An operation was read back, or may have been carried out: the address that it was to take the place of gives way
+    to its own.
+    """
+    if (taken := _taken(connection, op_id)) is not None:
+        expect(connection, *taken)
+
+
+def ask_again(connection: Connection, op_id: int) -> None:
+    """A person has looked: nobody asked the address that an operation names to take the place of another."""
+    if (taken := _taken(connection, op_id)) is not None:
+        account, container, former, identity = taken
+        place = (rename.c.account == account, rename.c.container == container, rename.c.identity == former)
+        waits = (rename.c.successor == identity, rename.c.retired_at.is_(None))
+        connection.execute(rename.delete().where(*place, *waits))
+
+
+def _taken(connection: Connection, op_id: int) -> tuple[str, str, Identity, Identity] | None:
+    """Where an operation puts which address in the place of which: account, container, the former, its own."""
     row = connection.execute(
         sa.select(op.c.account, op.c.container, op.c.identity, op.c.replaces).where(op.c.id == op_id)
     ).one()
     former = None if row.replaces is None else identity_of(row.replaces)
-    if former is not None:
-        expect(connection, row.account, row.container, former, Identity(row.identity))
+    return None if former is None else (row.account, row.container, former, Identity(row.identity))
 
 
 def note_moved(

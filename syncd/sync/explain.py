@@ -116,7 +116,7 @@ def _vetted(row: Shown) -> str:
         why = f" It could not yet: {row['trouble']}." if row["trouble"] else ""
         return f"{row['since']}: {asked}, which {row['account']} verifies before they are added elsewhere.{why}"
     score = "no score" if row["score"] is None else f"score {row['score']}"
-    phone = "" if row["phone_sound"] else ", and a number that cannot be called"
+    phone = "" if row["phone_sound"] else f", and a number that cannot be called ({row['phone_word']})"
     said = (
         f"{row['checked_at']}: {row['account']} verified {row['identity']}: {row['word'] or 'no word'}, {score}{phone}"
     )

@@ -332,13 +332,13 @@ def _sift(
     if not wishes:
         return [], []
     approved = plans.approved_items(connection, chunk)
-    rejected = plans.decided_items(connection, chunk, "rejected")
+    rejected = plans.rejected_items(connection, chunk)
     passed, undecided = [], []
     for wish in wishes:
         mark = plans.mark_of(wish)
         if approved and (mark, plans.basis_of(wish, cells.get(wish.change.identity, ()))) in approved:
             passed.append(wish)
-        elif mark not in rejected or _own_word(wish):
+        elif plans.refused(mark) not in rejected or _own_word(wish):
             undecided.append(wish)
     policy = context.policy
     counted = Counter(outbox.count_guarded(connection, context.now() - timedelta(seconds=policy.limits.window_s)))
@@ -381,13 +381,13 @@ def _note_closed(connection: Connection, context: Context, closing: Closing, seq
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
         mirror.note_said_no(connection, op.account, op.container, op.identity)
-    if closing.state is OpState.VERIFIED and op.kind is ChangeKind.SUBSCRIBE:
+    if closing.state in {OpState.VERIFIED, OpState.PARKED} and op.kind is ChangeKind.SUBSCRIBE:
         renames.took_over(connection, op.id)
     if lost(closing):
-        there = Status.UNKNOWN
         mirror.write_told(
-            connection, op.account, op.container, op.identity, there, seq=seq, at=context.now(), receipt=None
-        )
+            connection, op.account, op.container, op.identity, Status.UNKNOWN,
+            seq=seq, at=context.now(), receipt=None, sent_at=outbox.sent_at(connection, op.id),
+        )  # fmt: skip
 
 
 def _release_due_plans(connection: Connection, context: Context) -> None:
