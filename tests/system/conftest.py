@@ -23,6 +23,7 @@ ENGINE_MATTERS = frozenset(
         "test_dark",  # views
         "test_ledger",
         "test_mirror",
+        "test_resync",  # a rehearsal is taken back
         "test_erasure",  # whatever is left anywhere in the database
         "test_hygiene",
         "test_first_contact",  # plans, and how an approval keeps what it was shown
