@@ -27,6 +27,10 @@ class Moves:
     def move(self, old: str, new: str) -> None:
         self.came_back(new)
         self.heirs.setdefault(old, set()).add(new)
+        self.shared(old, new)
+
+    def shared(self, old: str, new: str) -> None:
+        """One record went by both: what it shows of its person was said under either."""
         self.ever.add(frozenset((old, new)))
 
     def came_back(self, email: str) -> None:
@@ -35,7 +39,7 @@ class Moves:
 
     def retire(self, old: str, new: str, lid: str, at: datetime) -> None:
         """The provider unsubscribed the one as the other confirmed there. Nobody said anything."""
-        self.ever.add(frozenset((old, new)))
+        self.shared(old, new)
         self.retired[old, lid] = new, at
 
     def seen_to_give_way(self, mirror: Mirror) -> Iterator[tuple[str, str]]:

@@ -294,6 +294,7 @@ class Stage:
         ):
             return False
         self.crm.edit_customer(one.id, email=new)
+        self.moves.shared(old, new)
         if not self.customers(old):
             self.move(old, new)
         return True
