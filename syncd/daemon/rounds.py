@@ -14,7 +14,7 @@ from syncd.app import App
 from syncd.daemon.faults import report
 from syncd.daemon.live import Live
 from syncd.daemon.pace import Pace
-from syncd.domain.errors import MirrorError
+from syncd.domain.errors import MirrorError, TakenOverError
 from syncd.store import journal, meters
 from syncd.store.session import reading, writing
 from syncd.sync.cycle import Round, run_round
@@ -115,6 +115,8 @@ class Rounds:
         work = run_round(self._context, accounts, full=full, pull_first=pull_first, patient=patient)
         try:
             return await asyncio.shield(self._errand(work))
+        except TakenOverError:
+            raise  # nothing of ours may go on
         except Exception as error:  # noqa: BLE001  the other accounts go on
             report(self._log, "round", error, accounts=list(accounts))
             return None
@@ -138,8 +140,8 @@ class Rounds:
 
     async def _answer(self, row: Any) -> None:
         """Run the round that somebody asked for, and leave what became of it."""
-        outcome = await self.asked_for(row.accounts, full=row.full)
         try:
+            outcome = await self.asked_for(row.accounts, full=row.full)
             with writing(self._context.engine) as connection:
                 journal.answer_round(connection, row.id, outcome, self._context.now())
         except MirrorError as error:

@@ -35,7 +35,7 @@ CLOSE_S = 1.0
 """How long the server may take to leave its loop."""
 
 ROUNDS_SHARE = 0.9
-"""Of the time for stopping: what is given to rounds and answers under way. The rest is for writing down how they ended."""
+"""Of the time for stopping: what rounds and answers under way are given. The rest is for writing down how they end."""
 
 
 async def run_until_signalled(app: App, *, ready: Callable[[str], None] | None = None) -> None:
