@@ -51,6 +51,10 @@ class Rounds:
             if name in at_once:
                 wake.set()
 
+    def wake(self, name: str) -> None:
+        """Have a round of an account begin now."""
+        self.wakes[name].set()
+
     async def _tend(self, name: str, wake: asyncio.Event) -> None:
         """The rounds of one account: the first at once, then whenever it is woken."""
         wake.set()

@@ -14,6 +14,9 @@ import uvicorn
 
 from syncd.app import App, Turned
 from syncd.config import load
+from syncd.control import mirror_of, place_to_listen
+from syncd.daemon.acts import Acts
+from syncd.daemon.control import Control, control_listening
 from syncd.daemon.faults import again_and_again
 from syncd.daemon.hold import keep, take
 from syncd.daemon.listening import address_of, listening, server, started
@@ -80,9 +83,10 @@ async def serve(
     """
     take(app)
     try:
-        with listening(app.settings.receiver) as sock:
+        place = place_to_listen(app.settings, os.environ)
+        with listening(app.settings.receiver) as sock, control_listening(place) as control:
             daemon = Daemon(app, pace, cut or asyncio.Event(), reload or asyncio.Event(), reread)
-            await daemon.serve(sock, stop, ready)
+            await daemon.serve(sock, stop, ready, control)
     finally:
         app.leave()
 
@@ -115,10 +119,19 @@ class Daemon:
         self._reload = Reload(app, self._systemd, reread or partial(load, app.settings.source, os.environ))
         self._application = Current(self.receiver())
         self._draining = False
+        acts = Acts(app, self._rounds, self._timers, self._live, self.reload)
+        hello = {"who": app.who, "mirror": mirror_of(app.settings)}
+        self._control = Control(hello, acts.by_name(), acts.watch, app.log)
         app.on_request, app.on_wait = self._live.requested, self._live.waits
         app.context.progress, app.context.at_work = self._live.progress, self._live.at_work
 
-    async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
+    async def serve(
+        self,
+        sock: socket.socket,
+        stop: asyncio.Event,
+        ready: Callable[[str], None] | None,
+        control: socket.socket | None = None,
+    ) -> None:
         serving_server = server(self._application)
         serving = asyncio.create_task(serving_server.serve(sockets=[sock]), name="receiver")
         keeping = asyncio.create_task(keep(self._app, self._pace, self._live), name="keep")
@@ -132,7 +145,8 @@ class Daemon:
             self._log.info("daemon.ready", address=address, accounts=sorted(self._context.lanes))
             if ready is not None:
                 ready(address)
-            await self._until_one_ends({stopped, serving, keeping, *tasks})
+            async with self._control.serving(control):
+                await self._until_one_ends({stopped, serving, keeping, *tasks})
         finally:
             if not stop.is_set():
                 self._cut.set()  # something broke: who may not work on this mirror any more has nothing to finish
