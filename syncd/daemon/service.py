@@ -27,7 +27,7 @@ from syncd.daemon.registration import Registration
 from syncd.daemon.reload import Current, Reload, end_later
 from syncd.daemon.rounds import Rounds
 from syncd.daemon.timers import Timers
-from syncd.daemon.watchdog import line_of, tell_status, watch
+from syncd.daemon.watchdog import Watchdog, line_of, tell_status
 from syncd.receiver import receiver
 from syncd.settings import Settings
 from syncd.store import journal
@@ -113,6 +113,7 @@ class Daemon:
         hang_s = pace.hang_s or app.settings.daemon.hang_after
         clock, now = asyncio.get_running_loop().time, app.outside.now
         self._live = Live(clock, now, hang_s)
+        self._watchdog = Watchdog(self._live, self._systemd, clock, app.log)
         self._timers = Timers(clock, now, app.outside.jitter, app.log, pace.jitter_max_s)
         self._rounds = Rounds(app, pace, self._live, self._timers)
         self._registration = Registration(app, pace)
@@ -124,6 +125,7 @@ class Daemon:
         self._control = Control(hello, acts.by_name(), acts.watch, app.log)
         app.on_request, app.on_wait = self._live.requested, self._live.waits
         app.context.progress, app.context.at_work = self._live.progress, self._live.at_work
+        app.context.alive = self._watchdog.alive
 
     async def serve(
         self,
@@ -162,7 +164,7 @@ class Daemon:
         return [
             ("press", rounds.press()),
             ("clock", self._timers.supervise(self._live, pace.tick_s)),
-            ("watch", watch(self._live, self._systemd, self._log)),
+            ("watch", self._watchdog.watch()),
             ("status", tell_status(self._status, self._live, self._systemd, self._log, pace)),
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", rounds.take_requests, lambda: pace.tick_s)),

@@ -131,7 +131,8 @@ class Context:
     where the configuration is read anew: whoever awaited something looks here again.
 
     `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort
-    by time. `progress` and `at_work` are told what goes on at an account, for whoever watches.
+    by time. `progress` and `at_work` are told what goes on at an account, for whoever watches; `alive` is called
+    now and then in a step that takes long and never waits.
     """
 
     engine: Engine
@@ -146,6 +147,7 @@ class Context:
     progress: Callable[[str, str, int, int | None], None] = lambda *_: None
     owners: Mapping[str, str] = field(default_factory=dict)
     at_work: Callable[[str, bool], None] = lambda *_: None
+    alive: Callable[[], None] = lambda: None
 
     def topology(self, connection: Any) -> Topology:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""
