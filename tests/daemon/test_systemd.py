@@ -194,6 +194,9 @@ def test_whatever_is_not_heard_of_in_time_is_late_and_work_counts_by_its_longest
     assert live.late() == {"work at crm": 11}
     live.progress("crm", "L-1", 5000, None)
     assert live.late() == {}
+    work = live.work("crm")
+    assert work is not None
+    assert (work.phase, work.records, work.calls) == ("L-1", 5000, 1)
     live.at_work("crm", False)
     live.waits("crm", 1)
     clock[0] = 5000
