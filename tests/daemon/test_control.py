@@ -229,7 +229,10 @@ async def test_a_daemon_of_another_mirror_or_another_protocol_is_not_asked(place
     async def watch(_request: Any) -> AsyncIterator[Any]:
         yield {}
 
-    others = [({"mirror": "another"}, "works on another"), ({"mirror": "x", "version": 9}, "another protocol")]
+    others: list[tuple[dict[str, Any], str]] = [
+        ({"mirror": "another"}, "works on another"),
+        ({"mirror": "x", "version": 9}, "another protocol"),
+    ]
     for hello, why in others:
         with control_listening(place) as sock:
             async with Control(hello, {}, watch, None_log()).serving(sock):
