@@ -5,6 +5,7 @@ builds store, carriers and adapters from the settings. The one place that reads 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
@@ -20,6 +21,7 @@ import structlog
 
 from syncd.carrier import Carrier
 from syncd.domain.consent import Scope
+from syncd.domain.errors import ConfigurationError, Problem, TakenOverError
 from syncd.domain.hygiene import Band, Hygiene
 from syncd.providers.fields import Rules
 from syncd.providers.options import AccountOptions
@@ -29,13 +31,27 @@ from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.reconcile.guard import Limits
 from syncd.settings import Settings
 from syncd.store import journal, mirror, outbox, people, protection, resync, witness
+from syncd.store.lock import FileLock
 from syncd.store.plans import digest_of
 from syncd.store.sequence import Sequence
-from syncd.store.session import Connection, Engine, current, open_engine, reading, require_current, upgrade, writing
+from syncd.store.session import (
+    Connection,
+    Engine,
+    current,
+    fence,
+    open_engine,
+    reading,
+    require_current,
+    upgrade,
+    writing,
+)
 from syncd.sync.context import Context, Lane, ListConfig, Policy
 
 HOLD_S = 60.0
 """How long a process holds the mirror without renewing."""
+
+PERMIT_S = HOLD_S / 2
+"""How long after a renewal requests are sent without another one."""
 
 
 def wall_clock() -> datetime:
@@ -76,6 +92,8 @@ class App:
         self.outside = outside or Outside()
         self.log = structlog.get_logger("syncd")
         self.engine = engine or _open(settings.mirror.url, self.outside.engine_for)
+        self.on_request: Callable[[str, str, int | None], None] = lambda *_: None
+        self.on_wait: Callable[[str, float], None] = lambda *_: None
         self.carriers: dict[str, Carrier] = {}
         lanes = {name: self._lane(name, options) for name, options in settings.accounts.items()}
         self.context = Context(
@@ -91,6 +109,8 @@ class App:
             owners=settings.owners,
         )
         self._token: int | None = None
+        self._kept_at: float | None = None
+        self._lock = FileLock(self.engine)
         self._load_late()
         with writing(self.engine) as connection:
             journal.ensure_accounts(connection, {name: lane.provider_name for name, lane in lanes.items()})
@@ -111,6 +131,9 @@ class App:
             backoff_s=self.outside.read_backoff_s,
             transport=self.outside.transport,
             log=self.log,
+            on_request=lambda label, status: self.on_request(name, label, status),
+            on_wait=lambda seconds: self.on_wait(name, seconds),
+            permit=self.permit,
         )
         self.carriers[name] = carrier
         return Lane(
@@ -139,6 +162,13 @@ class App:
             hygiene_per_round=getattr(options, "hygiene_per_round", 0),
         )
 
+    @property
+    def intervals(self) -> dict[str, float]:
+        """For each account, how often a round begins, in seconds."""
+        settings = self.settings
+        configured = {name: settings.schedule_of(name).interval for name in settings.accounts}
+        return {name: configured.get(name, settings.schedule.interval) for name in self.context.lanes}
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -153,17 +183,88 @@ class App:
             await carrier.aclose()
         self.engine.dispose()
 
+    # Other settings --------------------------------------------------------------------------------------------------
+
+    def turn_to(self, settings: Settings) -> Turned:
+        """Go on with other settings, all of them or none. What is under way at an account ends with the old ones of
+        that account; everything that is decided from here on follows the new ones.
+
+        Raises `ConfigurationError` where something was changed that only a restart can change.
+        """
+        _same_place(self.settings, settings)
+        context, before = self.context, self._as_it_is()
+        lanes, carriers, old = dict(context.lanes), dict(self.carriers), self.settings
+        self.settings = settings
+        try:
+            fresh = {name: self._turned(lanes.get(name), name, old) for name in settings.accounts}
+            # Taken out, and something is under way there: it goes when that has ended.
+            leaving = {n: lane for n, lane in lanes.items() if n not in fresh and lane.lock.locked()}
+            context.lanes, context.lists = fresh | leaving, lists_of(settings)
+            context.policy, context.owners = policy_of(settings), settings.owners
+            with writing(self.engine) as connection:
+                journal.ensure_accounts(connection, {name: lane.provider_name for name, lane in fresh.items()})
+            self._load_late()
+            context.save_links()
+            self._replan_after_change()
+        except BaseException:
+            self.settings, self.carriers, context.lanes, context.lists, context.policy, context.owners = before
+            raise
+        return Turned(
+            added=sorted(fresh.keys() - lanes.keys()),
+            removed=sorted(lanes.keys() - fresh.keys()),
+            changed=sorted(name for name in fresh.keys() & lanes.keys() if fresh[name] is not lanes[name]),
+            ending=[(lane, carriers[name]) for name, lane in lanes.items() if fresh.get(name) is not lane],
+        )
+
+    def _as_it_is(self) -> tuple[Any, ...]:
+        context = self.context
+        return self.settings, dict(self.carriers), context.lanes, context.lists, context.policy, context.owners
+
+    def _turned(self, lane: Lane | None, name: str, old: Settings) -> Lane:
+        """The lane of an account under the present settings: the one it has, where nothing that makes it changed."""
+        known = name in old.accounts
+        if lane is not None and known and _makings(old, name) == _makings(self.settings, name):
+            return lane
+        fresh = self._lane(name, self.settings.accounts[name])
+        if lane is not None:
+            fresh.traffic = lane.traffic
+        return fresh
+
+    async def end(self, lane: Lane, carrier: Carrier) -> None:
+        """Close what an account had before, once nothing is under way there any more."""
+        async with lane.lock:
+            if self.context.lanes.get(lane.name) is lane and lane.name not in self.settings.accounts:
+                self.context.lanes = {n: one for n, one in self.context.lanes.items() if n != lane.name}
+                self.carriers.pop(lane.name, None)
+            await carrier.aclose()
+
     # Who works on the mirror -----------------------------------------------------------------------------------------
 
     def take(self) -> bool:
         """Become the one process that works on this mirror;
 
-        False while another one does. Recovers what a stopped one left.
+        False while another one does. Recovers what a stopped one left. From then on nothing is written, and nobody is
+        called, once another process has taken over.
         """
+        fence(self.engine, None)
+        if not self._lock.take(self.who):
+            return False
+        try:
+            taken = self._take()
+        except BaseException:
+            self._lock.release(in_order=False)
+            raise
+        if not taken:
+            self._lock.release(in_order=False)
+        return taken
+
+    def _take(self) -> bool:
         now, seq = self.outside.now(), self.context.sequence.take()
+        with reading(self.engine) as connection:
+            gone = {self._lock.before, *_gone(journal.holding(connection, now) or "")}
         with writing(self.engine) as connection:
             doubted = witness.doubt(connection)
-            self._token = journal.take_mirror(connection, self.who, now, HOLD_S)
+            self._token = journal.take_mirror(connection, self.who, now, HOLD_S, gone=gone)
             if self._token is None:
                 return False
             self._protect(connection, doubted)
@@ -171,6 +272,7 @@ class App:
             people.put_on_agenda(connection, recovered, now)
             journal.abandon_runs(connection, now)
             beat = journal.beat(connection)
+        fence(self.engine, self._require)
         witness.note(self.engine, beat)
         if doubted:
             self.log.warning("mirror.protected", reason=doubted)
@@ -183,18 +285,45 @@ class App:
         """Renew the hold; False if another process has taken over."""
         if self._token is None:
             return False
-        with writing(self.engine) as connection:
-            kept = journal.keep_mirror(connection, self._token, self.outside.now(), HOLD_S)
-            beat = journal.beat(connection)
+        try:
+            with writing(self.engine) as connection:
+                kept = journal.keep_mirror(connection, self._token, self.outside.now(), HOLD_S)
+                beat = journal.beat(connection)
+        except TakenOverError:
+            return False
         if kept:
             witness.note(self.engine, beat)
+            self._kept_at = _monotonic()
         return kept
 
+    def _require(self, connection: Connection) -> None:
+        """Asked in each transaction that writes."""
+        try:
+            journal.require_token(connection, self._token)
+        except TakenOverError:
+            self._kept_at = None  # what is about to be sent need not wait to learn of it
+            raise
+
+    def permit(self) -> None:
+        """Asked before each request. Raises `TakenOverError` where another process works on the mirror by now.
+
+        Who was stopped for a while and wakes does not know: where the hold was not renewed of late, that is done first.
+        """
+        now = _monotonic()
+        fresh = now is not None and self._kept_at is not None and now - self._kept_at < PERMIT_S
+        if self._token is not None and not fresh and not self.keep():
+            raise TakenOverError
+
     def leave(self) -> None:
-        if self._token is not None:
-            with writing(self.engine) as connection:
-                journal.leave_mirror(connection, self._token, self.outside.now())
-            self._token = None
+        """Let others have the mirror. Who has lost it already ends no hold but its own."""
+        fence(self.engine, None)
+        try:
+            if self._token is not None:
+                with writing(self.engine) as connection:
+                    journal.leave_mirror(connection, self._token, self.outside.now())
+        finally:
+            self._token = self._kept_at = None
+            self._lock.release()
 
     @property
     def who(self) -> str:
@@ -223,8 +352,8 @@ class App:
 
     def _reread_fields(self, connection: Connection) -> None:
         """Where other fields are mapped than before, records are read anew; what appears by that is nobody's edit."""
-        for name, lane in self.context.lanes.items():
-            options = self.settings.accounts[name]
+        for name, options in self.settings.accounts.items():
+            lane = self.context.lanes[name]
             kinds = {field: str(self.settings.kinds.get(field, "")) for field in options.fields}
             mapped = {
                 field: f"{kinds[field]} {options.formats.get(field, '')} {place}"
@@ -246,6 +375,59 @@ class App:
             for name, lane in self.context.lanes.items():
                 if (text := journal.get_value(connection, f"fields/{name}")) is not None:
                     lane.late = frozenset(msgspec.json.decode(text, type=_Mapped).late)
+
+
+def _monotonic() -> float | None:
+    """The clock of the loop that runs: no change of the wall clock moves it."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return None
+
+
+def _gone(who: str) -> set[str]:
+    """The holder, if it was a process of this host that is no more."""
+    host, _, pid = who.rpartition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return set()
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return {who}
+    except OSError:
+        pass  # it lives, and is not ours to ask
+    return set()
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What other settings changed, by account. `ending`: what accounts had before, to be closed by `App.end`."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    ending: list[tuple[Lane, Carrier]]
+
+
+def _same_place(old: Settings, new: Settings) -> None:
+    places = {
+        "mirror.url": (old.mirror.url, new.mirror.url),
+        "receiver.listen": (old.receiver.listen, new.receiver.listen),
+        "daemon.control": (old.daemon.control, new.daemon.control),
+    }
+    problems = [
+        Problem(where, "changed, and cannot be while the daemon runs", "systemctl restart syncd; or put it back")
+        for where, (before, after) in places.items()
+        if before != after
+    ]
+    if problems:
+        raise ConfigurationError(str(new.source or "environment"), problems)
+
+
+def _makings(settings: Settings, name: str) -> tuple[Any, ...]:
+    """Everything that the lane of an account is made from."""
+    linked = {list_name: entry.accounts.get(name, ()) for list_name, entry in settings.lists.items()}
+    return settings.accounts[name], settings.schedule_of(name), linked, settings.kinds
 
 
 class _Mapped(msgspec.Struct):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from syncd.cli.command import command
+from syncd.cli.daemon import show_live
 from syncd.cli.exits import Exit
 from syncd.cli.invocation import Invocation, lasting
 
@@ -31,9 +32,16 @@ def declare(app: typer.Typer) -> None:
     command(app, "status")(status)
 
 
-def status(call: Invocation) -> int:
+def status(
+    call: Invocation,
+    live: Annotated[bool, typer.Option("--live", help="What the daemon does right now, again and again.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="With --live: how often.")] = 1.0,
+    times: Annotated[int, typer.Option(min=0, help="With --live: how many times; 0 until you stop it.")] = 0,
+) -> int:
     """Say how each account stands, what is open, and whether everything is in agreement."""
     call.log(level="WARNING", as_json=False)
+    if live:
+        return show_live(call, every_s=every, times=times)
 
     def looking(app: App) -> int:
         from syncd.sync.standing import standing

@@ -133,6 +133,7 @@ def _due(
         return
     now, after = context.now(), ""
     while chunk := people.due_people(connection, now, CHUNK, after):
+        context.alive()
         yield chunk
         if len(chunk) < CHUNK:
             return
