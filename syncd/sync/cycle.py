@@ -26,7 +26,7 @@ from syncd.sync.leads import forget_tests
 from syncd.sync.lookups import look_up
 from syncd.sync.plan import Planned, plan
 from syncd.sync.pull import pull
-from syncd.sync.pulled import Pulled
+from syncd.sync.pulled import Between, Pulled
 from syncd.sync.push import push
 from syncd.sync.verify import verify
 
@@ -182,6 +182,7 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
     async with lane.lock:
         try:
             await work(lane)
+            await _urgent(lane, context, outcome)()  # whoever found the lane busy meanwhile left it to us
         except ProviderError as error:
             outcome.worsen("failed", error.message, error.hint or f"syncd account check {lane.name}")
             outcome.readable = False
@@ -218,11 +219,7 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
             return
         journal.update_account(connection, lane.name, last_attempt=context.now())
 
-    async def between() -> None:
-        if lane.urgent:
-            outcome.take(await push(lane, context, urgent=True))
-
-    outcome.pulled = await pull(lane, context, full=full, between=between)
+    outcome.pulled = await pull(lane, context, full=full, between=_urgent(lane, context, outcome))
     for reason in outcome.pulled.doubts:
         outcome.worsen("partial", reason, "syncd plan")
     with writing(context.engine) as connection:
@@ -243,18 +240,24 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
 
 async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     outcome = done.accounts[lane.name]
+    between = _urgent(lane, context, outcome)
     outcome.take(await push(lane, context))
-    read_back = await verify(lane, context)
-    await look_up(lane, context, read_back, due=False)
+    read_back = await verify(lane, context, between)
+    await look_up(lane, context, read_back, due=False, between=between)
     outcome.pulled.looked_up += read_back.looked_up
-
-    async def between() -> None:
-        if lane.urgent:
-            outcome.take(await push(lane, context, urgent=True))
-
     await vet_leads(lane, context, outcome.vetted, between)
     if outcome.vetted.trouble:
         outcome.worsen("partial", outcome.vetted.trouble, outcome.vetted.hint)
+
+
+def _urgent(lane: Lane, context: Context, outcome: AccountOutcome) -> Between:
+    """Sends the unsubscribes that were decided while the lane was at something else."""
+
+    async def between() -> None:
+        while lane.urgent:
+            outcome.take(await push(lane, context, urgent=True))
+
+    return between
 
 
 def _held(row: Any, context: Context) -> bool:
