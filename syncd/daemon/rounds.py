@@ -29,6 +29,7 @@ class Rounds:
         self.intervals = {name: app.settings.schedule_of(name).interval for name in app.context.lanes}
         self.wakes = {name: asyncio.Event() for name in app.context.lanes}
         self.came_in = asyncio.Event()
+        app.context.stir = self.came_in.set
         self.under_way: set[asyncio.Task[Any]] = set()
         self._asked: set[str] = set()
 

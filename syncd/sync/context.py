@@ -101,7 +101,7 @@ class Context:
     """Everything a cycle works with; built once, by `syncd.app`.
 
     `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort
-    by time.
+    by time. `stir` is called when there may be something to plan, and the round that found it still waits elsewhere.
     """
 
     engine: Engine
@@ -114,6 +114,7 @@ class Context:
     new_id: Callable[[], str]
     log: Any
     progress: Callable[[str, str, int, int | None], None] = lambda *_: None
+    stir: Callable[[], None] = lambda: None
     owners: Mapping[str, str] = field(default_factory=dict)
 
     def topology(self, connection: Any) -> Topology:

@@ -168,13 +168,23 @@ async def _everywhere(
 ) -> None:
     """Do the same at several accounts side by side.
 
-    A fault, the provider's or ours, stays at its account; only what is wrong with the mirror stops the round.
+    A fault, the provider's or ours, stays at its account; only what is wrong with the mirror stops the round. What was
+    found at one account while another one still hangs need not wait for that: somebody else may plan it.
     """
+    under_way = set(names)
+
+    async def at(lane: Lane) -> None:
+        before = _moved(done)
+        await _guarded(lane, context, done, work)
+        under_way.discard(lane.name)
+        if under_way and _moved(done) != before:
+            context.stir()
+
     async with asyncio.TaskGroup() as group:
         for name in names:
             lane = context.lanes[name]
             done.accounts.setdefault(name, AccountOutcome(name, lane.provider_name))
-            group.create_task(_guarded(lane, context, done, work))
+            group.create_task(at(lane))
 
 
 async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[Lane], Awaitable[None]]) -> None:
