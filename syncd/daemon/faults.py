@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from syncd.daemon.live import Live
 from syncd.daemon.pace import Pace
 from syncd.domain.errors import MirrorError
 from syncd.telemetry import places_of
@@ -20,7 +21,7 @@ def report(log: Any, what: str, error: BaseException, **about: Any) -> None:
 
 
 async def again_and_again(
-    name: str, log: Any, pace: Pace, step: Callable[[], Awaitable[None]], wait_s: Callable[[], float]
+    name: str, log: Any, pace: Pace, live: Live, step: Callable[[], Awaitable[None]], wait_s: Callable[[], float]
 ) -> None:
     """Do something for ever, with a wait after each time; a fault is reported, and waited for ever longer."""
     failures = 0
@@ -32,4 +33,7 @@ async def again_and_again(
             report(log, name, error)
         else:
             failures = 0
-        await asyncio.sleep(pace.pause(failures) if failures else wait_s())
+        seconds = pace.pause(failures) if failures else wait_s()
+        live.expect(name, seconds)
+        await asyncio.sleep(seconds)
+        live.rest(name)

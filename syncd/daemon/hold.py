@@ -6,8 +6,9 @@ import asyncio
 
 from syncd.app import HOLD_S, App
 from syncd.daemon.faults import report
+from syncd.daemon.live import Live
 from syncd.daemon.pace import Pace
-from syncd.domain.errors import MirrorError
+from syncd.domain.errors import MirrorError, TakenOverError
 from syncd.store import journal
 from syncd.store.session import reading
 
@@ -24,11 +25,12 @@ def take(app: App) -> None:
     )
 
 
-async def keep(app: App, pace: Pace) -> None:
+async def keep(app: App, pace: Pace, live: Live) -> None:
     """Renew the hold. Who cannot in time must stop: another process may have taken over."""
     loop = asyncio.get_running_loop()
     kept_at = loop.time()
     while True:
+        live.expect("keep", pace.keep_s)
         await asyncio.sleep(pace.keep_s)
         try:
             kept = app.keep()
@@ -38,5 +40,5 @@ async def keep(app: App, pace: Pace) -> None:
                 raise
             continue
         if not kept:
-            raise MirrorError("another syncd has taken over this mirror", hint="look for a second `syncd run`")
+            raise TakenOverError
         kept_at = loop.time()

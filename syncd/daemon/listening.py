@@ -23,7 +23,7 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(application: Any, drain_s: float) -> Server:
+def server(application: Any) -> Server:
     config = uvicorn.Config(
         application,
         http="h11",
@@ -34,7 +34,6 @@ def server(application: Any, drain_s: float) -> Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(drain_s)),
     )
     return Server(config)
 

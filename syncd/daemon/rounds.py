@@ -12,8 +12,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from syncd.app import App
 from syncd.daemon.faults import report
+from syncd.daemon.live import Live
 from syncd.daemon.pace import Pace
-from syncd.domain.errors import MirrorError
+from syncd.domain.errors import MirrorError, TakenOverError
 from syncd.store import journal, meters
 from syncd.store.session import reading, writing
 from syncd.sync.cycle import Round, run_round
@@ -21,12 +22,12 @@ from syncd.sync.outcome import outcome_of
 
 
 class Rounds:
-    def __init__(self, app: App, pace: Pace) -> None:
+    def __init__(self, app: App, pace: Pace, live: Live) -> None:
         self._app = app
+        self._live = live
         self._context = app.context
         self._pace = pace
         self._log = app.log
-        self.intervals = {name: app.settings.schedule_of(name).interval for name in app.context.lanes}
         self.wakes = {name: asyncio.Event() for name in app.context.lanes}
         self.came_in = asyncio.Event()
         app.context.stir = self.came_in.set
@@ -39,18 +40,25 @@ class Rounds:
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
         for name, event in self.wakes.items():
-            interval = self.intervals[name]
-            jitter = min(self._pace.jitter_max_s, interval / 10)
+            interval = self._app.intervals[name]
+            jitter = self._jitter_s(interval)
             scheduler.add_job(_wake, "interval", args=[event], id=name, seconds=interval, jitter=jitter)
         return scheduler
 
+    def _jitter_s(self, interval: float) -> float:
+        return min(self._pace.jitter_max_s, interval / 10)
+
     async def tend(self, name: str) -> None:
         """The rounds of one account: the first at once, then whenever it is woken."""
+        what = f"the timer of {name}"
         self.wakes[name].set()
         failures = 0
         while True:
+            interval = self._app.intervals[name]
+            self._live.expect(what, interval + self._jitter_s(interval))
             await self.wakes[name].wait()
             self.wakes[name].clear()
+            self._live.rest(what)
             if await self._round([name]) is not None:
                 failures = 0
                 continue
@@ -68,7 +76,10 @@ class Rounds:
         under_way: set[asyncio.Task[Round | None]] = set()
         self.came_in.set()
         while True:
-            came = await self._came(min(self._pace.tick_s * 2**idle, self._pace.idle_max_s))
+            wait_s = min(self._pace.tick_s * 2**idle, self._pace.idle_max_s)
+            self._live.expect("press", wait_s)
+            came = await self._came(wait_s)
+            self._live.rest("press")
             ended = {task for task in under_way if task.done()}
             under_way -= ended
             if came or any(_moved(task.result()) for task in ended):
@@ -83,8 +94,10 @@ class Rounds:
 
     async def _came(self, wait_s: float) -> bool:
         """Whether something came in within this time."""
+        # Not `wait_for`: it loses a cancellation that comes together with the event, and the daemon would never end.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.came_in.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self.came_in.wait()
         came = self.came_in.is_set()
         self.came_in.clear()
         return came
@@ -105,6 +118,8 @@ class Rounds:
         work = run_round(self._context, accounts, full=full, pull_first=pull_first, patient=patient)
         try:
             return await asyncio.shield(self._errand(work))
+        except TakenOverError:
+            raise  # nothing of ours may go on
         except Exception as error:  # noqa: BLE001  the other accounts go on
             report(self._log, "round", error, accounts=list(accounts))
             return None
@@ -128,8 +143,8 @@ class Rounds:
 
     async def _answer(self, row: Any) -> None:
         """Run the round that somebody asked for, and leave what became of it."""
-        outcome = await self.asked_for(row.accounts, full=row.full)
         try:
+            outcome = await self.asked_for(row.accounts, full=row.full)
             with writing(self._context.engine) as connection:
                 journal.answer_round(connection, row.id, outcome, self._context.now())
         except MirrorError as error:

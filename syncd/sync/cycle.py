@@ -180,16 +180,24 @@ async def _everywhere(
         if under_way and _moved(done) != before:
             context.stir()
 
-    async with asyncio.TaskGroup() as group:
-        for name in names:
-            lane = context.lanes[name]
-            done.accounts.setdefault(name, AccountOutcome(name, lane.provider_name))
-            group.create_task(at(lane))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                lane = context.lanes[name]
+                done.accounts.setdefault(name, AccountOutcome(name, lane.provider_name))
+                group.create_task(at(lane))
+    except BaseExceptionGroup as broken:
+        # What is wrong with the mirror is wrong at every account: one of them says it for all.
+        mirror, others = broken.split(SyncdError)
+        if mirror is None or others is not None:
+            raise
+        raise mirror.exceptions[0] from None
 
 
 async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[Lane], Awaitable[None]]) -> None:
     outcome = done.accounts[lane.name]
     async with lane.lock:
+        context.at_work(lane.name, True)
         try:
             await work(lane)
             await _urgent(lane, context, outcome)()  # whoever found the lane busy meanwhile left it to us
@@ -203,6 +211,8 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
             raise  # the mirror or the configuration: nothing of ours can go on
         except Exception as error:  # noqa: BLE001 (a fault of ours at one account must not stop the others)
             _note_fault(lane, context, outcome, error)
+        finally:
+            context.at_work(lane.name, False)
 
 
 def _note_fault(lane: Lane, context: Context, outcome: AccountOutcome, error: Exception) -> None:

@@ -9,7 +9,6 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -17,7 +16,6 @@ import pytest
 from syncd.app import wall_clock
 from syncd.daemon import address_of, run_until_signalled, serve
 from syncd.daemon.listening import listening
-from syncd.daemon.notify import notify
 from syncd.daemon.service import Daemon
 from syncd.domain.errors import ConfigurationError
 from syncd.store import journal
@@ -111,7 +109,7 @@ async def test_a_round_under_way_may_end_before_the_stop(scene: Scene) -> None:
 async def test_once_it_stops_it_is_not_ready(scene: Scene) -> None:
     app = scene.app()
     assert app.take()
-    daemon, stop = Daemon(app, FAST), asyncio.Event()
+    daemon, stop = Daemon(app, FAST, asyncio.Event()), asyncio.Event()
 
     async def readiness() -> httpx.Response:
         transport = httpx.ASGITransport(app=daemon.receiver())
@@ -138,23 +136,6 @@ async def test_an_address_in_use_is_a_fault_of_the_configuration(scene: Scene) -
     with reading(app.engine) as connection:
         assert journal.holding(connection, wall_clock() + timedelta(seconds=1)) is None
     await app.aclose()
-
-
-async def test_systemd_is_told_of_start_and_stop(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.setblocking(False)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        async with running(scene.app()) as daemon:
-            assert systemd.recv(1000).decode() == f"READY=1\nSTATUS=4 accounts; {daemon.address}"
-        assert systemd.recv(1000).decode() == "STOPPING=1"
-
-
-def test_without_systemd_nobody_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notify("READY=1")
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody listens"))
-    notify("READY=1")
 
 
 def test_an_address_of_ipv6_is_written_in_brackets() -> None:
