@@ -43,10 +43,10 @@ async def test_an_unsubscribe_that_finds_its_lane_busy_goes_out_before_the_lane_
     async with running(app):
         await until(lambda: scene.everywhere("ann@example.org") and scene.everywhere("bob@example.org"), "all are there")
     context = scene.app().context
-    scene.gate.hanging = "/subscriber/"
+    scene.gate.hanging = "/subscriber/lookup"
     unsubscribe(context, "ann@example.org", source="operator", evidence="by phone")
     holds = asyncio.create_task(run_round(context, pull_first=False, patient=False))
-    await until(lambda: scene.gate.hung, "a call about Ann hangs at RocketResponder")
+    await until(lambda: scene.gate.hung, "Ann is told there, and reading that back hangs")
     unsubscribe(context, "bob@example.org", source="operator", evidence="by phone")
     await run_round(context, pull_first=False, patient=False)  # finds that lane busy, and leaves it alone
     assert scene.in_rocs["bob@example.org"] == "unsubscribed"
