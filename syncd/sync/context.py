@@ -88,12 +88,22 @@ class Policy:
     attempts_max: int = 8
     backoff_s: float = 5.0
     backoff_max_s: float = 900.0
+    breaker_after: int = 5
+    breaker_max_s: float = 300.0
     push_batch: int = 500
     passes_max: int = 8
 
     def wait_asked(self, seconds: float) -> timedelta:
         """How long to wait for a provider that asked for it: as long as it says, where it can mean that."""
         return timedelta(seconds=seconds if seconds <= self.backoff_max_s else min(WAIT_ABSURD_S, self.backoff_max_s))
+
+    def breaks(self, failures: int) -> timedelta | None:
+        """How long an account is left alone that gave no answer so many times in a row; None: it is tried again."""
+        if failures < self.breaker_after:
+            return None
+        return timedelta(
+            seconds=min(self.breaker_max_s, self.backoff_s * 2.0 ** min(failures - self.breaker_after, 16))
+        )
 
 
 @dataclass(slots=True)

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, UnauthorisedError
+from syncd.domain.errors import (
+    AnswerLostError,
+    ProviderError,
+    SyncdError,
+    ThrottledError,
+    UnauthorisedError,
+    UnavailableError,
+    UnreachableError,
+)
 from syncd.reconcile.convergence import IN_TROUBLE
 from syncd.reconcile.person import Topology
 from syncd.store import caution, hygiene, journal, lookups, outbox, people, plans, protection
@@ -38,6 +46,9 @@ UNEXPECTED = "unexpected fault of syncd"
 UNTRIED = frozenset({"paused", "quarantined"})
 """States in which nothing is sent. Refused credentials are tried again by the next reading and by nothing that comes in
 between, however much that is: providers lock accounts that keep trying."""
+
+NO_ANSWER = (UnreachableError, AnswerLostError, UnavailableError)
+"""After enough of these in a row an account is left alone: every call would only cost it, and us, more time."""
 
 WORSE = ("success", "partial", "failed")
 """A run's result only worsens."""
@@ -200,7 +211,8 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
         context.at_work(lane.name, True)
         try:
             await work(lane)
-            await _urgent(lane, context, outcome)()  # whoever found the lane busy meanwhile left it to us
+            if outcome.readable:  # not paused, not left alone
+                await _urgent(lane, context, outcome)()  # whoever found the lane busy meanwhile left it to us
         except ProviderError as error:
             outcome.worsen("failed", error.message, error.hint or f"syncd account check {lane.name}")
             outcome.readable = False
@@ -235,7 +247,7 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
             return
         if _held(row, context):
             outcome.readable = False
-            outcome.worsen("failed", f"{row.reason}: waits as long as it was asked to", row.hint)
+            outcome.worsen("failed", f"{row.reason}: left alone until {row.held_until:%H:%M:%S} UTC", row.hint)
             return
         journal.update_account(connection, lane.name, last_attempt=context.now())
 
@@ -281,7 +293,7 @@ def _urgent(lane: Lane, context: Context, outcome: AccountOutcome) -> Between:
 
 
 def _held(row: Any, context: Context) -> bool:
-    """Whether a provider asked us to stay away for a while that has not passed yet."""
+    """Whether an account is left alone for a while: it asked for that, or gave no answer too often in a row."""
     return row.held_until is not None and row.held_until > context.now()
 
 
@@ -293,6 +305,8 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> bool:
         held_until = row.held_until
         if isinstance(error, ThrottledError) and error.retry_after_s:
             held_until = context.now() + context.policy.wait_asked(error.retry_after_s)
+        elif isinstance(error, NO_ANSWER) and (pause := context.policy.breaks(row.failures + 1)) is not None:
+            held_until = context.now() + pause
         journal.note_standing(
             connection,
             lane.name,

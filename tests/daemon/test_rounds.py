@@ -18,7 +18,9 @@ pytestmark = pytest.mark.loopback
 async def test_what_a_notice_leads_to_does_not_wait_for_an_account_that_hangs_in_the_same_round(scene: Scene) -> None:
     app = scene.app()
     async with running(app):
-        await until(lambda: scene.everywhere("ann@example.org") and scene.everywhere("bob@example.org"), "all are there")
+        await until(
+            lambda: scene.everywhere("ann@example.org") and scene.everywhere("bob@example.org"), "all are there"
+        )
     context = scene.app().context
     stirred = 0
 
@@ -41,7 +43,9 @@ async def test_what_a_notice_leads_to_does_not_wait_for_an_account_that_hangs_in
 async def test_an_unsubscribe_that_finds_its_lane_busy_goes_out_before_the_lane_is_free(scene: Scene) -> None:
     app = scene.app()
     async with running(app):
-        await until(lambda: scene.everywhere("ann@example.org") and scene.everywhere("bob@example.org"), "all are there")
+        await until(
+            lambda: scene.everywhere("ann@example.org") and scene.everywhere("bob@example.org"), "all are there"
+        )
     context = scene.app().context
     scene.gate.hanging = "/subscriber/lookup"
     unsubscribe(context, "ann@example.org", source="operator", evidence="by phone")
