@@ -57,6 +57,7 @@ class Lane:
     hygiene: Hygiene | None = None
     hygiene_per_round: int = 0
     urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
+    noticed: bool = False  # the provider gave notice of somebody: they are asked about between two reads
     news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -31,7 +31,7 @@ from syncd.sync.context import Context, Lane
 from syncd.sync.hygiene import Vetted, vet_leads
 from syncd.sync.ingest import ingest
 from syncd.sync.leads import forget_tests
-from syncd.sync.lookups import look_up
+from syncd.sync.lookups import heed_notices, look_up
 from syncd.sync.plan import Planned, plan
 from syncd.sync.pull import pull
 from syncd.sync.pulled import Between, Pulled
@@ -251,7 +251,9 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
             return
         journal.update_account(connection, lane.name, last_attempt=context.now())
 
-    outcome.pulled = await pull(lane, context, full=full, between=_urgent(lane, context, outcome))
+    pulled = await pull(lane, context, full=full, between=_urgent(lane, context, outcome))
+    pulled.looked_up += outcome.pulled.looked_up
+    outcome.pulled = pulled
     for reason in outcome.pulled.doubts:
         outcome.worsen("partial", reason, "syncd plan")
     with writing(context.engine) as connection:
@@ -283,11 +285,15 @@ async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
 
 
 def _urgent(lane: Lane, context: Context, outcome: AccountOutcome) -> Between:
-    """Sends the unsubscribes that were decided while the lane was at something else."""
+    """While the lane is at something else: unsubscribes are sent, and whom a notice named is asked about."""
 
     async def between() -> None:
-        while lane.urgent:
-            outcome.take(await push(lane, context, urgent=True))
+        while lane.urgent or lane.noticed:
+            if lane.urgent:
+                outcome.take(await push(lane, context, urgent=True))
+            if lane.noticed:
+                await heed_notices(lane, context, outcome.pulled)
+                context.stir()
 
     return between
 

@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
+from syncd.app import App
 from syncd.daemon.live import Live
 from syncd.daemon.rounds import Rounds
 from syncd.sync.cycle import run_round
 from syncd.sync.ingest import unsubscribe
-from tests.daemon.scene import FAST, Scene, running, until
+from tests.daemon.scene import FAST, Scene, rows, running, until
+from tests.simulation.stage import hand_in
 
 pytestmark = pytest.mark.loopback
 
@@ -60,6 +62,37 @@ async def test_an_unsubscribe_that_finds_its_lane_busy_goes_out_before_the_lane_
     async with context.lanes["mail"].lock:
         assert scene.in_mail["bob@example.org"].lower() == "unsubscribed"
     await holds
+
+
+async def test_whom_a_notice_names_is_asked_about_before_a_busy_lane_is_free(scene: Scene) -> None:
+    app = scene.app()
+    async with running(app):
+        await until(
+            lambda: scene.everywhere("ann@example.org") and scene.everywhere("bob@example.org"), "all are there"
+        )
+    scene.mail.webhook_urls["154", "unsubscribe"] = "http://syncd/in/mail/154/unsubscribe/mail-hook"
+    app = scene.app()
+    context = app.context
+    scene.gate.hanging = "/subscriber/lookup"
+    leaves(scene, app, "ann@example.org")
+    holds = asyncio.create_task(run_round(context, pull_first=False, patient=False))
+    await until(lambda: scene.gate.hung, "a look-up of Ann hangs")
+    leaves(scene, app, "bob@example.org")
+    await run_round(context, pull_first=False, patient=False)  # finds that lane busy, and leaves it alone
+    seen = "SELECT status FROM v_memberships WHERE account = 'mail' AND email = 'bob@example.org'"
+    assert rows(app, seen) == [{"status": "subscribed"}]
+    scene.gate.hanging = ""
+    scene.gate.opens.set()
+    async with context.lanes["mail"].lock:
+        assert rows(app, seen) == [{"status": "unsubscribed"}]
+    await holds
+
+
+def leaves(scene: Scene, app: App, email: str) -> None:
+    """RocketResponder gives notice of somebody who unsubscribes there."""
+    scene.mail.outgoing.clear()
+    scene.mail.person_unsubscribes("154", email)
+    hand_in(app, scene.mail.outgoing.popleft(), app.context.now())
 
 
 @pytest.mark.parametrize("steps", range(5))
