@@ -467,6 +467,8 @@ def policy_of(settings: Settings) -> Policy:
         attempts_max=settings.push.attempts_max,
         backoff_s=settings.push.backoff,
         backoff_max_s=settings.push.backoff_max,
+        breaker_after=settings.push.breaker_after,
+        breaker_max_s=settings.push.breaker_max,
     )
 
 

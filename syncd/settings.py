@@ -77,6 +77,8 @@ class PushSettings(Options):
     attempts_max: Annotated[int, Field(ge=1, le=100)] = 8
     backoff: Annotated[Duration, Field(gt=0)] = 30.0
     backoff_max: Annotated[Duration, Field(gt=0)] = 3600.0
+    breaker_after: Annotated[int, Field(ge=1, le=100)] = 5
+    breaker_max: Annotated[Duration, Field(gt=0)] = 300.0
 
 
 class DaemonSettings(Options):

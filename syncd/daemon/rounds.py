@@ -30,6 +30,7 @@ class Rounds:
         self.wakes: dict[str, asyncio.Event] = {}
         self.tending: dict[str, asyncio.Task[None]] = {}
         self.came_in = asyncio.Event()
+        app.context.stir = self.came_in.set
         self.under_way: set[asyncio.Task[Any]] = set()
         self._asked: set[str] = set()
 
@@ -99,8 +100,10 @@ class Rounds:
 
     async def _came(self, wait_s: float) -> bool:
         """Whether something came in within this time."""
+        # Not `wait_for`: it loses a cancellation that comes together with the event, and the daemon would never end.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.came_in.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self.came_in.wait()
         came = self.came_in.is_set()
         self.came_in.clear()
         return came

@@ -69,9 +69,12 @@ def done(connection: Connection, account: str, container_id: str, identity: Iden
     connection.execute(_DONE, {"of_account": account, "of_container": container_id, "of_identity": identity})
 
 
-def wanted(connection: Connection, account: str, now: datetime, limit: int) -> list[Target]:
+def wanted(
+    connection: Connection, account: str, now: datetime, limit: int, *, only_urgent: bool = False
+) -> list[Target]:
     """Asked for by name, the urgent first, then the oldest."""
-    rows = connection.execute(_WANTED, {"of_account": account, "now": now, "most": limit}).all()
+    query = _URGENT if only_urgent else _WANTED
+    rows = connection.execute(query, {"of_account": account, "now": now, "most": limit}).all()
     return [_target(connection, account, *row) for row in rows]
 
 
@@ -81,6 +84,9 @@ _WANTED = (
     .order_by(lookup.c.urgent.desc(), lookup.c.wanted_at, lookup.c.identity)
     .limit(sa.bindparam("most"))
 )
+
+
+_URGENT = _WANTED.where(lookup.c.urgent)
 
 
 def failures_of(connection: Connection, account: str, container_id: str, identity: Identity) -> int:

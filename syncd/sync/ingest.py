@@ -161,6 +161,7 @@ def _take(connection: Connection, lane: Lane, context: Context, found: Sequence[
                     spelt = known
                 wish = LookUp(lane.name, entry.container, known, spelt, "the provider sent a notice")
                 lookups.want(connection, [wish], context.now(), urgent=True)
+                lane.noticed = True
                 if entry.modified:
                     _note_change(connection, lane, context, entry.container, identity, seq)
         else:

@@ -33,7 +33,8 @@ from syncd.sync.veil import spoken
 
 
 async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
-    """Send what is due at one account; if `urgent`, unsubscribes only.
+    """Send what is due at one account; if `urgent`, unsubscribes only, and none of people of whom there is news that
+    nobody has thought about yet: they may have said yes.
 
     Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted for.
     """
@@ -48,7 +49,8 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
             if journal.broken(connection):
                 urgent, most = True, most + len(tried)  # what may not go keeps its place before what may
             due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
-        due = [op for op in due if op.id not in tried]
+            unplanned = people.due_among(connection, [op.key for op in due], now) if urgent else set()
+        due = [op for op in due if op.id not in tried and op.key not in unplanned]
         tried |= {op.id for op in due}
         if not due:
             return pushed
