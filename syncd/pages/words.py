@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
 
 _STEPS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
@@ -51,3 +54,11 @@ def clock(value: datetime | str | None) -> str:
 def number(value: float | None) -> str:
     """With a thin space between thousands."""
     return "-" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def marked(text: str) -> Markup:
+    """A sentence in which `commands` stand between backticks: escaped, and those as code."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )

@@ -16,11 +16,12 @@ SHOW = ("GET", "HEAD")
 
 RETRY_AFTER_S = 30
 
+PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+"""That what is answered is kept by nobody, and no address of ours is told elsewhere."""
 
 _SAFE = {
-    "cache-control": "no-store",
+    **PRIVATE,
     "content-security-policy": pages.POLICY,
-    "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "x-robots-tag": "noindex",
 }
