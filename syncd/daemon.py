@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -17,6 +18,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -457,22 +459,50 @@ async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
 @contextlib.contextmanager
 def _listening(settings: ReceiverSettings) -> Iterator[socket.socket]:
     """A socket at the configured address. Bound before anything else, so that port 0 is known and a fault is ours."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_UNIX if settings.path else socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((settings.host, settings.port))
+            if settings.path:
+                _bind_file(sock, settings.path)
+            else:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((settings.host, settings.port))
             sock.listen()
         except OSError as error:
             what = f"cannot listen on {settings.listen}: {error.strerror}"
-            problem = Problem("receiver.listen", what, "what has the port: ss -ltnp; or choose another")
+            hint = "its folder must be there and be ours" if settings.path else "what has the port: ss -ltnp"
+            problem = Problem("receiver.listen", what, f"{hint}; or choose another")
             raise ConfigurationError("receiver", [problem]) from error
         sock.setblocking(False)
-        yield sock
+        try:
+            yield sock
+        finally:
+            if settings.path:
+                settings.path.unlink(missing_ok=True)
+
+
+def _bind_file(sock: socket.socket, path: Path) -> None:
+    """Bind to a file that its owner and group may use. One that a process which is gone left behind is replaced."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as before:
+        try:
+            before.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    was = os.umask(0o117)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(was)
 
 
 def address_of(sock: socket.socket) -> str:
-    """The base URL under which a listening socket is reached."""
+    """The base URL under which a listening socket is reached, or `unix:` and its file."""
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from syncd.pages.metrics import Sample, exposition
-from syncd.pages.words import ago, clock, lasting, marked, number
+from syncd.pages.words import ago, clock, lasting, marked, number, plain
 
 __all__ = [
     "POLICY", "Sample", "docs_page", "exposition", "no_such_link_page", "render", "unsubscribe_page",
@@ -36,6 +36,7 @@ _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_HERE / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=plain,
     trim_blocks=True,
     lstrip_blocks=True,
     auto_reload=False,

@@ -7,7 +7,17 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
+# What turns a line about or cannot be seen, so that a name reads as another: everything but tabs and ends of lines.
+_TRICKS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 _STEPS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def plain(value: object) -> object:
+    """Text in which characters that cannot be seen are named: `\u202elive` is not `evil`."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _TRICKS.sub(lambda found: f"[U+{ord(found[0]):04X}]", value)
 
 
 def moment(value: datetime | str | None) -> datetime | None:
@@ -58,7 +68,7 @@ def number(value: float | None) -> str:
 
 def marked(text: str) -> Markup:
     """A sentence in which `commands` stand between backticks: escaped, and those as code."""
-    parts = re.split(r"`([^`]+)`", text)
+    parts = re.split(r"`([^`]+)`", str(plain(text)))
     return Markup().join(
         Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )
