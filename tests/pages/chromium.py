@@ -13,7 +13,7 @@ import pytest
 
 T = TypeVar("T")
 
-PROGRAM = Path(os.environ.get("SYNCD_TEST_CHROMIUM", "/usr/bin/chromium"))
+PROGRAM = Path(os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium"))
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

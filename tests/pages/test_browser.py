@@ -1,6 +1,6 @@
 """The pages in a real Chromium: what is stored is inert, everybody can use them, and nothing needs a script.
 
-`SYNCD_TEST_SHOTS=FOLDER` keeps a picture of every page, for a person to look at.
+`TEST_SHOTS=FOLDER` keeps a picture of every page, for a person to look at.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.loopback]
 
-SHOTS = os.environ.get("SYNCD_TEST_SHOTS")
+SHOTS = os.environ.get("TEST_SHOTS")
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +143,9 @@ def test_everything_works_without_javascript(open_small_world: Open, chromium: C
     world.settle(2)
 
     def looking(page: Any) -> None:
-        page.goto(address)
+        page.goto(here)
         assert page.get_by_text("log in", exact=True).count() == 1
-        log_in(page, address)
+        log_in(page, here)
         for _ in range(2):
             page.locator("a[href^='/plan/']").first.click()
             assert page.get_by_role("rowheader", name="ann@example.org").is_visible()
@@ -162,7 +162,7 @@ def test_everything_works_without_javascript(open_small_world: Open, chromium: C
         page.get_by_role("button", name="Log out").click()
         page.get_by_role("link", name="Log in", exact=True).wait_for()
 
-    with served(Site(world)) as address:
+    with served(Site(world)) as here:
         chromium.look(looking, java_script_enabled=False)
     world.settle(2)
     assert world.mail.subscriber("154", "ann@example.org")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from syncd.domain.identity import Identity
@@ -72,7 +74,7 @@ def test_a_page_of_a_plan_behind_its_last_shows_nobody(town: World) -> None:
 
 # The page itself -----------------------------------------------------------------------------------------------------
 
-FROM_ELSEWHERE = {
+FROM_ELSEWHERE: dict[str, dict[str, Any]] = {
     "another name": {"host": "sync.example.org"},
     "another machine": {"peer": "10.0.0.9"},
     "a proxy's header": {"headers": {"x-forwarded-for": "203.0.113.9"}},
@@ -81,7 +83,7 @@ FROM_ELSEWHERE = {
 
 
 @pytest.mark.parametrize("about", FROM_ELSEWHERE.values(), ids=FROM_ELSEWHERE)
-def test_the_page_is_for_this_machine_and_for_who_logs_in(empty: World, about: dict[str, object]) -> None:
+def test_the_page_is_for_this_machine_and_for_who_logs_in(empty: World, about: dict[str, Any]) -> None:
     closed = Site(empty, operator_token=None)
     for path in ("/", "/login", "/contact", "/plan/x"):
         assert closed.ask("GET", path, **about).status_code == 404, path
@@ -196,7 +198,7 @@ def test_nothing_is_done_for_who_is_not_logged_in(empty: World) -> None:
     assert states(empty)["crm"] == "new"
 
 
-FORGED = {
+FORGED: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "no token": ({"token": ""}, {}),
     "another token": ({"token": "0" * 64}, {}),
     "from another site": ({}, {"headers": {"sec-fetch-site": "cross-site"}}),
@@ -205,9 +207,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize(("form", "about"), FORGED.values(), ids=FORGED)
-def test_a_form_that_another_site_made_is_not_taken(
-    empty: World, form: dict[str, str], about: dict[str, object]
-) -> None:
+def test_a_form_that_another_site_made_is_not_taken(empty: World, form: dict[str, str], about: dict[str, Any]) -> None:
     site = Site(empty)
     site.log_in()
     right = {"what": "pause", "id": "crm", "email": "ann@example.org", "token": site.token()}
@@ -218,7 +218,7 @@ def test_a_form_that_another_site_made_is_not_taken(
     assert logged_in(site)
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[dict[str, Any], int]] = {
     "too large": ({"content": b"a=" + b"x" * 20_000}, 413),
     "not a form": ({"json": {"what": "pause"}}, 415),
     "not text": ({"content": b"what=%ff"}, 400),
@@ -228,7 +228,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("about", "code"), BROKEN.values(), ids=BROKEN)
-def test_a_form_that_is_none_is_refused(empty: World, about: dict[str, object], code: int) -> None:
+def test_a_form_that_is_none_is_refused(empty: World, about: dict[str, Any], code: int) -> None:
     site = Site(empty)
     assert site.ask("POST", "/login", **about).status_code == code
     site.log_in()
