@@ -617,6 +617,28 @@ async def test_once_it_stops_it_is_not_ready(scene: Scene) -> None:
     await app.aclose()
 
 
+async def test_it_listens_on_a_file_that_its_group_may_use_and_takes_over_one_that_was_left(
+    scene: Scene, tmp_path: Path
+) -> None:
+    file = tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(file))
+    app = scene.app(SYNCD_RECEIVER__LISTEN=f"unix:{file}")
+    async with running(app) as daemon:
+        assert daemon.address == f"unix:{file}"
+        assert file.stat().st_mode & 0o777 == 0o660
+        transport = httpx.AsyncHTTPTransport(uds=str(file))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            assert (await client.get("/livez")).status_code == 200
+            assert (await client.get("/")).status_code == 200, "whoever may use the file sees the page"
+        second = scene.app(SYNCD_RECEIVER__LISTEN=f"unix:{file}")
+        with pytest.raises(ConfigurationError, match="receiver"), _listening(second.settings.receiver):
+            pass
+        await second.aclose()
+        assert file.exists()
+    assert not file.exists()
+
+
 async def test_an_address_in_use_is_a_fault_of_the_configuration(scene: Scene) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
