@@ -21,7 +21,8 @@ from tests.pages.site import TOKEN, Site, held, served
 from tests.scenes import Open, person
 from tests.world import World
 
-pytestmark = [pytest.mark.browser, pytest.mark.loopback]
+# One worker starts the browser.
+pytestmark = [pytest.mark.browser, pytest.mark.loopback, pytest.mark.xdist_group("pages")]
 
 SHOTS = os.environ.get("TEST_SHOTS")
 

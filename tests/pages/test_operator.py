@@ -11,6 +11,8 @@ from tests.pages.site import NAMES, SCRIPT, TOKEN, Site, crowded, held
 from tests.scenes import Open, logged, person
 from tests.world import World
 
+pytestmark = pytest.mark.xdist_group("pages")  # they share a world with the tests in the browser
+
 
 @pytest.fixture
 def empty(open_small_world: Open) -> World:
