@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -536,6 +537,17 @@ async def test_the_receiver_answers_over_http_and_says_nothing_of_its_server(
     assert (head.status_code, head.content) == (200, b"")
     assert "server" not in alive.headers
     assert not [record for record in caplog.records if "livez" in record.getMessage()]
+
+
+async def test_a_round_that_an_operator_asks_for_on_the_page_begins_at_once(scene: Scene) -> None:
+    app = scene.app(SYNCD_RECEIVER__OPERATOR_TOKEN="a-token-for-the-operator")
+    async with running(app) as daemon, daemon.client() as client:
+        await until(lambda: scene.everywhere("ann@example.org"), "Ann is everywhere")
+        await client.post("/login", data={"operator_token": "a-token-for-the-operator"})
+        [token, *_] = re.findall(r'name="token" value="(\w+)"', (await client.get("/contact")).text)
+        await client.post("/act", data={"token": token, "what": "sync", "id": "crm"})
+        await until(lambda: rows(app, "SELECT id FROM wake WHERE done_at IS NOT NULL"), "the round is done")
+    assert rows(app, "SELECT accounts FROM wake") == [{"accounts": '["crm"]'}]
 
 
 async def test_it_stops_when_asked_and_closes_the_door(scene: Scene) -> None:
