@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from syncd.pages.metrics import Sample, exposition
-from syncd.pages.words import ago, clock, lasting, marked, number, plain
+from syncd.pages.words import ago, clock, lasting, marked, number, plain, sentence
 
 __all__ = [
     "POLICY", "Sample", "docs_page", "exposition", "no_such_link_page", "render", "unsubscribe_page",
@@ -43,7 +43,7 @@ _ENVIRONMENT = Environment(
 )
 # Ours, and between <style> tags, where an escaped quote would be another text than the one the policy names.
 _ENVIRONMENT.globals["style"] = Markup(STYLE)  # noqa: S704
-_ENVIRONMENT.filters.update(ago=ago, clock=clock, lasting=lasting, marked=marked, number=number)
+_ENVIRONMENT.filters.update(ago=ago, clock=clock, lasting=lasting, marked=marked, number=number, sentence=sentence)
 
 
 def render(name: str, /, **values: Any) -> str:

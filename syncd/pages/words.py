@@ -66,6 +66,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:,}".replace(",", "\u202f")
 
 
+def sentence(text: str) -> str:
+    """What begins in the middle of a line of a terminal, at the beginning of one of ours."""
+    return text[:1].upper() + text[1:]
+
+
 def marked(text: str) -> Markup:
     """A sentence in which `commands` stand between backticks: escaped, and those as code."""
     parts = re.split(r"`([^`]+)`", str(plain(text)))
