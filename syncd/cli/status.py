@@ -58,6 +58,8 @@ def status(
 
 
 def _show(call: Invocation, shown: dict[str, Any]) -> None:
+    from syncd.sync.standing import next_step
+
     call.table(COLUMNS, [[account[column] for column in COLUMNS] for account in shown["accounts"]])
     for account in shown["accounts"]:
         if account["reason"]:
@@ -88,7 +90,7 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
     call.write(
         "converged" if shown["converged"] else f"not converged: {shown['condition']}, distance {shown['distance']}"
     )
-    call.say(f"next: {_next(shown)}")
+    call.say(f"next: {next_step(shown)}")
 
 
 TARGETS = ("account", "provider", "verified", "accepted", "assumed", "unknown", "slowest_s", "receipt")
@@ -107,22 +109,3 @@ def _show_unsubscribes(call: Invocation, shown: dict[str, Any]) -> None:
         when = f"{lasting(left)} left" if left >= 0 else f"overdue for {lasting(-left)}"
         place = f"{worst['account']}, {worst['remote_list']}"
         call.write(f"unsubscribes: {shown['open']} not accepted yet; the first is due at {place}: {when} of {within}")
-
-
-def _next(shown: dict[str, Any]) -> str:
-    match shown["condition"]:
-        case "converged":
-            return "nothing to do"
-        case "broken":
-            return "syncd check --full"
-        case "overdue":
-            return "syncd inspect propagation --overdue"
-        case "unreachable":
-            names = [a["name"] for a in shown["accounts"] if a["state"] in {"failing", "quarantined"}]
-            return f"syncd account check {names[0]}"
-        case "waits" if shown["unsubscribes"]["refused"]:
-            return "syncd inspect parked"
-        case "waits":
-            return "syncd plan"
-        case _:
-            return "syncd sync, unless the daemon runs"

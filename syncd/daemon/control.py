@@ -9,7 +9,6 @@ import json
 import os
 import pwd
 import socket
-import stat
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,9 +17,8 @@ from typing import Any
 
 from syncd.control import LINE_MAX, PROTOCOL, VERSION, encoded
 from syncd.daemon.faults import report
+from syncd.daemon.socket_file import socket_file
 from syncd.domain.errors import ConfigurationError, Problem, SyncdError
-
-MODE = 0o660
 
 CLIENTS_MAX = 16
 
@@ -218,41 +216,12 @@ def control_listening(place: Path | None) -> Iterator[socket.socket | None]:
     if place is None:
         yield None
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+    with contextlib.ExitStack() as stack:
         try:
-            _clear(place)
-            before = os.umask(0o777 & ~MODE)  # never wider, not even for a moment
-            try:
-                sock.bind(str(place))
-            finally:
-                os.umask(before)
-            sock.listen()
+            sock = stack.enter_context(socket_file(place))
         except OSError as error:
             raise _unusable(place, error.strerror or str(error)) from error
-        sock.setblocking(False)
-        ours = place.stat().st_ino
-        try:
-            yield sock
-        finally:
-            with contextlib.suppress(OSError):
-                if place.stat().st_ino == ours:
-                    place.unlink()
-
-
-def _clear(place: Path) -> None:
-    try:
-        mode = place.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise _unusable(place, "there is something that is no socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(place))
-        except ConnectionRefusedError:
-            place.unlink()
-            return
-    raise _unusable(place, "another process listens there")
+        yield sock
 
 
 def _unusable(place: Path, why: str) -> ConfigurationError:

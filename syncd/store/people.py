@@ -73,14 +73,6 @@ def due_people(connection: Connection, now: datetime, limit: int, after: str = "
     return [SuppressionKey(key) for key in due]
 
 
-def due_among(connection: Connection, keys: Sequence[SuppressionKey], now: datetime) -> set[SuppressionKey]:
-    """Those of them who are to be looked at by now."""
-    found: set[SuppressionKey] = set()
-    for part in chunks(sorted(set(keys)), IN_MAX):
-        found |= {SuppressionKey(key) for key in connection.scalars(_DUE_AMONG, {"now": now, "people": part})}
-    return found
-
-
 _DUE = (
     sa.select(agenda.c.person_key)
     .where(agenda.c.due_at <= sa.bindparam("now"), agenda.c.person_key > sa.bindparam("behind"))
@@ -89,7 +81,6 @@ _DUE = (
 )
 _THESE = agenda.c.person_key.in_(sa.bindparam("people", expanding=True))
 _ON_AGENDA = sa.select(agenda.c.person_key).where(_THESE)
-_DUE_AMONG = _ON_AGENDA.where(agenda.c.due_at <= sa.bindparam("now"))
 _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", type_=agenda.c.due_at.type))
 _OFF_AGENDA = agenda.delete().where(_THESE)
 

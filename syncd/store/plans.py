@@ -216,10 +216,10 @@ def load_plans(connection: Connection) -> list[sa.Row[Any]]:
     )
 
 
-def load_items(connection: Connection, row: Any, limit: int | None = None) -> list[sa.Row[Any]]:
-    """What waits in a plan, by address."""
+def load_items(connection: Connection, row: Any, limit: int | None = None, skip: int = 0) -> list[sa.Row[Any]]:
+    """What waits in a plan, by address: all of it, or `limit` of it behind the first `skip`."""
     query = sa.select(item).where(*_items_of(group_of(row)), item.c.state == "held").order_by(item.c.identity)
-    return list(connection.execute(query if limit is None else query.limit(limit)))
+    return list(connection.execute(query if limit is None else query.limit(limit).offset(skip)))
 
 
 def group_of(row: Any) -> PlanGroup:
@@ -332,10 +332,9 @@ def record_claim(
     return True
 
 
-def open_claims(connection: Connection) -> list[sa.Row[Any]]:
-    return list(
-        connection.execute(sa.select(claim).where(claim.c.state == "open").order_by(claim.c.seen_at, claim.c.id))
-    )
+def open_claims(connection: Connection, limit: int | None = None) -> list[sa.Row[Any]]:
+    query = sa.select(claim).where(claim.c.state == "open").order_by(claim.c.seen_at, claim.c.id)
+    return list(connection.execute(query if limit is None else query.limit(limit)))
 
 
 def settle_claims(connection: Connection, where: Iterable[sa.ColumnElement[bool]], state: str) -> int:

@@ -49,7 +49,7 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
             if journal.broken(connection):
                 urgent, most = True, most + len(tried)  # what may not go keeps its place before what may
             due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
-            unplanned = people.due_among(connection, [op.key for op in due], now) if urgent else set()
+            unplanned = set(people.due_among(connection, [op.key for op in due], now)) if urgent else set()
         due = [op for op in due if op.id not in tried and op.key not in unplanned]
         tried |= {op.id for op in due}
         if not due:

@@ -9,6 +9,7 @@ import pytest
 from syncd.app import App
 from syncd.daemon.live import Live
 from syncd.daemon.rounds import Rounds
+from syncd.daemon.timers import Timers
 from syncd.sync.cycle import run_round
 from syncd.sync.ingest import unsubscribe
 from tests.daemon.scene import FAST, Scene, rows, running, until
@@ -98,7 +99,8 @@ def leaves(scene: Scene, app: App, email: str) -> None:
 @pytest.mark.parametrize("steps", range(5))
 async def test_a_stop_is_not_lost_to_something_that_comes_in_with_it(scene: Scene, steps: int) -> None:
     app = scene.app()
-    rounds = Rounds(app, FAST, Live(asyncio.get_running_loop().time, app.outside.now, 60.0))
+    clock, now = asyncio.get_running_loop().time, app.outside.now
+    rounds = Rounds(app, FAST, Live(clock, now, 60.0), Timers(clock, now, lambda: 0.0, app.log, 30.0))
     task = asyncio.create_task(rounds._came(60.0))
     await asyncio.sleep(0.01)
     rounds.came_in.set()

@@ -23,7 +23,7 @@ def is_away(world, rounds: int) -> str:
 
 def called(world) -> int:
     """How often Sales.Rocks was called."""
-    return 10**6 - world.sales.faults[0].times
+    return int(10**6 - world.sales.faults[0].times)
 
 
 @pytest.mark.parametrize("how", ["time passes", "a person says so", "a restart changes nothing"])
