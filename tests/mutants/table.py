@@ -35,7 +35,7 @@ MUTANTS = (
     ),
     Mutant(
         "2xx before the commit",
-        "syncd/receiver.py",
+        "syncd/receiver/deliveries.py",
         "            delivery_id, new = ingest.accept(lane, self._context, delivery)\n        except",
         "            asyncio.get_running_loop().call_later(0.2, ingest.accept, lane, self._context, delivery)\n"
         '            delivery_id, new = "later", True\n        except',
@@ -43,7 +43,7 @@ MUTANTS = (
     ),
     Mutant(
         "2xx although the mirror is in trouble",
-        "syncd/receiver.py",
+        "syncd/receiver/deliveries.py",
         "            delivery_id, new = ingest.accept(lane, self._context, delivery)\n        except",
         "            try:\n"
         "                delivery_id, new = ingest.accept(lane, self._context, delivery)\n"

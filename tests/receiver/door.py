@@ -1,0 +1,111 @@
+"""The door with the mirror behind it, and what senders bring to it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+from fastapi import FastAPI
+
+from syncd.app import App, Outside
+from syncd.config import load
+from syncd.domain.consent import Level, Scope
+from syncd.domain.identity import Identity, suppression_key
+from syncd.receiver import receiver
+from syncd.store import people
+from syncd.store.session import reading
+from syncd.sync.ingest import ingest
+from syncd.sync.plan import plan
+from syncd.sync.standing import standing
+from syncd.wire import Request, Response
+from tests.world import CONFIG
+
+LIMIT = 4096
+BASIC = {"authorization": "Basic " + base64.b64encode(b"rokt:rokt-secret").decode()}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+JSON = {"content-type": "application/json"}
+ANN = Identity("ann@example.org")
+LEAD = b'{"email":"ann@example.org","firstname":"Ann"}'
+
+ENCODED = {
+    "json": (JSON, LEAD),
+    "form": (FORM, b"email=ann%40example.org&firstname=Ann"),
+    "text": ({"content-type": "text/plain"}, b"email=ann@example.org\nfirstname=Ann\n"),
+    "xml": (
+        {"content-type": "application/xml"},
+        b"<lead><email>ann@example.org</email><firstname>Ann</firstname></lead>",
+    ),
+}
+
+BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;&lol;&lol;&lol;&lol;">]>
+<lead><email>&lol2;</email></lead>"""
+
+
+class Door:
+    """The application, the mirror behind it, and what it woke."""
+
+    def __init__(self, url: str, folder: Path, *, leads: str = "", config: str = CONFIG) -> None:
+        path = folder / "syncd.toml"
+        path.write_text(
+            config.format(
+                url=url, first_sync="go", max_count=20, on_unsubscribe="remove", on_absence="ignore", sales_list="s"
+            )
+            .replace('webhook_secret = "mail-hook"', 'webhook_secret = "mail/hook+1"')
+            .replace('api_key = "rokt-key"', f'api_key = "rokt-key"\n{leads}')
+        )
+        self.now = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+        settings = load(path, {"SYNCD_MIRROR__URL": url, "SYNCD_RECEIVER__BODY_BYTES_MAX": str(LIMIT)})
+        self.app = App(settings, Outside(now=lambda: self.now))
+        self.context = self.app.context
+        self.woken: list[str] = []
+        self.draining = ""
+        intervals = dict.fromkeys(self.context.lanes, 300.0)
+        self.asgi: FastAPI = receiver(
+            self.context,
+            settings.receiver,
+            wake=self.woken.append,
+            status=lambda: standing(self.context, intervals)[1],
+            ready=lambda: self.draining,
+        )
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=self.asgi), base_url="http://syncd.test")
+
+    async def send(self, method: str, path: str, **about: Any) -> httpx.Response:
+        async with self.client() as client:
+            return await client.request(method, path, **about)
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        with reading(self.app.engine) as connection:
+            return [dict(row) for row in connection.execute(sa.text(query)).mappings()]
+
+    def consent(self, identity: Identity = ANN) -> dict[Scope, Level]:
+        with reading(self.app.engine) as connection:
+            return {
+                scope: state.level
+                for scope, state in people.load_consent(connection, suppression_key(identity)).items()
+            }
+
+    def work(self) -> None:
+        ingest(self.context)
+        plan(self.context)
+
+    def close(self) -> None:
+        asyncio.run(self.app.aclose())
+
+
+def signed(body: bytes, secret: bytes = b"hook-secret") -> dict[str, str]:
+    return JSON | {"x-rocs-signature": f"sha256={hmac.new(secret, body, sha256).hexdigest()}"}
+
+
+async def carried(door: Door, request: Request) -> Response:
+    """What our receiver answers to a request that an emulator sends."""
+    answer = await door.send(request.method, request.url, headers=dict(request.headers), content=request.body)
+    return Response(answer.status_code, dict(answer.headers), answer.content)
