@@ -7,13 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`old` stands exactly once in `path` and becomes `new`; one of `tests` must fail then."""
+    """`old` stands exactly once in `path` and becomes `new`; one of `tests` must fail then.
+
+    `behind`: what else goes, in the same file, where one check stands behind another.
+    """
 
     bug: str
     path: str
     old: str
     new: str
     tests: tuple[str, ...]
+    behind: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def edits(self) -> tuple[tuple[str, str], ...]:
+        return ((self.old, self.new), *self.behind)
 
 
 FENCE, GUARD, ABSENCE, BAD = (
@@ -170,6 +178,7 @@ MUTANTS = (
         "    if not entry.spread or person.suppressed(entry.scope) or _said_no_before(",
         "    if not entry.spread or _said_no_before(",
         ("tests/reconcile/test_spread.py::test_nobody_who_said_no_is_added",),
+        behind=(("return said or bool(suppressing(person, topology, account.name, container))", "return said"),),
     ),
     Mutant(
         "a claim is granted at once",
