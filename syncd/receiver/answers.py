@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from syncd import pages
+
 Route = tuple[str, tuple[str, ...], Callable[[Request], Awaitable[Response]]]
 """A path, the methods that it takes, and what answers them. One for each path, so that 405 names every method."""
 
@@ -17,9 +19,7 @@ RETRY_AFTER_S = 30
 
 _SAFE = {
     "cache-control": "no-store",
-    "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "content-security-policy": pages.POLICY,
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "x-robots-tag": "noindex",

@@ -30,4 +30,4 @@ class Overview:
     async def overview(self, _request: Request) -> Response:
         with reading(self._context.engine) as connection:
             runs = meters.last_runs(connection, RUNS_SHOWN)
-        return html_page(pages.status_page(self._status(), runs, self._context.now()))
+        return html_page(pages.render("overview.html", status=self._status(), runs=runs, now=self._context.now()))
