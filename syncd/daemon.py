@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import os
 import signal
 import socket
@@ -29,6 +28,7 @@ from syncd.domain.errors import ConfigurationError, MirrorError, Problem, Provid
 from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import CanRegister
 from syncd.receiver import receiver
+from syncd.receiver.server import server_config
 from syncd.settings import ReceiverSettings
 from syncd.store import journal, meters
 from syncd.store.session import reading, writing
@@ -117,7 +117,7 @@ class _Daemon:
         self._draining = False
 
     async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
-        server = _server(self._receiver(), self._pace.drain_s)
+        server = _server(self._receiver(), self._app.settings.receiver, self._pace.drain_s)
         scheduler = self._scheduler()
         serving = asyncio.create_task(server.serve(sockets=[sock]), name="receiver")
         tasks = [asyncio.create_task(work, name=name) for name, work in self._works()]
@@ -430,20 +430,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(application: Any, drain_s: float) -> _Server:
-    config = uvicorn.Config(
-        application,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level=logging.WARNING,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(drain_s)),
-    )
-    return _Server(config)
+def _server(application: Any, settings: ReceiverSettings, drain_s: float) -> _Server:
+    return _Server(server_config(application, settings, drain_s))
 
 
 async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

@@ -36,6 +36,10 @@ def _listen(text: str) -> str:
     return text
 
 
+PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
+"""How often something is taken; as many may come at once."""
+
+
 class MirrorSettings(Options):
     url: Annotated[str, AfterValidator(_engine), HOLDS_PASSWORD]
 
@@ -44,6 +48,18 @@ class ReceiverSettings(Options):
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8480"
     public_url: Url | None = None
     body_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 262_144
+    body_timeout: Annotated[Duration, Field(gt=0)] = 10.0
+    depth_max: Annotated[int, Field(ge=2, le=20)] = 20
+    headers_max: Annotated[int, Field(ge=20, le=10_000)] = 100
+    header_bytes_max: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 16_384
+    header_timeout: Annotated[Duration, Field(gt=0)] = 10.0
+    connections_max: Annotated[int, Field(ge=8, le=100_000)] = 512
+    leads_per_minute: PerMinute = 1200
+    notices_per_minute: PerMinute = 3000
+    unsubscribes_per_minute: PerMinute = 6000
+    refused_per_minute: PerMinute = 120
+    links_per_minute: PerMinute = 30
+    access_log: bool = True
 
     @property
     def host(self) -> str:

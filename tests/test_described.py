@@ -30,6 +30,7 @@ from syncd.emulators.http import HttpEmulator
 from syncd.providers.rocketresponder.signature import signed_form
 from syncd.receiver import document_path, receiver
 from syncd.sync import one_click
+from syncd.sync.standing import standing
 from syncd.wire import Request, converse
 from tests.conformance.bench import Bench
 from tests.conformance.benches import Http, ReportingRokt, RocketResponder, Rocs, SalesRocks
@@ -81,6 +82,9 @@ FILLED = {
 }
 
 
+UNLIMITED = ("LEADS", "NOTICES", "UNSUBSCRIBES", "REFUSED", "LINKS")
+
+
 @cache
 def described() -> Any:
     import schemathesis
@@ -99,9 +103,13 @@ def door(
     mirror.write_bytes(sqlite_template.read_bytes())
     told = {"first_sync": "go", "max_count": 20, "on_unsubscribe": "remove", "on_absence": "ignore", "sales_list": "s"}
     file.write_text(CONFIG.format(url=f"sqlite:///{mirror}", **told))
-    loaded = load(file, {})
+    # A minute's worth is used up at once here, and 429 is an answer like any other: not the only one that is wanted.
+    loaded = load(file, {f"SYNCD_RECEIVER__{kind}_PER_MINUTE": "1000000" for kind in UNLIMITED})
     app = App(loaded, Outside(now=lambda: datetime(2026, 11, 21, 12, 0, tzinfo=UTC)))
-    asgi = receiver(app.context, loaded.receiver, wake=lambda _: None, status=dict)
+    intervals = dict.fromkeys(app.context.lanes, 300.0)
+    asgi = receiver(
+        app.context, loaded.receiver, wake=lambda _: None, status=lambda: standing(app.context, intervals)[1]
+    )
     loop = asyncio.new_event_loop()
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=asgi), base_url="http://syncd.test")
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
+import socket
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
+import uvicorn
 from fastapi import FastAPI
 
 from syncd.app import App, Outside
@@ -19,6 +23,7 @@ from syncd.config import load
 from syncd.domain.consent import Level, Scope
 from syncd.domain.identity import Identity, suppression_key
 from syncd.receiver import receiver
+from syncd.receiver.server import server_config
 from syncd.store import people
 from syncd.store.session import reading
 from syncd.sync.ingest import ingest
@@ -51,7 +56,7 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2
 class Door:
     """The application, the mirror behind it, and what it woke."""
 
-    def __init__(self, url: str, folder: Path, *, leads: str = "", config: str = CONFIG) -> None:
+    def __init__(self, url: str, folder: Path, *, leads: str = "", config: str = CONFIG, **environ: str) -> None:
         path = folder / "syncd.toml"
         path.write_text(
             config.format(
@@ -61,7 +66,9 @@ class Door:
             .replace('api_key = "rokt-key"', f'api_key = "rokt-key"\n{leads}')
         )
         self.now = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-        settings = load(path, {"SYNCD_MIRROR__URL": url, "SYNCD_RECEIVER__BODY_BYTES_MAX": str(LIMIT)})
+        given = {"SYNCD_MIRROR__URL": url, "SYNCD_RECEIVER__BODY_BYTES_MAX": str(LIMIT)}
+        settings = load(path, given | environ)
+        self.receiver_settings = settings.receiver
         self.app = App(settings, Outside(now=lambda: self.now))
         self.context = self.app.context
         self.woken: list[str] = []
@@ -74,6 +81,21 @@ class Door:
             status=lambda: standing(self.context, intervals)[1],
             ready=lambda: self.draining,
         )
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """The same on a port, as the daemon serves it."""
+        server = uvicorn.Server(server_config(self.asgi, self.receiver_settings, 1.0))
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            serving = asyncio.create_task(server._serve([sock]))
+            while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
+                await asyncio.sleep(0.001)
+            try:
+                yield sock.getsockname()[1]
+            finally:
+                server.should_exit = True
+                server.force_exit = True
+                await serving
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(app=self.asgi), base_url="http://syncd.test")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
 import syncd.sync.ingest
-from syncd.receiver import deliveries
 from syncd.telemetry import places_of
 from tests.receiver.door import BASIC, BOMB, FORM, JSON, LEAD, LIMIT, Door, signed
 
@@ -117,16 +117,17 @@ async def test_a_wrong_method_is_told_the_right_ones(sqlite_door: Door, path: st
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(sqlite_door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "BODY_S", 0.05)
+async def test_a_body_that_does_not_come_is_not_waited_for(sqlite_url: str, tmp_path: Path) -> None:
+    door = Door(sqlite_url, tmp_path, SYNCD_RECEIVER__BODY_TIMEOUT="50ms")
     never = asyncio.Event()
 
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"
         await never.wait()
 
-    answer = await sqlite_door.send("POST", "/in/leads/leads", headers=BASIC | JSON, content=stuck())
+    answer = await door.send("POST", "/in/leads/leads", headers=BASIC | JSON, content=stuck())
     assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+    door.app.engine.dispose()
 
 
 async def test_a_validation_fault_repeats_nothing_of_what_was_sent(sqlite_door: Door) -> None:
