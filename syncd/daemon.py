@@ -28,6 +28,7 @@ from syncd.domain.errors import ConfigurationError, MirrorError, Problem, Provid
 from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import CanRegister
 from syncd.receiver import receiver
+from syncd.receiver.letters import Letters
 from syncd.receiver.server import server_config
 from syncd.settings import ReceiverSettings
 from syncd.store import journal, meters
@@ -145,8 +146,17 @@ class _Daemon:
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", self._take_requests, lambda: pace.tick_s)),
             ("register", self._again_and_again("register", self._register, self._until_next_registration)),
+            *self._letters(),
             *((f"account {name}", self._tend(name)) for name in self._wakes),
         ]
+
+    def _letters(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        """Confirmation links are mailed where there is a form that asks for them."""
+        form, public_url = self._app.settings.subscribe_form, self._app.settings.receiver.public_url
+        if not form.lists or public_url is None:
+            return []
+        letters = Letters(self._context, form, public_url)
+        return [("letters", self._again_and_again("letters", letters.send_due, lambda: self._pace.tick_s))]
 
     def _receiver(self) -> Any:
         return receiver(
@@ -155,6 +165,7 @@ class _Daemon:
             wake=lambda _who: self._came_in.set(),
             status=lambda: standing(self._context, self._intervals)[1],
             ready=lambda: "syncd is stopping" if self._draining else "",
+            form=self._app.settings.subscribe_form,
         )
 
     # Rounds ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +39,15 @@ def _listen(text: str) -> str:
 
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
 """How often something is taken; as many may come at once."""
+
+
+_ORIGIN = re.compile(r"https://(\*\.)?[A-Za-z0-9.-]+(:\d+)?|http://(localhost|127\.0\.0\.1)(:\d+)?|'self'|\*")
+
+
+def _ancestor(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must be an origin such as https://www.example.org, https://*.example.org, 'self' or *")
+    return origin
 
 
 class MirrorSettings(Options):
@@ -110,12 +120,33 @@ class ListSettings(Options):
     spread: bool = True
 
 
+class SubscribeFormSettings(Options):
+    """The form with which people subscribe at our door, and the mails that confirm it. None without `lists`."""
+
+    lists: tuple[Text, ...] = ()
+    titles: dict[str, Text] = Field(default_factory=dict)
+    confirm_command: tuple[Text, ...] = ()
+    confirm_timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    retry_every: Annotated[Duration, Field(gt=0)] = 60.0
+    retry_for: Annotated[Duration, Field(gt=0)] = 86_400.0
+    link_lifetime: Annotated[Duration, Field(gt=0)] = 7 * 86_400.0
+    queue_max: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    sends_per_minute: PerMinute = 30
+    mails_per_hour: Annotated[int, Field(ge=1, le=1000)] = 3
+    frame_ancestors: tuple[Annotated[str, AfterValidator(_ancestor)], ...] = ()
+
+    def title(self, name: str) -> str:
+        """What people are shown for a list of ours."""
+        return self.titles.get(name, name)
+
+
 class Settings(Options):
     mirror: MirrorSettings
     receiver: ReceiverSettings = ReceiverSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     guard: GuardSettings = GuardSettings()
     push: PushSettings = PushSettings()
+    subscribe_form: SubscribeFormSettings = SubscribeFormSettings()
     accounts: dict[str, SerializeAsAny[AccountOptions]]
     lists: dict[str, ListSettings] = Field(default_factory=dict)
     fields: dict[str, FieldSettings] = Field(default_factory=dict)
@@ -144,6 +175,7 @@ SECTIONS: dict[str, type[Options]] = {
     "schedule": ScheduleSettings,
     "guard": GuardSettings,
     "push": PushSettings,
+    "subscribe_form": SubscribeFormSettings,
 }
 TABLES = (*SECTIONS, "accounts", "lists", "fields")
 LIST_KEYS = ("scope", "spread")

@@ -19,8 +19,10 @@ from syncd.receiver.health import Health
 from syncd.receiver.overview import Overview
 from syncd.receiver.people import People
 from syncd.receiver.shell import Shell
-from syncd.settings import ReceiverSettings
+from syncd.settings import ReceiverSettings, SubscribeFormSettings
 from syncd.sync.context import Context
+
+_NO_FORM = SubscribeFormSettings()
 
 
 def receiver(
@@ -30,15 +32,17 @@ def receiver(
     wake: Callable[[str], None],
     status: Callable[[], Mapping[str, Any]],
     ready: Callable[[], str] = lambda: "",
+    form: SubscribeFormSettings = _NO_FORM,
 ) -> FastAPI:
     """The application. `wake` is called with the account once something of it is durable, or with `ONE_CLICK`.
 
     `status` gives what `syncd status --json` prints; `ready` says why deliveries should go elsewhere, or nothing.
+    `form`: with what people subscribe.
     """
     app = FastAPI(title="syncd", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for part in (
         Deliveries(context, settings, wake),
-        People(context, wake),
+        People(context, settings, form, wake),
         Health(context, status, ready),
         Description(),
         Overview(context, status),

@@ -12,16 +12,20 @@ from collections.abc import Callable, Hashable
 BUCKETS_MAX = 10_000
 """More are not kept: the one that was used longest ago gives way, and by then it is mostly full again."""
 
-_MINUTE_S = 60.0
-
 
 class Limit:
-    """So many a minute of each key. `clock` gives seconds that only go forward: those of the loop."""
+    """So many of each key within a window. `clock` gives seconds that only go forward: those of the loop."""
 
     def __init__(
-        self, per_minute: int, clock: Callable[[], float] | None = None, *, buckets_max: int = BUCKETS_MAX
+        self,
+        most: int,
+        clock: Callable[[], float] | None = None,
+        *,
+        window_s: float = 60.0,
+        buckets_max: int = BUCKETS_MAX,
     ) -> None:
-        self._most = float(per_minute)
+        self._most = float(most)
+        self._window_s = window_s
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._buckets_max = buckets_max
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
@@ -30,8 +34,8 @@ class Limit:
         """Take one. 0, or the whole seconds after which there is one again."""
         now = self._clock()
         left, at = self._buckets.pop(key, (self._most, now))
-        left = min(self._most, left + max(0.0, now - at) * self._most / _MINUTE_S)
-        wait_s = 0 if left >= 1 else max(1, -int(-(1 - left) * _MINUTE_S // self._most))
+        left = min(self._most, left + max(0.0, now - at) * self._most / self._window_s)
+        wait_s = 0 if left >= 1 else max(1, -int(-(1 - left) * self._window_s // self._most))
         self._buckets[key] = (left if wait_s else left - 1, now)
         while len(self._buckets) > self._buckets_max:
             self._buckets.popitem(last=False)

@@ -8,7 +8,7 @@ import contextlib
 import hmac
 import socket
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ from syncd.receiver import receiver
 from syncd.receiver.server import server_config
 from syncd.store import people
 from syncd.store.session import reading
+from syncd.sync import one_click, preferences, subscribing
 from syncd.sync.ingest import ingest
 from syncd.sync.plan import plan
+from syncd.sync.signed import signing_key
 from syncd.sync.standing import standing
 from syncd.wire import Request, Response
 from tests.world import CONFIG
@@ -53,6 +55,24 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2
 <lead><email>&lol2;</email></lead>"""
 
 
+FORMED = (
+    CONFIG
+    + """
+[lists.events]
+crm = "L-2"
+
+[receiver]
+public_url = "https://sync.example.org"
+
+[subscribe_form]
+lists = ["newsletter", "events"]
+titles = {{ newsletter = "Monthly news" }}
+confirm_command = ["/bin/sh", "-c", "cat >>mails; exit $(cat code 2>/dev/null || echo 0)"]
+"""
+)
+"""The same with a form for each of two lists; its program writes into the folder where it is started."""
+
+
 class Door:
     """The application, the mirror behind it, and what it woke."""
 
@@ -69,6 +89,8 @@ class Door:
         given = {"SYNCD_MIRROR__URL": url, "SYNCD_RECEIVER__BODY_BYTES_MAX": str(LIMIT)}
         settings = load(path, given | environ)
         self.receiver_settings = settings.receiver
+        self.form = settings.subscribe_form
+        self.public_url = settings.receiver.public_url or ""
         self.app = App(settings, Outside(now=lambda: self.now))
         self.context = self.app.context
         self.woken: list[str] = []
@@ -80,6 +102,7 @@ class Door:
             wake=self.woken.append,
             status=lambda: standing(self.context, intervals)[1],
             ready=lambda: self.draining,
+            form=self.form,
         )
 
     @contextlib.asynccontextmanager
@@ -118,6 +141,16 @@ class Door:
     def work(self) -> None:
         ingest(self.context)
         plan(self.context)
+
+    def tokens(self) -> dict[str, str]:
+        """Links of Ann, by the route that they lead to."""
+        key, until = signing_key(self.app.engine), self.now + timedelta(days=1)
+        wish = subscribing.Wish(ANN, ("newsletter",), {}, self.now)
+        return {
+            "/unsubscribe/{token}": one_click.make_token(key, ANN),
+            "/preferences/{token}": preferences.make_token(key, ANN),
+            "/confirm/{token}": subscribing.make_token(key, wish, until),
+        }
 
     def close(self) -> None:
         asyncio.run(self.app.aclose())
