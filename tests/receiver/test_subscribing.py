@@ -112,6 +112,13 @@ async def test_whoever_asks_is_told_the_same_whether_known_suppressed_erased_or_
     assert door.rows("SELECT id FROM letter") == []
 
 
+async def test_whoever_is_erased_while_a_mail_waits_stands_in_no_queue(mailbox: Mailbox) -> None:
+    await asks(mailbox.door)
+    erase(mailbox.door.context, ANN)
+    assert mailbox.door.rows("SELECT id FROM letter") == []
+    assert await mailbox.opened() == []
+
+
 async def test_somebody_who_had_said_no_says_yes_with_evidence_and_to_no_more_than_they_asked_for(
     mailbox: Mailbox,
 ) -> None:
