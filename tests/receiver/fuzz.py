@@ -113,6 +113,7 @@ def main() -> int:
             for path, method in ROUTES:
                 _drive(door, path, method, number, statuses, broken)
             number += 1
+            sys.stderr.write(f"{statuses.total()} cases, {len(broken)} with 5xx\n")
     for line in broken[:20]:
         sys.stdout.write(f"{line}\n")
     answers = ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))

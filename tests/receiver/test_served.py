@@ -45,7 +45,7 @@ async def test_a_wish_is_mailed_and_confirmed_at_the_running_daemon_which_holds_
 
 async def _mail(path: Path) -> dict[str, str]:
     """The mail, once the program has it whole."""
-    while not _whole(path):
+    while not _whole(path):  # noqa: ASYNC110  a program writes it
         await asyncio.sleep(0.01)
     found: dict[str, str] = json.loads(_whole(path))
     return found

@@ -6,7 +6,7 @@ from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.identity import Identity
 from syncd.sync import ingest
 from syncd.sync.subscribing import Confirmed, Wish, confirm
-from tests.scenes import Open
+from tests.scenes import Open, command
 from tests.world import CONFIG, World
 
 ANN = Identity("ann@example.org")
@@ -45,12 +45,15 @@ def test_a_confirmed_subscriber_is_added_everywhere_and_a_no_reaches_them_everyw
     writes = world.writes
     world.settle()
     assert world.writes == writes
+    assert command(world, "status").code == 0, "converged"
     world.mail.person_unsubscribes("154", ANN)
     world.settle()
     left = found(world)
     assert left.pop("sales") == "removed"
     assert set(left.values()) == {"unsubscribed"}
     assert set(left) == {"crm", "forms", "mail", "leads"}
+    assert command(world, "status").code == 0
+    assert command(world, "check", "--full").code == 0
 
 
 def test_the_first_who_come_by_the_form_wait_for_approval_where_first_contact_is_held(open_small_world: Open) -> None:
