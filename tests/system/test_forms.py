@@ -42,6 +42,8 @@ def test_a_confirmed_subscriber_is_added_everywhere_and_a_no_reaches_them_everyw
     world.settle()
     assert found(world) == dict.fromkeys(("crm", "forms", "mail", "sales"), "subscribed")
     assert ("154", ANN) in world.mail.subscribers
+    named = world.rows("SELECT account FROM cell WHERE fields LIKE '%Ann%'")
+    assert {row["account"] for row in named} == {"crm", "forms", "mail", "sales"}
     writes = world.writes
     world.settle()
     assert world.writes == writes
