@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml uv.lock
 	@.uv/bin/uv sync --quiet --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $(STAMP)
 
-.PHONY: help demo test long sim mutants docs check coverage fmt bench clean env
+.PHONY: help demo test long sim mutants fuzz docs check coverage fmt bench clean env
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 12
 
@@ -36,6 +36,9 @@ sim: $(STAMP)  ## the whole system in simulated histories, and what was found (S
 
 mutants: $(STAMP)  ## bugs planted in a copy of the package, each of which a named test must catch (ARGS='-k word')
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+fuzz: $(STAMP)  ## schemathesis against the receiver, by its description (CASES=… SEED=…)
+	@$(BIN)/python -m tests.receiver.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),0)
 
 docs: $(STAMP)  ## the table of everything that the providers' documents name, made anew from schemas/
 	@$(BIN)/python -m tests.endpoints

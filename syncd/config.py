@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 
 from syncd.domain.errors import ConfigurationError, Problem
 from syncd.providers.fields import CANONICAL, Kind, form_fault
+from syncd.providers.forms import FORMS, FormsOptions
 from syncd.providers.options import AccountOptions, Options, seconds
 from syncd.providers.registry import REGISTRY
 from syncd.settings import (
@@ -33,7 +34,9 @@ from syncd.settings import (
     TABLES,
     FieldSettings,
     ListSettings,
+    ReceiverSettings,
     Settings,
+    SubscribeFormSettings,
     leaves,
     masked,
     origin,
@@ -177,6 +180,7 @@ class _Reading:
         accounts = self._accounts()
         self._mapped(fields, accounts)
         lists = self._lists(list(self.document.get("accounts", {})))
+        self._subscribe_form(sections, accounts, lists)
         if self.problems:
             raise ConfigurationError(str(self.source or "environment"), self.problems)
         if self.source and self.holds_secrets and self.source.stat().st_mode & stat.S_IROTH:
@@ -418,6 +422,34 @@ class _Reading:
             if one := self._validated(raw, ListSettings, where):
                 lists[name] = one
         return lists
+
+    def _subscribe_form(
+        self,
+        sections: Mapping[str, Options | None],
+        accounts: dict[str, AccountOptions],
+        lists: dict[str, ListSettings],
+    ) -> None:
+        """Where there are forms, those who subscribed by them stand in an account of their own."""
+        form, receiver = sections["subscribe_form"], sections["receiver"]
+        if not isinstance(form, SubscribeFormSettings) or not isinstance(receiver, ReceiverSettings):
+            return
+        for key, names in (("lists", form.lists), ("titles", form.titles)):
+            for name in names:
+                if name not in self.document.get("lists", {}):
+                    self._problem(f"subscribe_form.{key}", f"there is no list `{name}`", _nearest(name, lists))
+        if not form.lists:
+            return
+        if FORMS in accounts:
+            self._problem(f"accounts.{FORMS}", "is what the account of our own forms is called", "take another name")
+        if not form.confirm_command:
+            self._problem("subscribe_form.confirm_command", "missing", "the program that mails the link, and its words")
+        if receiver.public_url is None:
+            self._problem("receiver.public_url", "missing", "confirmation links lead to it")
+        accounts[FORMS] = FormsOptions()
+        for name in form.lists:
+            if name in lists:
+                places = {**lists[name].accounts, FORMS: (name,)}
+                lists[name] = lists[name].model_copy(update={"accounts": places})
 
     def _ids(self, value: Any, where: str) -> tuple[str, ...]:
         """Ids as text: the loader takes `154` for `"154"`, and one id for a list of one."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,6 +55,19 @@ def _long(token: SecretStr) -> SecretStr:
     return token
 
 
+PerMinute = Annotated[int, Field(ge=1, le=1_000_000)]
+"""How often something is taken; as many may come at once."""
+
+
+_ORIGIN = re.compile(r"https://(\*\.)?[A-Za-z0-9.-]+(:\d+)?|http://(localhost|127\.0\.0\.1)(:\d+)?|'self'|\*")
+
+
+def _ancestor(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must be an origin such as https://www.example.org, https://*.example.org, 'self' or *")
+    return origin
+
+
 class MirrorSettings(Options):
     url: Annotated[str, AfterValidator(_engine), HOLDS_PASSWORD]
 
@@ -70,6 +84,19 @@ class ReceiverSettings(Options):
     def path(self) -> Path | None:
         """The Unix socket to listen on, or None where it is a host and a port."""
         return Path(self.listen.removeprefix(UNIX)) if self.listen.startswith(UNIX) else None
+
+    body_timeout: Annotated[Duration, Field(gt=0)] = 10.0
+    depth_max: Annotated[int, Field(ge=2, le=20)] = 20
+    headers_max: Annotated[int, Field(ge=20, le=10_000)] = 100
+    header_bytes_max: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 16_384
+    header_timeout: Annotated[Duration, Field(gt=0)] = 10.0
+    connections_max: Annotated[int, Field(ge=8, le=100_000)] = 512
+    leads_per_minute: PerMinute = 1200
+    notices_per_minute: PerMinute = 3000
+    unsubscribes_per_minute: PerMinute = 6000
+    refused_per_minute: PerMinute = 120
+    links_per_minute: PerMinute = 30
+    access_log: bool = True
 
     @property
     def host(self) -> str:
@@ -132,6 +159,26 @@ class ListSettings(Options):
     spread: bool = True
 
 
+class SubscribeFormSettings(Options):
+    """The form with which people subscribe at our door, and the mails that confirm it. None without `lists`."""
+
+    lists: tuple[Text, ...] = ()
+    titles: dict[str, Text] = Field(default_factory=dict)
+    confirm_command: tuple[Text, ...] = ()
+    confirm_timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    retry_every: Annotated[Duration, Field(gt=0)] = 60.0
+    retry_for: Annotated[Duration, Field(gt=0)] = 86_400.0
+    link_lifetime: Annotated[Duration, Field(gt=0)] = 7 * 86_400.0
+    queue_max: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    sends_per_minute: PerMinute = 30
+    mails_per_hour: Annotated[int, Field(ge=1, le=1000)] = 3
+    frame_ancestors: tuple[Annotated[str, AfterValidator(_ancestor)], ...] = ()
+
+    def title(self, name: str) -> str:
+        """What people are shown for a list of ours."""
+        return self.titles.get(name, name)
+
+
 class Settings(Options):
     mirror: MirrorSettings
     receiver: ReceiverSettings = ReceiverSettings()
@@ -139,6 +186,7 @@ class Settings(Options):
     guard: GuardSettings = GuardSettings()
     push: PushSettings = PushSettings()
     daemon: DaemonSettings = DaemonSettings()
+    subscribe_form: SubscribeFormSettings = SubscribeFormSettings()
     accounts: dict[str, SerializeAsAny[AccountOptions]]
     lists: dict[str, ListSettings] = Field(default_factory=dict)
     fields: dict[str, FieldSettings] = Field(default_factory=dict)
@@ -168,6 +216,7 @@ SECTIONS: dict[str, type[Options]] = {
     "guard": GuardSettings,
     "push": PushSettings,
     "daemon": DaemonSettings,
+    "subscribe_form": SubscribeFormSettings,
 }
 TABLES = (*SECTIONS, "accounts", "lists", "fields")
 LIST_KEYS = ("scope", "spread")

@@ -6,36 +6,26 @@ it, so that it gets past the door.
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hmac
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from syncd.app import App, Outside
-from syncd.config import load
-from syncd.domain.identity import Identity
 from syncd.emulators.http import HttpEmulator
 from syncd.providers.rocketresponder.signature import signed_form
-from syncd.receiver import document_path, receiver
-from syncd.sync import one_click
-from syncd.sync.standing import standing
 from syncd.wire import Request, converse
 from tests.conformance.bench import Bench
 from tests.conformance.benches import Http, ReportingRokt, RocketResponder, Rocs, SalesRocks
+from tests.receiver.fuzz import ROUTES, Answering, answering, described, request_of
 from tests.schemas import FORM, ROOT, VIOLATIONS, index
-from tests.world import CONFIG, hasty, quiet
+from tests.world import quiet
 
 examples = pytest.mark.parametrize("count", [3, pytest.param(40, marks=pytest.mark.long, id="many")])
 """For each call, so many of what fits and of what does not; `make long` looks further."""
@@ -61,96 +51,38 @@ def driven(operation: Any, once: Callable[[Any], None], count: int, **fixed: Any
         few(given(case=operation.as_strategy(generation_mode=mode, **fixed))(once))()
 
 
-def request_of(case: Any, base: str) -> Request:
-    import requests
-
-    sent = requests.Request(**case.as_transport_kwargs(base_url=base)).prepare()
-    body: Any = sent.body or b""
-    headers = {str(name).lower(): str(value) for name, value in sent.headers.items()}
-    return Request(str(sent.method), str(sent.url), headers, body.encode() if isinstance(body, str) else body)
-
-
 # The receiver --------------------------------------------------------------------------------------------------------
-
-DOCUMENT: dict[str, Any] = json.loads(document_path().read_bytes())
-ROUTES = [(path, name) for path, item in DOCUMENT["paths"].items() for name in item if name != "parameters"]
-FILLED = {
-    "/in/{account}/leads": {"account": "leads"},
-    "/in/{account}/unsubscribes": {"account": "leads"},
-    "/in/{account}/webhook": {"account": "crm"},
-    "/in/{account}/{list}/{action}/{secret}": {"account": "mail", "list": "154", "secret": "mail-hook"},
-}
-
-
-@cache
-def described() -> Any:
-    import schemathesis
-
-    return schemathesis.openapi.from_dict(DOCUMENT)
-
-
-def standing_of(app: App) -> Callable[[], Any]:
-    return lambda: standing(app.context, dict.fromkeys(app.context.lanes, 300.0))[1]
 
 
 @pytest.fixture(scope="module")
-def door(
-    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Callable[[Request], httpx.Response], str]]:
-    """What answers as the receiver does, and the token of a link that was sent to somebody."""
+def door(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answering]:
+    """What answers as the receiver does."""
     quiet()
     folder = tmp_path_factory.mktemp("door")
-    mirror, file = folder / "mirror.db", folder / "syncd.toml"
+    mirror = folder / "mirror.db"
     mirror.write_bytes(sqlite_template.read_bytes())
-    told = {"first_sync": "go", "max_count": 20, "on_unsubscribe": "remove", "on_absence": "ignore", "sales_list": "s"}
-    file.write_text(CONFIG.format(url=f"sqlite:///{mirror}", **told))
-    operator_token = "a-token-for-the-operator"
-    loaded = load(file, {"SYNCD_RECEIVER__OPERATOR_TOKEN": operator_token})
-    app = App(loaded, Outside(now=lambda: datetime(2026, 11, 21, 12, 0, tzinfo=UTC), engine_for=hasty))
-    asgi = receiver(app.context, loaded.receiver, wake=lambda _: None, status=standing_of(app))
-    loop = asyncio.new_event_loop()
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=asgi), base_url="http://localhost")
-    loop.run_until_complete(client.post("/login", data={"operator_token": operator_token}))
-    assert client.cookies, "an operator is logged in"
-
-    def send(request: Request) -> httpx.Response:
-        return loop.run_until_complete(
-            client.request(request.method, request.url, headers=request.headers, content=request.body)
-        )
-
-    yield send, one_click.make_token(one_click.signing_key(app.engine), Identity("ann@example.org"))
-    loop.run_until_complete(client.aclose())
-    loop.run_until_complete(app.aclose())
-    loop.close()
+    with answering(folder, f"sqlite:///{mirror}") as found:
+        yield found
 
 
 @examples
 @pytest.mark.parametrize(("path", "method"), ROUTES, ids=lambda part: part.strip("/"))
-def test_the_receiver_answers_as_it_describes_itself(
-    path: str, method: str, door: tuple[Callable[[Request], httpx.Response], str], count: int
-) -> None:
+def test_the_receiver_answers_as_it_describes_itself(path: str, method: str, door: Answering, count: int) -> None:
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi import checks
 
     quiet()
-    send, token = door
     held = [
         not_a_server_error,
         checks.status_code_conformance,
         checks.content_type_conformance,
         checks.response_schema_conformance,
     ]
-    basic = base64.b64encode(b"rokt:rokt-secret").decode()
 
     def once(case: Any) -> None:
-        request = request_of(case, "http://localhost")
-        signature = hmac.new(b"hook-secret", request.body, sha256).hexdigest()
-        proofs = {"authorization": f"Basic {basic}", "x-rocs-signature": f"sha256={signature}"}
-        answer = send(Request(request.method, request.url, {**request.headers, **proofs}, request.body))
-        case.validate_response(answer, checks=held)
+        case.validate_response(door.answer(case), checks=held)
 
-    filled = FILLED.get(path) or ({"token": token} if "{token}" in path else {})
-    driven(described()[path][method], once, count, path_parameters=filled)
+    driven(described()[path][method], once, count, path_parameters=door.filled(path))
 
 
 # The emulators -------------------------------------------------------------------------------------------------------

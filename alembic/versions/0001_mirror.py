@@ -304,6 +304,21 @@ def upgrade() -> None:
     with op.batch_alter_table('lead_test', schema=None) as batch_op:
         batch_op.create_index('ix_lead_test_received_at', ['received_at'], unique=False)
 
+    op.create_table('letter',
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('person_key', sa.String(), nullable=False),
+    sa.Column('address', sa.String(), nullable=False),
+    sa.Column('lists', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('fields', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('asked_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_letter'))
+    )
+    with op.batch_alter_table('letter', schema=None) as batch_op:
+        batch_op.create_index('ix_letter_address', ['address'], unique=False)
+        batch_op.create_index('ix_letter_due_at', ['due_at'], unique=False)
+
     op.create_table('link',
     sa.Column('list', sa.String(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -557,6 +572,11 @@ def downgrade() -> None:
     op.drop_table('meta')
     op.drop_table('lookup')
     op.drop_table('link')
+    with op.batch_alter_table('letter', schema=None) as batch_op:
+        batch_op.drop_index('ix_letter_due_at')
+        batch_op.drop_index('ix_letter_address')
+
+    op.drop_table('letter')
     with op.batch_alter_table('lead_test', schema=None) as batch_op:
         batch_op.drop_index('ix_lead_test_received_at')
 

@@ -63,7 +63,7 @@ def unsubscribe(
     no_push: Annotated[bool, typer.Option("--no-push", help="Only write it down; the next round sends it.")] = False,
 ) -> int:
     """Take down a person's "no" and send it everywhere. It is kept whatever happens next."""
-    scope = _scope(call.settings, list_name)
+    scope = scope_of(call.settings, list_name)
     call.log(level="WARNING", as_json=False)
 
     async def recording(app: App) -> int:
@@ -123,7 +123,7 @@ def resubscribe(
     evidence: Annotated[str, typer.Option(metavar="TEXT", help="How, where and when the person said so.")],
 ) -> int:
     """Take down a person's own new "yes". It ends their "no" to one scope; any other stays."""
-    scope = _scope(call.settings, None if list_name == EVERYTHING else list_name)
+    scope = scope_of(call.settings, None if list_name == EVERYTHING else list_name)
     call.log(level="WARNING", as_json=False)
 
     def recording(app: App) -> int:
@@ -152,7 +152,8 @@ def resubscribe(
     return call.with_app(recording)
 
 
-def _scope(settings: Settings, list_name: str | None) -> Scope:
+def scope_of(settings: Settings, list_name: str | None) -> Scope:
+    """What a list of ours is under; everything, where none is named."""
     from syncd.domain.consent import GLOBAL, Scope
 
     if list_name is None:

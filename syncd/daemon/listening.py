@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import uvicorn
 
 from syncd.daemon.socket_file import socket_file
 from syncd.domain.errors import ConfigurationError, Problem
+from syncd.receiver.server import server_config
 from syncd.settings import ReceiverSettings
 
 
@@ -24,19 +24,8 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(application: Any) -> Server:
-    config = uvicorn.Config(
-        application,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level=logging.WARNING,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-    )
-    return Server(config)
+def server(application: Any, settings: ReceiverSettings, drain_s: float) -> Server:
+    return Server(server_config(application, settings, drain_s))
 
 
 async def started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

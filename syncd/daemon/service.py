@@ -29,6 +29,7 @@ from syncd.daemon.rounds import Rounds
 from syncd.daemon.timers import Timers
 from syncd.daemon.watchdog import Watchdog, line_of, tell_status
 from syncd.receiver import receiver
+from syncd.receiver.letters import Letters
 from syncd.settings import Settings
 from syncd.store import journal
 from syncd.store.session import writing
@@ -134,7 +135,9 @@ class Daemon:
         ready: Callable[[str], None] | None,
         control: socket.socket | None = None,
     ) -> None:
-        serving_server = server(self._application)
+        settings = self._app.settings
+        drain_s = self._pace.drain_s or settings.daemon.drain
+        serving_server = server(self._application, settings.receiver, drain_s)
         serving = asyncio.create_task(serving_server.serve(sockets=[sock]), name="receiver")
         keeping = asyncio.create_task(keep(self._app, self._pace, self._live), name="keep")
         tasks = [asyncio.create_task(work, name=name) for name, work in self._works()]
@@ -169,6 +172,7 @@ class Daemon:
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", rounds.take_requests, lambda: pace.tick_s)),
             ("register", self._again_and_again("register", registration.register, registration.wait_s)),
+            ("letters", self._again_and_again("letters", self._send_letters, lambda: pace.tick_s)),
         ]
 
     async def _until_one_ends(self, tasks: set[asyncio.Task[Any]]) -> None:
@@ -224,7 +228,14 @@ class Daemon:
             wake=lambda _who: self._rounds.came_in.set(),
             status=lambda: standing(self._context, self._app.intervals)[1],
             ready=lambda: "syncd is stopping" if self._draining else "",
+            form=self._app.settings.subscribe_form,
         )
+
+    async def _send_letters(self) -> None:
+        """Confirmation links are mailed where there is a form that asks for them."""
+        form, public_url = self._app.settings.subscribe_form, self._app.settings.receiver.public_url
+        if form.lists and public_url is not None:
+            await Letters(self._context, form, public_url).send_due()
 
     # Invariants ------------------------------------------------------------------------------------------------------
 

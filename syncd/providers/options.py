@@ -6,6 +6,7 @@ the loader, `config check`, the generated example and the schema are made from t
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import (
@@ -80,7 +81,17 @@ Endpoint = Annotated[
 Many receivers know their senders by a key in it, so that only its host is ever shown.
 """
 
-Secret = Annotated[SecretStr, BeforeValidator(_stripped), Field(min_length=1)]
+_PLACEHOLDER = re.compile(r"\W*|<.*>|change[-_ ]?me|your[-_ ].*|x{3,16}|todo|tbd|placeholder|example", re.IGNORECASE)
+
+
+def _is_real(secret: SecretStr) -> SecretStr:
+    """What stands in examples for a secret is known to everybody."""
+    if _PLACEHOLDER.fullmatch(secret.get_secret_value()):
+        raise ValueError("still holds what an example has in its place")
+    return secret
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_stripped), Field(min_length=1), AfterValidator(_is_real)]
 """Never printed. May also be given as `x_file`, by environment or by systemd credential."""
 
 Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]

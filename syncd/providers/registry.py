@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+from syncd.providers.forms import FORMS, FormsAdapter, FormsOptions
 from syncd.providers.http.adapter import http_adapter
 from syncd.providers.http.options import HttpOptions
 from syncd.providers.options import AccountOptions
@@ -48,8 +49,12 @@ REGISTRY: dict[str, Registered[Any]] = {
 }
 
 
+OWN: dict[str, Registered[Any]] = {FORMS: Registered(FormsOptions, FormsAdapter)}
+"""What is no provider, and stands in the place of one. Nobody configures an account there."""
+
+
 def provider_for(options: AccountOptions, *, linked: frozenset[str], now: Callable[[], datetime]) -> Provider:
     """The adapter of one configured account."""
-    registered = REGISTRY[options.provider]
+    registered = {**REGISTRY, **OWN}[options.provider]
     provider: Provider = registered.adapter(options, linked=linked, now=now)
     return provider

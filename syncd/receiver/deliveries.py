@@ -5,7 +5,6 @@ Nothing is done about it here.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
@@ -17,6 +16,8 @@ from syncd.domain.errors import DeliveryError
 from syncd.domain.records import Delivery
 from syncd.providers.protocol import CanNotify
 from syncd.receiver.answers import Route, rejected
+from syncd.receiver.bounds import body_of, depth_of
+from syncd.receiver.limits import Limit
 from syncd.settings import ReceiverSettings
 from syncd.sync import ingest
 from syncd.sync.context import Context, Lane
@@ -24,10 +25,10 @@ from syncd.sync.context import Context, Lane
 NUMBERED = frozenset({("leads",), ("unsubscribes",)})
 """Routes on which a new delivery gets 201. Notices get 200: RocketResponder sends again after any other answer."""
 
-BODY_S = 30.0
-"""How long the body of a delivery may take."""
-
 QUERY_NAMES_MAX = 500
+
+LEADS, NOTICES, UNSUBSCRIBES, REFUSED = "leads", "notices", "unsubscribes", "refused"
+"""Kinds of deliveries that have a limit of their own at each account; those without a good credential are one."""
 
 
 class Deliveries:
@@ -35,8 +36,14 @@ class Deliveries:
 
     def __init__(self, context: Context, settings: ReceiverSettings, wake: Callable[[str], None]) -> None:
         self._context = context
-        self._body_bytes_max = settings.body_bytes_max
+        self._settings = settings
         self._wake = wake
+        self._limits = {
+            LEADS: Limit(settings.leads_per_minute),
+            NOTICES: Limit(settings.notices_per_minute),
+            UNSUBSCRIBES: Limit(settings.unsubscribes_per_minute),
+            REFUSED: Limit(settings.refused_per_minute),
+        }
 
     def routes(self) -> tuple[Route, ...]:
         return (
@@ -53,6 +60,7 @@ class Deliveries:
             account, route = _address_of(request)
             lane = self._lane(account)
             delivery = await self._delivery(request, route)
+            self._admit(lane, delivery)
             delivery_id, new = ingest.accept(lane, self._context, delivery)
         except DeliveryError as error:
             return self._refused(account, delivery, error)
@@ -79,14 +87,36 @@ class Deliveries:
         return lane
 
     async def _delivery(self, request: Request, route: tuple[str, ...]) -> Delivery:
+        headers = _headers_of(request)
+        if headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
+            raise DeliveryError(415, "compressed bodies are not read")
+        body = await body_of(request, self._settings.body_bytes_max, self._settings.body_timeout)
         return Delivery(
             route=route,
             method=request.method,
-            headers={name.lower(): value for name, value in request.headers.items()},
+            headers=headers,
             query=_query_of(request),
-            body=await _body_of(request, self._body_bytes_max),
+            body=body,
             received_at=self._context.now(),
         )
+
+    def _admit(self, lane: Lane, delivery: Delivery) -> None:
+        """Refuse who cannot prove to be the provider, who sends too much, and what is nested too deep.
+
+        Who cannot prove it uses nothing up of what the provider may send.
+        """
+        kind = _kind_of(delivery)
+        try:
+            if isinstance(lane.provider, CanNotify):
+                lane.provider.verify(delivery)
+        except DeliveryError as error:
+            if error.status in {401, 403} and (wait_s := self._limits[REFUSED].take(lane.name)):
+                raise _TooMuchError(wait_s) from None
+            raise
+        if wait_s := self._limits[kind].take(lane.name):
+            raise _TooMuchError(wait_s)
+        if depth_of(delivery.body) > self._settings.depth_max:
+            raise DeliveryError(400, f"nested more than {self._settings.depth_max} deep")
 
     def _refused(self, account: str, delivery: Delivery | None, error: DeliveryError) -> Response:
         known = account if account in self._context.lanes else None
@@ -96,6 +126,8 @@ class Deliveries:
             headers["www-authenticate"] = error.challenge
         if error.status == 405 and delivery is not None:
             headers["allow"] = ", ".join(_methods_taken(self._lane(account), delivery))
+        if isinstance(error, _TooMuchError):
+            headers["retry-after"] = str(error.wait_s)
         if error.status == 408:
             # Not so after 413: a connection that is closed while the sender still sends loses it the answer.
             headers["connection"] = "close"
@@ -122,21 +154,25 @@ def _query_of(request: Request) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-async def _body_of(request: Request, limit: int) -> bytes:
-    """The body, if it is not too large, whether it says so beforehand or not, and comes in time."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit:
-        raise DeliveryError(413, f"more than {limit} bytes")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise DeliveryError(413, f"more than {limit} bytes")
-    except TimeoutError:
-        raise DeliveryError(408, "the body did not come in time") from None
-    return bytes(body)
+class _TooMuchError(DeliveryError):
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(429, "too many at once; send it again later")
+        self.wait_s = wait_s
+
+
+def _kind_of(delivery: Delivery) -> str:
+    """A "no" is never kept waiting by leads, nor by other notices where it can be told from them unread."""
+    if UNSUBSCRIBES in delivery.route or "unsubscribe" in delivery.route[1:2]:
+        return UNSUBSCRIBES
+    return LEADS if delivery.route == (LEADS,) else NOTICES
+
+
+def _headers_of(request: Request) -> dict[str, str]:
+    """By name in lower case. One that came twice is joined by a comma, so that no two readers see two credentials."""
+    found: dict[str, str] = {}
+    for name, value in request.headers.items():
+        found[name.lower()] = f"{found[name.lower()]}, {value}" if name.lower() in found else value
+    return found
 
 
 def _methods_taken(lane: Lane, delivery: Delivery) -> list[str]:

@@ -430,6 +430,17 @@ def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, Con
     return {Scope(scope): ConsentState(epoch, Level(level), seq) for scope, epoch, level, seq in known}
 
 
+def said_no_since(connection: Connection, key: SuppressionKey, scopes: Iterable[Scope], since: datetime) -> bool:
+    """Whether we learnt of a "no" of theirs to one of these after that moment, by our clock."""
+    query = sa.select(consent_event.c.id).where(
+        consent_event.c.person_key == key,
+        consent_event.c.scope.in_(sorted(scopes)),
+        consent_event.c.level >= int(Level.UNSUBSCRIBED),
+        consent_event.c.at > since,
+    )
+    return connection.scalar(query.limit(1)) is not None
+
+
 def said_later(connection: Connection, key: SuppressionKey, than: SuppressionKey) -> set[Scope]:
     """The scopes in which the last word of the one came after that of the other."""
     theirs = {row.scope: row.last for row in connection.execute(_LAST_WORDS, {"of_person": than})}

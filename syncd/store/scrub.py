@@ -37,6 +37,7 @@ from syncd.store.tables import (
     HygieneRow,
     InboxRow,
     LeadTestRow,
+    LetterRow,
     LookUpRow,
     OpRow,
     PersonRow,
@@ -58,6 +59,7 @@ hygiene = HygieneRow.__table__  # type: ignore[attr-defined]
 inbox_table = InboxRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 lead_test = LeadTestRow.__table__  # type: ignore[attr-defined]
+letter = LetterRow.__table__  # type: ignore[attr-defined]
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
 move = PlanMoveRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
@@ -137,7 +139,7 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     done["op"] = _operations(connection, key, names, known, at)
     done["propagation"] = _ledger(connection, key, names)
     _hand_on(connection, key, seq, at, source)
-    for table in (person, claim, agenda, caution, exemption, rename, hygiene):
+    for table in (person, claim, agenda, caution, exemption, rename, hygiene, letter):
         done[table.name] = connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     spellings = sorted(known.identities)
     done["lookup"] = _look_ups(connection, names, known, at)
@@ -376,6 +378,7 @@ def returned(veil: Veil) -> list[SuppressionKey]:
         propagation,
         rename,
         lead_test,
+        letter,
         hygiene,
     ):
         query = sa.select(table.c.person_key).where(table.c.person_key.is_not(None)).distinct()

@@ -626,6 +626,21 @@ class LeadTestRow(SQLModel, table=True):
     times: int = 1
 
 
+class LetterRow(SQLModel, table=True):
+    """A mail with a confirmation link that is to be sent to somebody who asked to be on lists of ours."""
+
+    __tablename__ = "letter"
+    __table_args__ = (sa.Index("ix_letter_address", "address"), sa.Index("ix_letter_due_at", "due_at"))
+    id: str = Field(primary_key=True)
+    person_key: str
+    address: str
+    lists: list[str] = Field(default_factory=list, sa_type=JsonColumn)
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    asked_at: datetime
+    due_at: datetime
+    attempts: int = 0
+
+
 class TransitRow(SQLModel, table=True):
     """The address of somebody who was erased, for as long as an open call or look-up needs it, and no longer."""
 

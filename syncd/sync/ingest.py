@@ -165,7 +165,7 @@ def _take(connection: Connection, lane: Lane, context: Context, found: Sequence[
                 if entry.modified:
                     _note_change(connection, lane, context, entry.container, identity, seq)
         else:
-            _observe(connection, lane, context, entry, seq)
+            take_observation(connection, lane, context, entry, seq)
 
 
 def _note_change(
@@ -178,7 +178,8 @@ def _note_change(
         renames.begin(connection, lane.name, container, identity, seq=seq, at=now)
 
 
-def _observe(connection: Connection, lane: Lane, context: Context, entry: Observation, seq: int) -> None:
+def take_observation(connection: Connection, lane: Lane, context: Context, entry: Observation, seq: int) -> None:
+    """Write down what one delivery says of one record, and look at whom it is about."""
     if not lane.capabilities.facts.has_lists:
         entry = entry._replace(container=ContainerId(leads.place_of(connection, lane.name, entry.container)))
         containers.ensure_container(
@@ -218,35 +219,50 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
         raise DeliveryError(400, "not an e-mail address")
     seq = context.sequence.take()
     with writing(context.engine) as connection:
-        known = veiled_identity(connection, identity)
-        if known != identity and not level.suppresses:
-            raise SyncdError("this person was erased; no yes is taken for them any more", hint="syncd explain EMAIL")
-        key = suppression_key(known)
-        state = people.load_consent(connection, key).get(scope, ConsentState())
-        if not level.suppresses:
-            # A command runs beside the daemon, whose numbers come from another block and may be lower for days. What
-            # the mirror has seen of the person so far is what a "yes" is newer than; any "no" seen after it counts.
-            seq = min(seq, people.last_turn(connection, key))
-        else:  # for the same reason: no reading that is known by now came after this "no"
-            seq = max(seq, people.last_turn(connection, key))
-        (before,) = people.load_people(connection, [key])
-        again = level.suppresses and (ends_something(before) or any(heirs(before)))
-        event = ConsentEvent(
-            key=key,
-            identity=known,
-            scope=scope,
-            epoch=state.epoch if level.suppresses else state.epoch + 1,
-            level=level,
-            at=context.now(),
-            seq=seq,
-            source=source,
-            route="command",
-            evidence=evidence if known == identity else "erased",
-            again=again,
-        )
-        people.record_consent(connection, [event])
-        topology = context.topology(connection)
-        person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
-        keep_ledger(connection, context, topology, [person])
-        people.put_on_agenda(connection, [key], context.now())
+        record(connection, context, identity, scope, level, source=source, evidence=evidence, seq=seq)
     return identity
+
+
+def record(
+    connection: Connection,
+    context: Context,
+    identity: Identity,
+    scope: Scope,
+    level: Level,
+    *,
+    source: str,
+    evidence: str,
+    seq: int,
+) -> None:
+    """Take down a person's own word, in a transaction of the caller's. Raises for a "yes" of somebody erased."""
+    known = veiled_identity(connection, identity)
+    if known != identity and not level.suppresses:
+        raise SyncdError("this person was erased; no yes is taken for them any more", hint="syncd explain EMAIL")
+    key = suppression_key(known)
+    state = people.load_consent(connection, key).get(scope, ConsentState())
+    if not level.suppresses:
+        # A command runs beside the daemon, whose numbers come from another block and may be lower for days. What
+        # the mirror has seen of the person so far is what a "yes" is newer than; any "no" seen after it counts.
+        seq = min(seq, people.last_turn(connection, key))
+    else:  # for the same reason: no reading that is known by now came after this "no"
+        seq = max(seq, people.last_turn(connection, key))
+    (before,) = people.load_people(connection, [key])
+    again = level.suppresses and (ends_something(before) or any(heirs(before)))
+    event = ConsentEvent(
+        key=key,
+        identity=known,
+        scope=scope,
+        epoch=state.epoch if level.suppresses else state.epoch + 1,
+        level=level,
+        at=context.now(),
+        seq=seq,
+        source=source,
+        route="command",
+        evidence=evidence if known == identity else "erased",
+        again=again,
+    )
+    people.record_consent(connection, [event])
+    topology = context.topology(connection)
+    person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
+    keep_ledger(connection, context, topology, [person])
+    people.put_on_agenda(connection, [key], context.now())

@@ -14,6 +14,8 @@ def _one_or_many(value: Any) -> Any:
     """One secret, a list, or a file with one on each line: the old one stays valid while URLs are changed."""
     if value is None:
         return ()
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty")
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 

@@ -224,7 +224,9 @@ class RocsAdapter:
     # Being told
 
     def verify(self, delivery: Delivery) -> None:
-        webhook.verify(delivery, self.options.webhook_secrets(), self._calls.table.names["delivery.signature"])
+        header = self._calls.table.names["delivery.signature"]
+        signing = webhook.Signing(header, self.options.webhook_timestamp_header, self.options.webhook_window)
+        webhook.verify(delivery, self.options.webhook_secrets(), signing)
 
     def delivery_id(self, delivery: Delivery) -> str:
         return webhook.delivery_id(delivery, self._translator)

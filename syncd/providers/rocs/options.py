@@ -24,6 +24,8 @@ STANDARD = {
 
 def _several(value: Any) -> Any:
     # One text is one secret; a secret file may hold one secret a line while they are being rotated.
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("is empty")
     if isinstance(value, str):
         return tuple(line for line in value.splitlines() if line.strip())
     return value if isinstance(value, (list, tuple)) else (value,)
@@ -42,6 +44,8 @@ class RocsOptions(AccountOptions):
     webhook_secret: Annotated[
         tuple[Secret, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])
     ] = ()
+    webhook_timestamp_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    webhook_window: Annotated[Duration, Field(gt=0)] = 300.0
     paths: dict[str, Text] = Field(default_factory=dict)
     names: Annotated[dict[str, Text], Field(default_factory=dict, validate_default=True)]
     status_words: dict[str, Text] = Field(default_factory=dict)

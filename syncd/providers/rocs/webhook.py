@@ -7,9 +7,10 @@ repetition or arrival, so a notice is one more observation, never a command.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,23 +21,52 @@ from syncd.providers.rocs.answer import loosely
 from syncd.providers.rocs.translate import Translator, id_of
 
 ROUTE = ("webhook",)
+_SECONDS = re.compile(r"[0-9]{1,12}")
 ID_MAX = 200
 
 
-def verify(delivery: Delivery, secrets: Sequence[bytes], header: str) -> None:
-    """Raise unless the raw body is signed with one of the secrets. Without a secret nothing is taken."""
+class Signing(NamedTuple):
+    """How a notice is signed: in which header, and, where one holds the time, what is signed with it.
+
+    `window_s`: how far a notice may be from our clock, either way.
+    """
+
+    header: str
+    timestamp_header: str | None = None
+    window_s: float = 300.0
+
+
+def verify(delivery: Delivery, secrets: Sequence[bytes], signing: Signing) -> None:
+    """Raise unless the raw body is signed with one of the secrets. Without a secret nothing is taken.
+
+    The signature is taken as it is spelt: `sha256=` and lower-case hexadecimal digits, once. Where a header tells the
+    time, that and a dot are signed before the body, and what is older or newer than the window is refused.
+    """
     if delivery.route != ROUTE:
         raise DeliveryError(404, "no such address at this account")
     if delivery.method != "POST":
         raise DeliveryError(405, "notices come by POST")
-    given = delivery.headers.get(header.lower(), "").strip().lower().encode()
+    given = delivery.headers.get(signing.header.lower(), "").encode()
+    content, moment = delivery.body, ""
+    if signing.timestamp_header is not None:
+        moment = delivery.headers.get(signing.timestamp_header.lower(), "")
+        content = moment.encode() + b"." + delivery.body
     # Every secret is tried, the right one too, so that the time says nothing of which one fitted.
     matches = [
-        hmac.compare_digest(given, f"sha256={hmac.new(secret, delivery.body, sha256).hexdigest()}".encode())
+        hmac.compare_digest(given, f"sha256={hmac.new(secret, content, sha256).hexdigest()}".encode())
         for secret in secrets
     ]
     if not any(matches):
         raise DeliveryError(401, "the signature does not fit" if secrets else "no webhook_secret is configured")
+    if signing.timestamp_header is not None and not _near(moment, delivery, signing.window_s):
+        raise DeliveryError(401, "the signature is too old, or from a clock that is off")
+
+
+def _near(moment: str, delivery: Delivery, window_s: float) -> bool:
+    """Whether seconds since 1970 are within the window of when a notice came."""
+    if not _SECONDS.fullmatch(moment):
+        return False
+    return abs(delivery.received_at.timestamp() - int(moment)) <= window_s
 
 
 def delivery_id(delivery: Delivery, translator: Translator) -> str:

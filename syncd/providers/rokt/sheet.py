@@ -237,8 +237,8 @@ REJECTIONS: Sequence[tuple[str, str, str]] = (
     ("404, 405", "no such address; a method that is not taken there", "mend the set-up"),
     ("413, 415", "too large; in none of the encodings", "mend the set-up"),
     (
-        "408, 503",
-        "nothing was taken: the body was too slow, or we cannot write now",
+        "408, 429, 503",
+        "nothing was taken: the body was too slow, too many came at once, or we cannot write now",
         "send it again, after `Retry-After`",
     ),
 )

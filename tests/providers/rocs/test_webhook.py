@@ -45,7 +45,6 @@ def test_the_signature_is_that_of_the_raw_body(crm, deliver):
     body = b'{"a": 1 }'
     right = f"sha256={hmac.new(b'notice-secret', body, sha256).hexdigest()}"
     crm.adapter.verify(deliver(body, {"x-rocs-signature": right}))
-    crm.adapter.verify(deliver(body, {"x-rocs-signature": right.upper()}))
     assert refused(crm.adapter.verify, deliver(b'{"a":1}', {"x-rocs-signature": right})) == 401
     assert refused(crm.adapter.verify, deliver(body, {"x-rocs-signature": known})) == 401
 
