@@ -162,7 +162,7 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     suppressed = [key for key in keys if states[key]]
     said = _said(connection, suppressed) if suppressed else {}
     exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
-    renamed = renames.load(connection, keys)
+    renamed = renames.load(connection, keys, frozenset(suppressed))
     checked = hygiene.load(connection, keys)
     former = renames.formers(connection, sorted({entry.identity for known in cells.values() for entry in known}))
     return [

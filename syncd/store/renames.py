@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -122,11 +122,25 @@ def note_moved(
     seq: int,
     at: datetime,
 ) -> None:
-    """A record that went by the one address goes by the other now; of a former change at its place nothing is left."""
+    """A record that went by the one address goes by the other now; of a former change at its place nothing is left.
+
+    One that was called like somebody else who stands there, and is called as before again, says nothing of them.
+    """
     here = (rename.c.account == account, rename.c.container == container)
+    undone = (rename.c.identity == successor, rename.c.successor == identity)
+    back = connection.scalar(sa.select(rename.c.identity).where(*here, *undone)) is not None
     connection.execute(rename.delete().where(*here, rename.c.identity.in_([identity, successor])))
+    if back and connection.scalar(_others(account, container, identity)) is not None:
+        return
     values = {"opened_seq": seq, "opened_at": at, "successor": successor}
     connection.execute(rename.insert().values(_row(account, container, identity) | values))
+
+
+def _others(account: str, container: str, identity: Identity) -> sa.Select[tuple[str]]:
+    """A record there that goes by the address, if any does."""
+    gone = [Status.REMOVED.value, Status.ABSENT.value]
+    there = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    return sa.select(cell.c.key).where(*there, cell.c.status.not_in(gone)).limit(1)
 
 
 def _row(account: str, container: str, identity: Identity) -> dict[str, Any]:
@@ -134,11 +148,14 @@ def _row(account: str, container: str, identity: Identity) -> dict[str, Any]:
     return {"account": account, "container": container, "identity": identity, "person_key": key}
 
 
-def load(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[SuppressionKey, list[Rename]]:
+def load(
+    connection: Connection, keys: Sequence[SuppressionKey], said: Collection[SuppressionKey]
+) -> dict[SuppressionKey, list[Rename]]:
+    """Changes of address of these people; what was taken back since, for those of them who `said` anything."""
     found: defaultdict[SuppressionKey, list[Rename]] = defaultdict(list)
     for part in chunks(keys, IN_MAX):
         for row in connection.execute(_OF_PEOPLE, {"people": part}).all():
-            found[SuppressionKey(row.person_key)].append(_rename(connection, row))
+            found[SuppressionKey(row.person_key)].append(_rename(connection, row, said))
     return dict(found)
 
 
@@ -159,7 +176,8 @@ def retire(connection: Connection, of: Rename, successor: Identity, retired_at: 
     )
 
 
-def _rename(connection: Connection, row: Any) -> Rename:
+def _rename(connection: Connection, row: Any, said: Collection[SuppressionKey]) -> Rename:
+    open_still = row.retired_at is None or row.successor is None
     return Rename(
         account=row.account,
         container=ContainerId(row.container),
@@ -169,17 +187,26 @@ def _rename(connection: Connection, row: Any) -> Rename:
         retired_at=row.retired_at,
         successor=None if row.successor is None else Identity(row.successor),
         candidates=() if row.retired_at is not None else _candidates(connection, row),
-        undone=() if row.retired_at is None or row.successor is None else _undone(connection, row.successor),
+        undone=() if open_still or row.person_key not in said else _undone(connection, row.successor),
     )
 
 
 def _undone(connection: Connection, successor: str) -> tuple[tuple[Scope | None, datetime], ...]:
-    """What the address that took the place of another took back, and when."""
-    theirs = {"of_person": suppression_key(Identity(successor))}
-    yes = [(Scope(scope), at) for scope, at in connection.execute(_SAID_YES, theirs)]
-    return (*yes, *((None, at) for at in connection.scalars(_CAME_BACK, theirs)))
+    """What the address that took the place of another, or one that took its place in turn, took back, and when."""
+    found: list[tuple[Scope | None, datetime]] = []
+    met: list[SuppressionKey] = [suppression_key(Identity(successor))]
+    for key in met:  # which grows meanwhile
+        theirs = {"of_person": key}
+        found += [(Scope(scope), at) for scope, at in connection.execute(_SAID_YES, theirs)]
+        found += [(None, at) for at in connection.scalars(_CAME_BACK, theirs)]
+        nexts = [suppression_key(Identity(one)) for one in connection.scalars(_NEXT, theirs)]
+        met += [one for one in dict.fromkeys(nexts) if one not in met]
+    return tuple(found)
 
 
+_NEXT = sa.select(rename.c.successor).where(
+    rename.c.person_key == sa.bindparam("of_person"), rename.c.retired_at.is_not(None), rename.c.successor.is_not(None)
+)
 _SAID_YES = sa.select(consent.c.scope, consent.c.since).where(
     consent.c.person_key == sa.bindparam("of_person"), consent.c.epoch > 0, consent.c.level < int(Level.UNSUBSCRIBED)
 )

@@ -23,6 +23,7 @@ from syncd.store import containers, erasure, hashed, inbox, leads, lookups, mirr
 from syncd.store.scrub import REASON
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.heirs import pass_on
 from syncd.sync.leads import note_test
 from syncd.sync.ledger import keep_ledger
 from syncd.sync.seen import observe
@@ -263,6 +264,8 @@ def record(
     )
     people.record_consent(connection, [event])
     topology = context.topology(connection)
+    if level.suppresses:  # now, as somebody may come back to a former address before anything is planned
+        pass_on(connection, context, topology, [key], seq)
     person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
     keep_ledger(connection, context, topology, [person])
     people.put_on_agenda(connection, [key], context.now())

@@ -7,10 +7,10 @@ people at once is known as such before the first change follows from it.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from syncd.domain.changes import ChangeKind
@@ -20,12 +20,12 @@ from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import lost
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
-from syncd.reconcile.exempt import ended_by, ends_something, grants
+from syncd.reconcile.exempt import ended_by, grants
 from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
-from syncd.reconcile.person import Cell, OpState, Person, Rename, Topology
-from syncd.reconcile.rename import gave_way, heirs, inherited
+from syncd.reconcile.person import Cell, OpState, Person, Topology
+from syncd.reconcile.rename import heirs
 from syncd.store import (
     caution,
     containers,
@@ -44,6 +44,7 @@ from syncd.store import (
 from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
+from syncd.sync.heirs import Gone, hand_over, noes, pass_on, retire
 from syncd.sync.ledger import keep_ledger
 
 CHUNK = 400
@@ -168,6 +169,7 @@ def _learn(
     """
     written: list[ConsentEvent] = []
     them: list[Person] = []
+    gone: list[Gone] = []
     gave: list[SuppressionKey] = []
     chunk_count = 0
     for chunk_count, chunk in enumerate(_due(connection, context, among), 1):  # noqa: B007
@@ -176,68 +178,17 @@ def _learn(
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
             knowing = taught(person, events)
-            handed = _retire(connection, context, topology, knowing, seq, planned)
-            written += handed
-            gave += [event.key for event in handed] + ([person.key] if any(heirs(person)) else [])
+            gone += retire(connection, context, topology, knowing)
+            gave += [person.key] if noes(knowing) and any(heirs(person)) else []
             planned.claims += _judge_claims(connection, context, topology, knowing, seq, planned)
     planned.learnt = len(written)
     if written:
         _flag_mass(connection, context, written)
-    passed = _pass_on(connection, context, topology, gave, seq)
+    planned.retired = len(gone)
+    heard = hand_over(connection, context, topology, gone, seq)
+    passed = pass_on(connection, context, topology, [*gave, *heard], seq) or bool(heard)
     untouched = not (written or passed or planned.retired or planned.exempted)
     return them if untouched and chunk_count == 1 else None
-
-
-def _retire(
-    connection: Connection, context: Context, topology: Topology, person: Person, seq: int, planned: Planned
-) -> list[ConsentEvent]:
-    """Note which addresses gave way to others; what the person ever said no to goes with them."""
-    written: list[ConsentEvent] = []
-    for rename, successor, retired_at in gave_way(person, topology):
-        renames.retire(connection, rename, successor, retired_at)
-        planned.retired += 1
-        key = suppression_key(successor)
-        people.put_on_agenda(connection, [key], context.now())
-        if key != person.key:
-            known = people.load_consent(connection, key)
-            events = inherited(person, successor, known, rename, context.now(), seq)
-            written += people.record_consent(connection, events)
-    return written
-
-
-def _pass_on(
-    connection: Connection, context: Context, topology: Topology, keys: Sequence[SuppressionKey], seq: int
-) -> bool:
-    """A "no" under an address that gave way is one under that which they go by since, unless it took it back later.
-
-    Down to the last of them. It is as well founded as the one that it comes from, by the guard too.
-    """
-    left, passed = deque(dict.fromkeys(keys)), False
-    while left:
-        (person,) = _load(connection, topology, [left.popleft()])
-        for rename, successor in () if person.erased else heirs(person):
-            if _hand_down(connection, context, person, rename, successor, seq):
-                left.append(suppression_key(successor))
-                passed = True
-    return passed
-
-
-def _hand_down(
-    connection: Connection, context: Context, person: Person, rename: Rename, successor: Identity, seq: int
-) -> bool:
-    """Whether there was anything that the successor had yet to learn of."""
-    key, now = suppression_key(successor), context.now()
-    later = people.said_later(connection, person.key, key)
-    known = people.load_consent(connection, key)
-    events = [event for event in inherited(person, successor, known, rename, now, seq) if event.scope in later]
-    if not events:
-        return False
-    (theirs,) = people.load_people(connection, [key])
-    again = ends_something(theirs)
-    if not people.record_consent(connection, [replace(event, again=again) for event in events]):
-        return False
-    people.put_on_agenda(connection, [key], now)
-    return True
 
 
 def _judge_claims(

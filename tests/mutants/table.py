@@ -259,14 +259,14 @@ MUTANTS = (
     Mutant(
         "a no from the former mailbox stays with it",
         "syncd/sync/plan.py",
-        "([person.key] if any(heirs(person)) else [])",
+        "[person.key] if noes(knowing) and any(heirs(person)) else []",
         "[]",
         (f"{HEIRS}a_no_under_the_address_before_is_one_of_the_address_they_go_by",),
     ),
     Mutant(
         "a no does not go beyond the next address",
-        "syncd/sync/plan.py",
-        "                left.append(suppression_key(successor))\n",
+        "syncd/sync/heirs.py",
+        "                left.append((after, scopes & noes(after)))\n",
         "",
         (f"{HEIRS}it_goes_down_to_the_last_address",),
     ),
