@@ -33,6 +33,7 @@ from syncd.store.plans import digest_of
 from syncd.store.sequence import Sequence
 from syncd.store.session import Connection, Engine, current, open_engine, reading, require_current, upgrade, writing
 from syncd.sync.context import Context, Lane, ListConfig, Policy
+from syncd.sync.counted import Counted
 
 HOLD_S = 60.0
 """How long a process holds the mirror without renewing."""
@@ -74,6 +75,7 @@ class App:
         self.log = structlog.get_logger("syncd")
         self.engine = engine or _open(settings.mirror.url)
         self.carriers: dict[str, Carrier] = {}
+        self._counted = Counted()
         lanes = {name: self._lane(name, options) for name, options in settings.accounts.items()}
         self.context = Context(
             engine=self.engine,
@@ -86,6 +88,7 @@ class App:
             new_id=self.outside.new_id,
             log=self.log,
             owners=settings.owners,
+            counted=self._counted,
         )
         self._token: int | None = None
         self._load_late()
@@ -108,6 +111,7 @@ class App:
             backoff_s=self.outside.read_backoff_s,
             transport=self.outside.transport,
             log=self.log,
+            on_request=self._counted.requests_of(name),
         )
         self.carriers[name] = carrier
         return Lane(

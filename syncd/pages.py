@@ -1,4 +1,4 @@
-"""What people and Prometheus get to see: status page, API description, one-click page, metrics.
+"""What people get to see: status page, API description, one-click page.
 
 Made here from plain values, whole and without anything from elsewhere: no script, no style sheet, no font of another
 host. Whatever is shown is escaped, and no person is.
@@ -202,23 +202,3 @@ def _text(example: Any) -> str:
 
 def _quoted(value: Any) -> str:
     return _text(value) if isinstance(value, dict) else f'"{value}"'
-
-
-# Metrics -------------------------------------------------------------------------------------------------------------
-
-Sample = tuple[Mapping[str, str], float]
-
-
-def exposition(families: Iterable[tuple[str, str, Sequence[Sample]]]) -> str:
-    """The text format of Prometheus, 0.0.4: name, help, samples with their labels. All are gauges."""
-    lines: list[str] = []
-    for name, about, samples in families:
-        lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge"]
-        for labels, value in samples:
-            inside = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items())
-            lines.append(f"{name}{{{inside}}} {value!r}" if inside else f"{name} {value!r}")
-    return "\n".join(lines) + "\n"
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -20,6 +20,7 @@ from syncd.store import containers, journal, links
 from syncd.store.links import Commanded
 from syncd.store.sequence import Sequence
 from syncd.store.session import Connection, Engine, writing
+from syncd.sync.counted import Counted
 from syncd.wire import Exchange
 
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class Context:
     log: Any
     progress: Callable[[str, str, int, int | None], None] = lambda *_: None
     owners: Mapping[str, str] = field(default_factory=dict)
+    counted: Counted = field(default_factory=Counted)
 
     def topology(self, connection: Any) -> Topology:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""

@@ -129,6 +129,8 @@ async def run_round(
         settled = await _pass(context, done, patient=patient)
     _join(context, chosen, done)
     _close_runs(context, run_ids, done)
+    for outcome in done.accounts.values():
+        context.counted.add(outcome.name, outcome.counts())
     return done
 
 
