@@ -26,6 +26,7 @@ from pydantic import SecretStr
 
 from syncd.app import HOLD_S, App
 from syncd.domain.errors import ConfigurationError, MirrorError, Problem, ProviderError
+from syncd.notices import Notices
 from syncd.providers.options import AccountOptions
 from syncd.providers.protocol import CanRegister
 from syncd.receiver import receiver
@@ -115,6 +116,7 @@ class _Daemon:
         self._asked: set[str] = set()
         self._unregistered = False
         self._draining = False
+        self._notices = Notices(app.context, lambda: app.settings)
 
     async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
         server = _server(self._receiver(), self._pace.drain_s)
@@ -144,6 +146,7 @@ class _Daemon:
             ("press", self._press()),
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", self._take_requests, lambda: pace.tick_s)),
+            ("notices", self._again_and_again("notices", self._notices.step, self._notices.wait_s)),
             ("register", self._again_and_again("register", self._register, self._until_next_registration)),
             *((f"account {name}", self._tend(name)) for name in self._wakes),
         ]

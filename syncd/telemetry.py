@@ -45,6 +45,9 @@ QUIET = {
     "uvicorn.access": logging.WARNING,
     # A line for each tick of each account.
     "apscheduler": logging.WARNING,
+    # What notices are sent to is an address with a key in it, which these log where a sending fails.
+    "apprise": logging.CRITICAL,
+    "urllib3": logging.CRITICAL,
 }
 
 

@@ -17,6 +17,7 @@ from syncd.cli import (
     inspect,
     leads,
     lists,
+    notify,
     people,
     rehearsal,
     resync,
@@ -52,6 +53,7 @@ for part in (
     leads,
     connections,
     resync,
+    notify,
     salesrocks,
     rehearsal,
 ):

@@ -151,7 +151,7 @@ class _Scrape(Collector):
         grades = [((str(name),), _number(count)) for name, count in (self._status.get("grades") or {}).items()]
         yield _gauge("records", "How well records are known", grades, ("grade",))
 
-    # What the process counts -----------------------------------------------------------------------------------------
+    # The process -----------------------------------------------------------------------------------------------------
 
     def _process(self) -> Iterator[Metric]:
         asked = CounterMetricFamily(
@@ -164,6 +164,8 @@ class _Scrape(Collector):
         for (name, word), number in sorted(self._counted.rows.items()):
             rows.add_metric((*self._of(name), word), number)
         yield rows
+        late = [((channel,), number) for channel, number in sorted(self._found.notices.items())]
+        yield _gauge("notices_waiting", "Notices that have yet to reach somebody", late, ("channel",))
 
     # -----------------------------------------------------------------------------------------------------------------
 

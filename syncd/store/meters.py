@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from syncd.domain.changes import ChangeKind
 from syncd.reconcile.person import OpState
+from syncd.store import notices
 from syncd.store.tables import AccountRow, AgendaRow, InboxRow, OpRow, PropagationRow, RunRow
 
 account = AccountRow.__table__  # type: ignore[attr-defined]
@@ -36,7 +37,7 @@ class Meters:
     """`last_success`: when the latest run of each account ended that succeeded; `took_s`: how long the latest one took
     that ended. `left_alone_until`: until when accounts asked to be left alone. `arrived_s`: in how many seconds each of
     the unsubscribes of late was accepted, by account, the quickest first. `drift`: rows of `v_drift` by account and
-    kind. Else: since when the oldest waits.
+    kind. `notices`: how many have yet to reach somebody, by channel. Else: since when the oldest waits.
     """
 
     last_success: Mapping[str, datetime]
@@ -44,6 +45,7 @@ class Meters:
     left_alone_until: Mapping[str, datetime]
     arrived_s: Mapping[str, Sequence[float]]
     drift: Mapping[tuple[str, str], int]
+    notices: Mapping[str, int]
     inbox_since: datetime | None
     unsubscribe_since: datetime | None
 
@@ -63,6 +65,7 @@ def read_meters(connection: Connection, accounts: Iterable[str], now: datetime) 
         left_alone_until={row.name: row.held_until for row in connection.execute(held)},
         arrived_s=_arrived(connection, names, now),
         drift=_drift(connection, names),
+        notices=notices.waiting(connection),
         inbox_since=connection.scalar(unread),
         unsubscribe_since=connection.scalar(waiting),
     )

@@ -129,15 +129,16 @@ def test_whatever_an_account_is_called_can_be_read_back(at: Any) -> None:
     """A name or a reason with quotes and line ends stays one label."""
     odd = 'a"b\\c\nd'
     status: Mapping[str, Any] = {"accounts": [{"name": odd, "provider": "rocs", "state": odd}], "condition": odd}
-    found = Meters({}, {odd: 2.5}, {}, {odd: [1.0]}, {(odd, odd): 3}, None, None)
+    found = Meters({}, {odd: 2.5}, {}, {odd: [1.0]}, {(odd, odd): 3}, {odd: 2}, None, None)
     samples = read(exposition(status, found, Counted(), "sqlite", at).decode())
     assert samples["syncd_run_duration_seconds", (("account", odd), ("provider", "rocs"))] == 2.5
+    assert samples["syncd_notices_waiting", (("channel", odd),)] == 2
     assert samples["syncd_drift", (("account", odd), ("kind", odd), ("provider", "rocs"))] == 3
 
 
 def test_quantiles_are_values_that_were_seen(at: Any) -> None:
     seconds = [float(number) for number in range(1, 201)]
-    found = Meters({}, {}, {}, {"crm": seconds, "mail": [7.0]}, {}, None, None)
+    found = Meters({}, {}, {}, {"crm": seconds, "mail": [7.0]}, {}, {}, None, None)
     samples = read(exposition({}, found, Counted(), "sqlite", at).decode())
     told = {
         (dict(labels)["account"], dict(labels)["quantile"]): value
