@@ -10,6 +10,7 @@ A test in which a canary is found fails; the end of the run says how much was lo
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 from base64 import b64encode
@@ -162,7 +163,7 @@ class Canary:
 
 
 def _words(args: Any) -> list[str]:
-    return [str(word) for word in ([args] if isinstance(args, str | bytes) else args)]
+    return [str(word) for word in ([args] if isinstance(args, str | bytes | os.PathLike) else args)]
 
 
 def _ours(words: list[str]) -> bool:
