@@ -96,6 +96,7 @@ def test_a_canary_is_known_in_every_spelling(text: str) -> None:
 
 def test_what_names_nobody_is_let_through() -> None:
     assert not found_in("[address] and [secret], 100 % at crm, syncd@.service, #12 @ 3 s")
+    assert not found_in("postgresql+psycopg://[secret]@db.internal:1/x, postgresql://syncd:***@127.0.0.1/x")
 
 
 def test_what_a_person_typed_may_be_told_to_them() -> None:
