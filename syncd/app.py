@@ -46,6 +46,7 @@ from syncd.store.session import (
     writing,
 )
 from syncd.sync.context import Context, Lane, ListConfig, Policy
+from syncd.sync.counted import Counted
 
 HOLD_S = 60.0
 """How long a process holds the mirror without renewing."""
@@ -95,6 +96,7 @@ class App:
         self.on_request: Callable[[str, str, int | None], None] = lambda *_: None
         self.on_wait: Callable[[str, float], None] = lambda *_: None
         self.carriers: dict[str, Carrier] = {}
+        self._counted = Counted()
         lanes = {name: self._lane(name, options) for name, options in settings.accounts.items()}
         self.context = Context(
             engine=self.engine,
@@ -107,6 +109,7 @@ class App:
             new_id=self.outside.new_id,
             log=self.log,
             owners=settings.owners,
+            counted=self._counted,
         )
         self._token: int | None = None
         self._kept_at: float | None = None
@@ -120,6 +123,12 @@ class App:
         linked = frozenset(i for entry in self.settings.lists.values() for i in entry.accounts.get(name, ()))
         provider = provider_for(options, linked=linked, now=self.outside.now)
         schedule = self.settings.schedule_of(name)
+        count = self._counted.requests_of(name)
+
+        def requested(label: str, status: int | None) -> None:
+            count(label, status)
+            self.on_request(name, label, status)
+
         carrier = Carrier(
             name,
             provider,
@@ -131,7 +140,7 @@ class App:
             backoff_s=self.outside.read_backoff_s,
             transport=self.outside.transport,
             log=self.log,
-            on_request=lambda label, status: self.on_request(name, label, status),
+            on_request=requested,
             on_wait=lambda seconds: self.on_wait(name, seconds),
             permit=self.permit,
         )

@@ -6,15 +6,25 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, SerializeAsAny
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
 from syncd.domain.stars import without_keys
 from syncd.providers.fields import CANONICAL, Kind
-from syncd.providers.options import AccountOptions, Duration, Options, Secret, Text, Url
+from syncd.providers.options import AccountOptions, Duration, Endpoint, Options, Secret, Text, Url
 
 HOLDS_PASSWORD = object()
 """Marks a plain text that may carry a password, so that it too can come from a file or a credential."""
@@ -144,6 +154,59 @@ class DaemonSettings(Options):
     control: Text | None = None
 
 
+def _several(value: Any) -> Any:
+    """One value for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _signs(secret: SecretStr) -> SecretStr:
+    """A secret as Standard Webhooks has them: so long that nobody guesses it."""
+    try:
+        key = b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ValueError("must be 24 to 64 bytes in base64; make one: openssl rand -base64 32")
+    return secret
+
+
+class NotifySettings(Options):
+    """How people are told what needs them, beside the log. `command`: a program and its arguments, no shell."""
+
+    command: tuple[Text, ...] = ()
+    webhook_url: Endpoint | None = None
+    webhook_secret: Annotated[
+        tuple[Annotated[Secret, AfterValidator(_signs)], ...],
+        BeforeValidator(_several, json_schema_input_type=str | list[str]),
+    ] = ()
+    urls: Annotated[tuple[Secret, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] = ()
+    every: Annotated[Duration, Field(gt=0)] = 30.0
+    patience: Duration = 600.0
+    quiet: Duration = 3600.0
+    timeout: Annotated[Duration, Field(gt=0, le=300)] = 30.0
+    give_up_after: Annotated[Duration, Field(gt=0)] = 86_400.0
+
+    @field_validator("command")
+    @classmethod
+    def _whole_path(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if command and not Path(command[0]).is_absolute():
+            raise ValueError("must begin with the whole path of a program; nothing looks it up, and no shell reads it")
+        return command
+
+    @field_validator("urls")
+    @classmethod
+    def _has_what_sends(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if urls and find_spec("apprise") is None:
+            raise ValueError("needs Apprise, which is not installed: pip install syncd[notify]")
+        return urls
+
+    @model_validator(mode="after")
+    def _signed(self) -> NotifySettings:
+        if (self.webhook_url is None) != (not self.webhook_secret):
+            raise ValueError("webhook_url and webhook_secret are given together: what is sent there is signed")
+        return self
+
+
 class FieldSettings(Options):
     """One field of people. `owner`: the account whose value wins where several moved apart."""
 
@@ -187,6 +250,7 @@ class Settings(Options):
     push: PushSettings = PushSettings()
     daemon: DaemonSettings = DaemonSettings()
     subscribe_form: SubscribeFormSettings = SubscribeFormSettings()
+    notify: NotifySettings = NotifySettings()
     accounts: dict[str, SerializeAsAny[AccountOptions]]
     lists: dict[str, ListSettings] = Field(default_factory=dict)
     fields: dict[str, FieldSettings] = Field(default_factory=dict)
@@ -217,6 +281,7 @@ SECTIONS: dict[str, type[Options]] = {
     "push": PushSettings,
     "daemon": DaemonSettings,
     "subscribe_form": SubscribeFormSettings,
+    "notify": NotifySettings,
 }
 TABLES = (*SECTIONS, "accounts", "lists", "fields")
 LIST_KEYS = ("scope", "spread")

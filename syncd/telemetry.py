@@ -26,6 +26,8 @@ from syncd.domain.stars import SECRET_NAMES
 ADDRESS = "[address]"
 SECRET = "[secret]"  # noqa: S105  what stands in the place of one
 
+_PLAIN = re.compile(r"[\w.,;/+*()\[\]-]*")
+"""Without any of the signs that every address and every secret to be recognised has: most of what is logged."""
 # All that may stand before an @, so of an address in a query the name of its parameter goes too. The limit is there so
 # that a long text without spaces costs no more than a long text.
 _ADDRESSES = re.compile(r"""(?:"[^"\n]{1,64}"|[^\s@<>()\[\],;:"\\]{1,128})(?:@|%40)[\w-]+(?:\.[\w-]+)*""")
@@ -45,11 +47,16 @@ QUIET = {
     "uvicorn.access": logging.WARNING,
     # A line for each tick of each account.
     "apscheduler": logging.WARNING,
+    # What notices are sent to is an address with a key in it, which these log where a sending fails.
+    "apprise": logging.CRITICAL,
+    "urllib3": logging.CRITICAL,
 }
 
 
 def redact(text: str) -> str:
     """The text without e-mail addresses and without what is recognisably a secret."""
+    if _PLAIN.fullmatch(text):
+        return text
     if "@" in text or "%40" in text:
         text = _ADDRESSES.sub(ADDRESS, _USERINFO.sub(SECRET, text))
     text = _CREDENTIALS.sub(rf"\1 {SECRET}", text)
@@ -121,7 +128,7 @@ def _in_colour(stream: TextIO) -> bool:
 
 def _redacted(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     del logger, name
-    return {key: _value(key, value) for key, value in event.items()}
+    return {key: value if key == "timestamp" else _value(key, value) for key, value in event.items()}
 
 
 def _value(key: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import sqlite3
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+from tests.canary import CANARY, Canary, summed
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -190,9 +192,55 @@ def _loopback(host: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    """Some tests turn the log off, others read it."""
+    """Some tests read the log, others send it elsewhere. What none does is looked through, see `tests/canary.py`."""
     yield
     structlog.reset_defaults()
+    CANARY.listen()
+
+
+# Nobody in what is emitted
+
+
+@pytest.fixture(scope="session", autouse=True)
+def canary() -> Iterator[Canary]:
+    with CANARY.watching():
+        yield CANARY
+
+
+@pytest.fixture(autouse=True)
+def _nobody_in_what_is_emitted(canary: Canary) -> Iterator[None]:
+    yield
+    if found := canary.look():
+        pytest.fail(f"{len(found)} times a person or a secret: {found[0]}", pytrace=False)
+
+
+class Emitted:
+    """Sums up what all processes of the run looked through, and fails it where the end of one still had a canary."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Mapping[str, int]] = []
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.outputs += [output["canary"] for output in [getattr(node, "workeroutput", {})] if "canary" in output]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self.outputs.append(looked(CANARY))
+        if any(output["hits"] for output in self.outputs) and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.write_line(summed(self.outputs))
+
+
+def looked(canary: Canary) -> dict[str, int]:
+    canary.look()
+    return {"pieces": canary.pieces, "bytes": canary.bytes, "hits": canary.hits}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["canary"] = looked(CANARY)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -230,6 +278,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     if not hasattr(config, "workerinput"):  # the one process that sees every report
         config.pluginmanager.register(Skips(), "syncd-skips")
+        config.pluginmanager.register(Emitted(), "syncd-emitted")
 
 
 # No silent skip

@@ -17,6 +17,7 @@ from syncd.app import Outside
 from syncd.cli import main
 from syncd.domain.identity import Identity
 from syncd.emulators.emulator import Call
+from tests.canary import CANARY
 from tests.world import CONFIG, World, hasty, quiet
 
 Open = Callable[..., World]
@@ -347,10 +348,11 @@ def command(world: World, *arguments: str) -> Told:
     path = world._folder / "command.toml"
     path.write_text(re.sub(r'(?m)^url = ".*"$', lambda _: f'url = "{world.url}"', world._config, count=1))
     path.chmod(0o600)
-    printed = io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(io.StringIO()):
+    printed, beside = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(beside):
         outside = Outside(now=world.clock, transport=world.transport, engine_for=hasty)
         code = main([*arguments, "--config", str(path)], outside)
+    CANARY.take_stderr(beside.getvalue(), arguments)
     quiet()
     return Told(code, printed.getvalue())
 
@@ -367,3 +369,5 @@ def logged() -> Iterator[list[Any]]:
     with structlog.testing.capture_logs() as lines:
         yield lines
     quiet()
+    for line in lines:  # which go where they would have gone without
+        structlog.get_logger("syncd").debug(**line)

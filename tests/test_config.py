@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tomllib
+from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -745,9 +747,62 @@ def test_every_value_shown_has_an_origin(settings_of):
         assert key in came_from
 
 
+# -- how people are told --------------------------------------------------------------------------------------------
+
+
+def told_by(lines: str) -> str:
+    return replaced("[accounts.crm]", f"[notify]\n{lines}\n\n[accounts.crm]")
+
+
+def test_people_are_told_by_whatever_is_configured(settings_of, tmp_path):
+    (tmp_path / "urls").write_text("json://127.0.0.1:1/x\n\nmailto://u:pw@mail.example.org\n")
+    (tmp_path / "urls").chmod(0o600)
+    found = settings_of(
+        told_by(
+            f'command = ["/bin/true", "a b"]\nwebhook_url = "https://hooks.example.org/{CANARY}"\n'
+            f'webhook_secret = ["whsec_{KEY}", "{KEY}"]\nurls_file = "urls"\nquiet = "2h"'
+        )
+    ).notify
+    assert (found.command, found.quiet, len(found.webhook_secret)) == (("/bin/true", "a b"), 7200, 2)
+    assert [url.get_secret_value() for url in found.urls] == ["json://127.0.0.1:1/x", "mailto://u:pw@mail.example.org"]
+    shown = str(
+        masked(settings_of(told_by(f'webhook_url = "https://h.example.org/{CANARY}"\nwebhook_secret = "{KEY}"')))
+    )
+    assert CANARY not in shown
+    assert KEY not in shown
+
+
+@pytest.mark.parametrize(
+    ("lines", "where", "what"),
+    [
+        ('command = ["tell", "me"]', "notify.command", "whole path"),
+        ('command = "/bin/true"', "notify.command", "tuple"),
+        (f'webhook_url = "https://hooks.example.org/{CANARY}"', "notify", "given together"),
+        (f'webhook_secret = "{b64encode(CANARY.encode() * 3).decode()}"', "notify", "given together"),
+        (f'webhook_url = "https://h.example.org"\nwebhook_secret = "{CANARY}"', "notify.webhook_secret", "24 to 64"),
+        (f'webhook_url = "http://h.example.org/{CANARY}"', "notify.webhook_url", "must be https"),
+        ("every = 0", "notify.every", "greater than 0"),
+    ],
+)
+def test_a_way_to_tell_people_that_cannot_work_is_a_problem(problems_of, lines, where, what):
+    found = problems_of(told_by(lines))
+    assert what in found[where].what
+    assert CANARY not in str(found)
+
+
+def test_without_the_extra_the_configuration_says_how_to_get_it(problems_of, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    found = problems_of(told_by(f'urls = "slack://{CANARY}"'))
+    assert "pip install syncd[notify]" in found["notify.urls"].what
+    assert CANARY not in str(found)
+
+
 # -- the example that is shipped ------------------------------------------------------------------------------------
 
 _KEY = re.compile(r"^#?(\w+) = ", re.MULTILINE)
+
+
+KEY = b64encode(b"a key of thirty-two bytes, or so").decode()
 
 
 @pytest.fixture
@@ -755,7 +810,7 @@ def shipped(tmp_path) -> str:
     """The example, with a file behind each secret."""
     text = EXAMPLE.read_text()
     for path in re.findall(r'"/etc/syncd/credentials/(\w+)"', text):
-        (tmp_path / path).write_text("secret-of-some-length")
+        (tmp_path / path).write_text(KEY)
         (tmp_path / path).chmod(0o600)
     return text.replace("/etc/syncd/credentials", str(tmp_path))
 

@@ -30,6 +30,7 @@ from syncd.providers.protocol import capabilities_of
 from syncd.providers.registry import REGISTRY, provider_for
 from syncd.reconcile.convergence import Condition
 from syncd.reconcile.guard import Hold
+from syncd.reconcile.notices import About
 from syncd.reconcile.person import OpState
 from syncd.settings import LIST_KEYS, SECTIONS
 from syncd.store.invariants import INVARIANTS
@@ -261,6 +262,7 @@ def test_every_table_is_described() -> None:
         ("Why a plan is held", Hold),
         ("The life of a change", OpState),
         ("How well something is known", Grade),
+        ("Being told", About),
     ],
 )
 def test_every_word_of_a_state_is_explained(heading: str, words: Any) -> None:

@@ -344,6 +344,23 @@ def upgrade() -> None:
     sa.Column('value', sa.String(), nullable=False),
     sa.PrimaryKeyConstraint('key', name=op.f('pk_meta'))
     )
+    op.create_table('notice',
+    sa.Column('about', sa.String(), nullable=False),
+    sa.Column('account', sa.String(), nullable=False),
+    sa.Column('seen', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('told', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('raised_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('about', 'account', name=op.f('pk_notice'))
+    )
+    op.create_table('notice_due',
+    sa.Column('channel', sa.String(), nullable=False),
+    sa.Column('id', sa.String(), nullable=False),
+    sa.Column('content', sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('not_before', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('channel', 'id', name=op.f('pk_notice_due'))
+    )
     op.create_table('op',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('account', sa.String(), nullable=False),
@@ -569,6 +586,8 @@ def downgrade() -> None:
         batch_op.drop_index('ix_op_person')
 
     op.drop_table('op')
+    op.drop_table('notice_due')
+    op.drop_table('notice')
     op.drop_table('meta')
     op.drop_table('lookup')
     op.drop_table('link')

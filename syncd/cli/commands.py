@@ -19,6 +19,7 @@ from syncd.cli import (
     invitations,
     leads,
     lists,
+    notify,
     people,
     rehearsal,
     resync,
@@ -56,6 +57,7 @@ for part in (
     leads,
     connections,
     resync,
+    notify,
     salesrocks,
     rehearsal,
 ):

@@ -28,6 +28,7 @@ from syncd.daemon.reload import Current, Reload, end_later
 from syncd.daemon.rounds import Rounds
 from syncd.daemon.timers import Timers
 from syncd.daemon.watchdog import Watchdog, line_of, tell_status
+from syncd.notices import Notices
 from syncd.receiver import receiver
 from syncd.receiver.letters import Letters
 from syncd.settings import Settings
@@ -120,6 +121,7 @@ class Daemon:
         self._registration = Registration(app, pace)
         self._reload = Reload(app, self._systemd, reread or partial(load, app.settings.source, os.environ))
         self._application = Current(self.receiver())
+        self._notices = Notices(app.context, lambda: app.settings)
         self._draining = False
         acts = Acts(app, self._rounds, self._timers, self._live, self.reload)
         hello = {"who": app.who, "mirror": mirror_of(app.settings)}
@@ -172,6 +174,7 @@ class Daemon:
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", rounds.take_requests, lambda: pace.tick_s)),
             ("register", self._again_and_again("register", registration.register, registration.wait_s)),
+            ("notices", self._again_and_again("notices", self._notices.step, self._notices.wait_s)),
             ("letters", self._again_and_again("letters", self._send_letters, lambda: pace.tick_s)),
         ]
 

@@ -15,11 +15,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from syncd.pages.metrics import Sample, exposition
 from syncd.pages.words import ago, clock, lasting, marked, number, plain, sentence
 
 __all__ = [
-    "POLICY", "Sample", "docs_page", "exposition", "no_such_link_page", "render", "unsubscribe_page",
+    "POLICY", "docs_page", "no_such_link_page", "render", "unsubscribe_page",
     "unsubscribed_page",
 ]  # fmt: skip
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from syncd import pages
 from syncd.domain.errors import MirrorError
 from syncd.receiver.answers import RETRY_AFTER_S, SHOW, Route
+from syncd.receiver.exposition import exposition
 from syncd.store import meters
 from syncd.store.session import reading, require_current
 from syncd.sync.context import Context
@@ -42,39 +45,13 @@ class Health:
         return JSONResponse({"ready": True})
 
     async def metrics(self, _request: Request) -> Response:
+        counted, engine = self._context.counted.taken(), str(self._context.engine.dialect.name)
+        # In a thread: of a large mirror this takes its time, and deliveries are not to wait for whoever looks on.
+        status, found, now = await asyncio.to_thread(self._looked)
+        return Response(exposition(status, found, counted, engine, now), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    def _looked(self) -> tuple[Mapping[str, Any], meters.Meters, datetime]:
+        now = self._context.now()
         with reading(self._context.engine) as connection:
-            found = meters.read_meters(connection)
-        now, status = self._context.now(), self._status()
-        text = pages.exposition(_families(status, found, lambda at: (now - at).total_seconds() if at else 0.0))
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _families(
-    status: Mapping[str, Any], found: meters.Meters, age: Callable[[Any], float]
-) -> list[tuple[str, str, list[pages.Sample]]]:
-    accounts = list(status.get("accounts", ()))
-
-    def each(name: str) -> list[pages.Sample]:
-        return [({"account": str(entry["name"])}, int(entry.get(name) or 0)) for entry in accounts]
-
-    held = sum(int(entry.get("held") or 0) for entry in accounts)
-    ended: list[pages.Sample] = [({"account": name}, at.timestamp()) for name, at in sorted(found.last_success.items())]
-    states: list[pages.Sample] = [
-        ({"account": str(entry["name"]), "state": str(entry.get("state", ""))}, 1) for entry in accounts
-    ]
-    return [
-        ("syncd_converged", "1 if nothing is left to do", [({}, int(bool(status.get("converged"))))]),
-        ("syncd_distance", "How much is left to do", [({}, int(status.get("distance") or 0))]),
-        ("syncd_invariant_breaches", "Invariants that do not hold", [({}, len(status.get("breach") or ()))]),
-        ("syncd_account_state", "1 for the state each account is in", states),
-        ("syncd_outbox_depth", "Changes on their way to the account", each("outbox")),
-        ("syncd_parked", "What was given up and waits for a person", each("parked")),
-        ("syncd_held", "Changes that wait for approval", [({}, held)]),
-        ("syncd_run_last_success_timestamp_seconds", "When the latest run ended that succeeded", ended),
-        ("syncd_inbox_oldest_seconds", "Age of the oldest delivery nobody has read", [({}, age(found.inbox_since))]),
-        (
-            "syncd_oldest_unpushed_unsubscribe_seconds",
-            "Age of the oldest unsubscribe that no provider has accepted yet",
-            [({}, age(found.unsubscribe_since))],
-        ),
-    ]
+            found = meters.read_meters(connection, self._context.lanes, now)
+        return self._status(), found, now

@@ -662,6 +662,32 @@ class WakeRow(SQLModel, table=True):
     outcome: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
 
 
+class NoticeRow(SQLModel, table=True):
+    """What people were told of, so that nobody is told twice. `account` is empty where it is about none of them alone.
+
+    `seen`: since when each part stands; `told`: which were told of, and when, or when they last went.
+    """
+
+    __tablename__ = "notice"
+    about: str = Field(primary_key=True)
+    account: str = Field(primary_key=True)
+    seen: dict[str, str] = Field(default_factory=dict, sa_type=JsonColumn)
+    told: dict[str, str] = Field(default_factory=dict, sa_type=JsonColumn)
+    raised_at: datetime | None = None
+
+
+class NoticeDueRow(SQLModel, table=True):
+    """A notice that has yet to reach somebody by one channel. It names no person."""
+
+    __tablename__ = "notice_due"
+    channel: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    content: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    created_at: datetime
+    attempts: int = 0
+    not_before: datetime
+
+
 class HolderRow(SQLModel, table=True):
     """Who works on this mirror. `token` grows with every holder, so that one who was paused cannot go on.
 

@@ -20,6 +20,7 @@ from syncd.store import containers, journal, links
 from syncd.store.links import Commanded
 from syncd.store.sequence import Sequence
 from syncd.store.session import Connection, Engine, writing
+from syncd.sync.counted import Counted
 from syncd.wire import Exchange
 
 T = TypeVar("T")
@@ -169,6 +170,7 @@ class Context:
     owners: Mapping[str, str] = field(default_factory=dict)
     at_work: Callable[[str, bool], None] = lambda *_: None
     alive: Callable[[], None] = lambda: None
+    counted: Counted = field(default_factory=Counted)
 
     def topology(self, connection: Any) -> Topology:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from structlog.contextvars import bind_contextvars, bound_contextvars
+
 from syncd.domain.errors import (
     AnswerLostError,
     ProviderError,
@@ -92,9 +94,12 @@ class AccountOutcome:
 class Round:
     """What a round did in all.
 
-    `passes`: how often it went from planning to reading back before nothing more followed.
+    `passes`: how often it went from planning to reading back before nothing more followed. `run_ids`: the runs that it
+    is, by account; `run_id`: what its lines in the log bear where they belong to none of them alone.
     """
 
+    run_ids: dict[str, str] = field(default_factory=dict)
+    run_id: str = ""
     accounts: dict[str, AccountOutcome] = field(default_factory=dict)
     planned: Planned = field(default_factory=Planned)
     deliveries: int = 0
@@ -128,18 +133,22 @@ async def run_round(
     nobody else waiting; what is due stays in the outbox.
     """
     chosen = list(accounts) or list(context.lanes)
-    done = Round()
     run_ids = _open_runs(context, chosen) if pull_first else {}
-    if pull_first:
-        forget_tests(context)
-        await _everywhere(context, chosen, done, lambda lane: _pull(lane, context, done, full=full))
-    settled = False
-    while not settled and done.passes < context.policy.passes_max:
-        done.passes += 1
-        done.deliveries += ingest(context).read
-        settled = await _pass(context, done, patient=patient)
-    _join(context, chosen, done)
-    _close_runs(context, run_ids, done)
+    alone = next(iter(run_ids.values())) if len(run_ids) == 1 else context.new_id()
+    done = Round(run_ids, alone)
+    with bound_contextvars(run_id=alone):
+        if pull_first:
+            forget_tests(context)
+            await _everywhere(context, chosen, done, lambda lane: _pull(lane, context, done, full=full))
+        settled = False
+        while not settled and done.passes < context.policy.passes_max:
+            done.passes += 1
+            done.deliveries += ingest(context).read
+            settled = await _pass(context, done, patient=patient)
+        _join(context, chosen, done)
+        _close_runs(context, done)
+    for outcome in done.accounts.values():
+        context.counted.add(outcome.name, outcome.counts())
     return done
 
 
@@ -207,6 +216,8 @@ async def _everywhere(
 
 async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[Lane], Awaitable[None]]) -> None:
     outcome = done.accounts[lane.name]
+    # For good: this is a task of its own, and what it binds goes with it.
+    bind_contextvars(account=lane.name, run_id=done.run_ids.get(lane.name, done.run_id))
     async with lane.lock:
         context.at_work(lane.name, True)
         try:
@@ -409,9 +420,9 @@ def _open_runs(context: Context, names: Sequence[str]) -> dict[str, str]:
     return run_ids
 
 
-def _close_runs(context: Context, run_ids: dict[str, str], done: Round) -> None:
+def _close_runs(context: Context, done: Round) -> None:
     with writing(context.engine) as connection:
-        for name, run_id in run_ids.items():
+        for name, run_id in done.run_ids.items():
             outcome = done.accounts[name]
             journal.close_run(connection, run_id, context.now(), outcome.result, outcome.reason, outcome.counts())
             context.log.info("run.closed", account=name, run_id=run_id, result=outcome.result, **outcome.counts())

@@ -29,6 +29,7 @@ from syncd.emulators.rokt import RoktEmulator
 from syncd.emulators.salesrocks import SalesRocksEmulator
 from syncd.store import journal
 from syncd.store.session import open_engine, writing
+from tests.canary import CANARY
 from tests.emulated import transport_for
 from tests.world import CONFIG, hasty
 
@@ -125,6 +126,7 @@ class Desk:
         self._capsys.readouterr()
         code = main(arguments, self.outside)
         out, err = self._capsys.readouterr()
+        CANARY.take_stderr(err, arguments)
         return Done(code, out, err)
 
     def data(self, *arguments: str) -> Any:

@@ -73,7 +73,7 @@ def test_commands_that_do_not_exist_yet_are_not_there() -> None:
     assert declared == {
         "init", "config", "db", "run", "sync", "plan", "approve", "reject", "status", "inspect", "explain",
         "unsubscribe", "resubscribe", "erase", "resync", "check", "account", "parked", "list", "webhooks",
-        "leads", "connection", "salesrocks", "emulate", "demo", "unsubscribe-link", "preferences-link",
+        "leads", "connection", "notify", "salesrocks", "emulate", "demo", "unsubscribe-link", "preferences-link",
     }  # fmt: skip
 
 

@@ -234,7 +234,7 @@ def test_h05_hours_of_failures_stay_at_their_provider_are_probed_slowly_and_seen
             world.wait(HOUR)
             world.round()
         with reading(world.app.engine) as connection:
-            since = read_meters(connection).unsubscribe_since
+            since = read_meters(connection, world.app.context.lanes, world.clock()).unsubscribe_since
         assert since is not None
         ages.append((world.clock() - since).total_seconds())
     assert account(world, "crm")["state"] == "failing"

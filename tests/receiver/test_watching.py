@@ -41,16 +41,17 @@ async def test_the_metrics_say_how_old_and_how_much(door: Door) -> None:
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert float(lines["syncd_inbox_oldest_seconds"]) == 90
     assert float(lines["syncd_oldest_unpushed_unsubscribe_seconds"]) == 0
-    assert float(lines['syncd_run_last_success_timestamp_seconds{account="crm"}']) == door.now.timestamp() - 90
+    ended = lines['syncd_run_last_success_timestamp_seconds{account="crm",provider="rocs"}']
+    assert float(ended) == door.now.timestamp() - 90
     assert not any("mail" in name for name in lines if name.startswith("syncd_run_last"))
-    assert lines["syncd_converged"] == "0"
+    assert lines["syncd_converged"] == "0.0"
     assert float(lines["syncd_distance"]) > 0
-    assert lines['syncd_account_state{account="crm",state="new"}'] == "1"
+    assert lines['syncd_account_state{account="crm",provider="rocs",state="new"}'] == "1.0"
     for family in ("syncd_outbox_depth", "syncd_parked"):
         assert {name for name in lines if name.startswith(family)} == {
-            f'{family}{{account="{name}"}}' for name in door.context.lanes
+            f'{family}{{account="{lane.name}",provider="{lane.provider_name}"}}' for lane in door.context.lanes.values()
         }
-    assert lines["syncd_held"] == "0"
+    assert lines["syncd_held"] == "0.0"
 
 
 async def test_an_unsubscribe_that_waits_grows_old_in_the_metrics(door: Door) -> None:
@@ -60,7 +61,7 @@ async def test_an_unsubscribe_that_waits_grows_old_in_the_metrics(door: Door) ->
     door.now += timedelta(seconds=45)
     text = (await door.send("GET", "/metrics")).text
     assert "syncd_oldest_unpushed_unsubscribe_seconds 45.0" in text
-    assert 'syncd_outbox_depth{account="leads"} 1' in text
+    assert 'syncd_outbox_depth{account="leads",provider="rokt"} 1.0' in text
 
 
 async def test_the_status_page_shows_accounts_and_runs_escaped_and_nobody(door: Door) -> None:

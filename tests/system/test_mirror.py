@@ -177,6 +177,11 @@ def test_no_person_no_secret_and_no_token_is_in_any_log_line_or_reason_whatever_
     for word in sorted(never):
         found = [line for line in lines if word.lower() in line.lower()]
         assert not found, (word, found[0])
+    told = [json.loads(line) for line in lines]
+    runs = {row["id"]: row["account"] for row in world.rows("SELECT id, account FROM run")}
+    assert not [line for line in told if not line.get("run_id") or line.get("account") not in set(runs.values())]
+    assert {runs[line["run_id"]] for line in told if line["run_id"] in runs} == set(runs.values())
+    assert not [line for line in told if runs.get(line["run_id"], line["account"]) != line["account"]]
     kept = [
         str(row["reason"])
         for table in ("account", "op", "run", "inbox", "plan")
