@@ -73,6 +73,8 @@ class App:
         self.outside = outside or Outside()
         self.log = structlog.get_logger("syncd")
         self.engine = engine or _open(settings.mirror.url)
+        self.on_request: Callable[[str, str, int | None], None] = lambda *_: None
+        self.on_wait: Callable[[str, float], None] = lambda *_: None
         self.carriers: dict[str, Carrier] = {}
         lanes = {name: self._lane(name, options) for name, options in settings.accounts.items()}
         self.context = Context(
@@ -108,6 +110,8 @@ class App:
             backoff_s=self.outside.read_backoff_s,
             transport=self.outside.transport,
             log=self.log,
+            on_request=lambda label, status: self.on_request(name, label, status),
+            on_wait=lambda seconds: self.on_wait(name, seconds),
         )
         self.carriers[name] = carrier
         return Lane(
@@ -135,6 +139,11 @@ class App:
             hygiene=hygiene_of(name, options),
             hygiene_per_round=getattr(options, "hygiene_per_round", 0),
         )
+
+    @property
+    def intervals(self) -> dict[str, float]:
+        """For each account, how often a round begins, in seconds."""
+        return {name: self.settings.schedule_of(name).interval for name in self.context.lanes}
 
     async def __aenter__(self) -> Self:
         return self

@@ -37,6 +37,9 @@ REPEAT_ON = frozenset({429, 502, 503, 504})
 HEADERS = {"accept": "*/*", "user-agent": "syncd", "accept-encoding": "gzip"}
 """Sent with every request, unless it brings its own."""
 
+PAUSE_GROWTH = 16
+"""How many times the first one the longest wait between two attempts is, before chance is added."""
+
 CONNECT_SHARE = 1 / 3
 """Of the deadline of a request: what TCP may take, and TLS again."""
 
@@ -67,10 +70,12 @@ class Carrier:
         backoff_s: float = 0.5,
         transport: httpx.AsyncBaseTransport | None = None,
         on_request: Callable[[str, int | None], None] | None = None,
+        on_wait: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """`timeout_s` bounds one request as a whole, from the wait for a connection to the last byte of the answer.
 
-        `on_request` is told the label and the status (None: no answer) of every request that was tried.
+        `on_request` is told the label and the status (None: no answer) of every request that was tried, `on_wait` of
+        every wait, before it begins, how long it can last.
         `backoff_s` is the first wait between two attempts; later ones grow to sixteen times that.
         """
         self._account = account
@@ -86,7 +91,9 @@ class Carrier:
         self._log = log
         self._attempts = attempts
         self._backoff_s = backoff_s
+        self._pause_max_s = backoff_s * (PAUSE_GROWTH + 1)
         self._on_request = on_request
+        self._on_wait = on_wait
         self._spacing_s = 1 / requests_per_second if requests_per_second else 0.0
         self._turn_at = 0.0
         self._token: Token | None = None
@@ -177,7 +184,7 @@ class Carrier:
             attempts=self._attempts,
             timeout=None,
             wait_initial=self._backoff_s,
-            wait_max=self._backoff_s * 16,
+            wait_max=self._backoff_s * PAUSE_GROWTH,
             wait_jitter=self._backoff_s,
         ).with_name(f"{self._account}: {request.label}", (), {})
         try:
@@ -195,6 +202,7 @@ class Carrier:
         wait_s = retry_after(response, self._now())
         if wait_s is not None and wait_s > self._retry_after_max_s:
             return response
+        self._on_wait(wait_s or self._pause_max_s)
         raise _ComeAgainError(response, wait_s)
 
     async def _take_turn(self) -> None:
@@ -205,6 +213,7 @@ class Carrier:
         at = max(now, self._turn_at)
         self._turn_at = at + self._spacing_s
         if at > now:
+            self._on_wait(at - now)
             await asyncio.sleep(at - now)
 
     # -- one request ------------------------------------------------------------------------------------------------
@@ -215,6 +224,7 @@ class Carrier:
         clock = asyncio.get_running_loop().time
         started, progress = clock(), _Progress()
         failure: ProviderError | None = None
+        self._on_wait(self._timeout_s)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._transmit(request, progress)
@@ -233,6 +243,8 @@ class Carrier:
             )
             if self._on_request is not None:
                 self._on_request(request.label, progress.status)
+            if failure is not None:
+                self._on_wait(self._pause_max_s)
 
     async def _transmit(self, request: Request, progress: _Progress) -> Response:
         outgoing = httpx.Request(

@@ -79,6 +79,14 @@ class PushSettings(Options):
     backoff_max: Annotated[Duration, Field(gt=0)] = 3600.0
 
 
+class DaemonSettings(Options):
+    """`control`: where the control socket is; None for the place that systemd made for us."""
+
+    drain: Annotated[Duration, Field(gt=0)] = 10.0
+    hang_after: Annotated[Duration, Field(gt=0)] = 60.0
+    control: Text | None = None
+
+
 class FieldSettings(Options):
     """One field of people. `owner`: the account whose value wins where several moved apart."""
 
@@ -100,6 +108,7 @@ class Settings(Options):
     schedule: ScheduleSettings = ScheduleSettings()
     guard: GuardSettings = GuardSettings()
     push: PushSettings = PushSettings()
+    daemon: DaemonSettings = DaemonSettings()
     accounts: dict[str, SerializeAsAny[AccountOptions]]
     lists: dict[str, ListSettings] = Field(default_factory=dict)
     fields: dict[str, FieldSettings] = Field(default_factory=dict)
@@ -128,6 +137,7 @@ SECTIONS: dict[str, type[Options]] = {
     "schedule": ScheduleSettings,
     "guard": GuardSettings,
     "push": PushSettings,
+    "daemon": DaemonSettings,
 }
 TABLES = (*SECTIONS, "accounts", "lists", "fields")
 LIST_KEYS = ("scope", "spread")

@@ -101,7 +101,7 @@ class Context:
     """Everything a cycle works with; built once, by `syncd.app`.
 
     `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort
-    by time.
+    by time. `progress` and `at_work` are told what goes on at an account, for whoever watches.
     """
 
     engine: Engine
@@ -115,6 +115,7 @@ class Context:
     log: Any
     progress: Callable[[str, str, int, int | None], None] = lambda *_: None
     owners: Mapping[str, str] = field(default_factory=dict)
+    at_work: Callable[[str, bool], None] = lambda *_: None
 
     def topology(self, connection: Any) -> Topology:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""

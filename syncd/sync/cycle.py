@@ -180,6 +180,7 @@ async def _everywhere(
 async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[Lane], Awaitable[None]]) -> None:
     outcome = done.accounts[lane.name]
     async with lane.lock:
+        context.at_work(lane.name, True)
         try:
             await work(lane)
         except ProviderError as error:
@@ -192,6 +193,8 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
             raise  # the mirror or the configuration: nothing of ours can go on
         except Exception as error:  # noqa: BLE001 (a fault of ours at one account must not stop the others)
             _note_fault(lane, context, outcome, error)
+        finally:
+            context.at_work(lane.name, False)
 
 
 def _note_fault(lane: Lane, context: Context, outcome: AccountOutcome, error: Exception) -> None:

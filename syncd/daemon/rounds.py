@@ -1,0 +1,169 @@
+"""The rounds: those of each account by its timer, those for what came in or fell due, and those that people ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from syncd.app import App
+from syncd.daemon.faults import report
+from syncd.daemon.live import Live
+from syncd.daemon.pace import Pace
+from syncd.domain.errors import MirrorError
+from syncd.store import journal, meters
+from syncd.store.session import reading, writing
+from syncd.sync.cycle import Round, run_round
+from syncd.sync.outcome import outcome_of
+
+
+class Rounds:
+    def __init__(self, app: App, pace: Pace, live: Live) -> None:
+        self._app = app
+        self._live = live
+        self._context = app.context
+        self._pace = pace
+        self._log = app.log
+        self.wakes = {name: asyncio.Event() for name in app.context.lanes}
+        self.came_in = asyncio.Event()
+        self.under_way: set[asyncio.Task[Any]] = set()
+        self._asked: set[str] = set()
+
+    def scheduler(self) -> AsyncIOScheduler:
+        """Timers that do nothing but wake: one for each account."""
+        scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        for name, event in self.wakes.items():
+            interval = self._app.intervals[name]
+            jitter = self._jitter_s(interval)
+            scheduler.add_job(_wake, "interval", args=[event], id=name, seconds=interval, jitter=jitter)
+        return scheduler
+
+    def _jitter_s(self, interval: float) -> float:
+        return min(self._pace.jitter_max_s, interval / 10)
+
+    async def tend(self, name: str) -> None:
+        """The rounds of one account: the first at once, then whenever it is woken."""
+        what = f"the timer of {name}"
+        self.wakes[name].set()
+        failures = 0
+        while True:
+            interval = self._app.intervals[name]
+            self._live.expect(what, interval + self._jitter_s(interval))
+            await self.wakes[name].wait()
+            self.wakes[name].clear()
+            self._live.rest(what)
+            if await self._round([name]) is not None:
+                failures = 0
+                continue
+            failures += 1
+            await asyncio.sleep(self._pace.pause(failures))
+
+    async def press(self) -> None:
+        """Work on what came in, or has fallen due, at once.
+
+        Such a round leaves alone the accounts that somebody works on, so one that takes long keeps no other waiting;
+        each that is still under way holds at least one account, so there are never many. When one moves nothing
+        although something is due, the next waits longer.
+        """
+        idle = 0
+        under_way: set[asyncio.Task[Round | None]] = set()
+        self.came_in.set()
+        while True:
+            wait_s = min(self._pace.tick_s * 2**idle, self._pace.idle_max_s)
+            self._live.expect("press", wait_s)
+            came = await self._came(wait_s)
+            self._live.rest("press")
+            ended = {task for task in under_way if task.done()}
+            under_way -= ended
+            if came or any(_moved(task.result()) for task in ended):
+                idle = 0
+            elif ended:
+                idle = min(idle + 1, 16)
+            if not came and not self._anything_due():
+                continue
+            if len(under_way) > len(self.wakes):
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            under_way.add(self._errand(self._round([], pull_first=False)))
+
+    async def _came(self, wait_s: float) -> bool:
+        """Whether something came in within this time."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.came_in.wait(), wait_s)
+        came = self.came_in.is_set()
+        self.came_in.clear()
+        return came
+
+    def _anything_due(self) -> bool:
+        busy = [name for name, lane in self._context.lanes.items() if lane.lock.locked()]
+        try:
+            with reading(self._context.engine) as connection:
+                return meters.anything_due(connection, self._context.now(), busy)
+        except Exception as error:  # noqa: BLE001  the mirror may be back at the next tick
+            report(self._log, "tick", error)
+            return False
+
+    async def _round(
+        self, accounts: Sequence[str], *, full: bool = False, pull_first: bool = True, patient: bool = False
+    ) -> Round | None:
+        """A round, which goes on if whoever waits for it is stopped. None if it broke in a way that nobody foresaw."""
+        work = run_round(self._context, accounts, full=full, pull_first=pull_first, patient=patient)
+        try:
+            return await asyncio.shield(self._errand(work))
+        except Exception as error:  # noqa: BLE001  the other accounts go on
+            report(self._log, "round", error, accounts=list(accounts))
+            return None
+
+    def _errand(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Something that is given time to end when the daemon stops."""
+        task = asyncio.create_task(work)
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
+        return task
+
+    # Requests of people ----------------------------------------------------------------------------------------------
+
+    async def take_requests(self) -> None:
+        with reading(self._context.engine) as connection:
+            rows = journal.asked_rounds(connection)
+        for row in rows:
+            if row.id not in self._asked:
+                self._asked.add(row.id)
+                self._errand(self._answer(row))
+
+    async def _answer(self, row: Any) -> None:
+        """Run the round that somebody asked for, and leave what became of it."""
+        outcome = await self.asked_for(row.accounts, full=row.full)
+        try:
+            with writing(self._context.engine) as connection:
+                journal.answer_round(connection, row.id, outcome, self._context.now())
+        except MirrorError as error:
+            report(self._log, "answer", error)
+            self._asked.discard(row.id)
+
+    async def asked_for(self, accounts: Sequence[str], *, full: bool) -> Mapping[str, Any]:
+        """A round that somebody waits for: what became of it, or an `error`."""
+        unknown = sorted(set(accounts) - set(self._context.lanes))
+        if unknown:
+            return {"error": f"no such account: {', '.join(unknown)}"}
+        done = await self._round(accounts, full=full, patient=True)
+        return {"error": "the round broke off: see the log of the daemon"} if done is None else outcome_of(done)
+
+
+async def _wake(event: asyncio.Event) -> None:
+    # A coroutine, so that the scheduler runs it in the loop: events are not for other threads.
+    event.set()
+
+
+def _moved(done: Round | None) -> bool:
+    """Whether a round found anything to do."""
+    if done is None:
+        return False
+    planned = done.planned
+    sent = any(outcome.pushed.sent or outcome.pulled.looked_up for outcome in done.accounts.values())
+    return bool(sent or done.deliveries or planned.put or planned.closed or planned.look_ups)

@@ -1,0 +1,213 @@
+"""Start, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import uvicorn
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from syncd.app import App
+from syncd.daemon.faults import again_and_again
+from syncd.daemon.hold import keep, take
+from syncd.daemon.listening import address_of, listening, server, started
+from syncd.daemon.live import Live
+from syncd.daemon.notify import Systemd
+from syncd.daemon.pace import PACE, Pace
+from syncd.daemon.registration import Registration
+from syncd.daemon.rounds import Rounds
+from syncd.daemon.watchdog import line_of, tell_status, watch
+from syncd.receiver import receiver
+from syncd.store import journal
+from syncd.store.session import writing
+from syncd.sync.check import conclude, due, examine
+from syncd.sync.standing import standing
+
+EXTEND_S = 1.0
+"""How often systemd is told that the end takes longer."""
+
+CLOSE_S = 1.0
+"""How long the server may take to leave its loop."""
+
+ROUNDS_SHARE = 0.9
+"""Of the time for stopping: what is given to rounds and answers under way. The rest is for writing down how they ended."""
+
+
+async def run_until_signalled(app: App, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; a second one cuts off at once what is still under way."""
+    stop, cut = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop_or_cut() -> None:
+        (cut if stop.is_set() else stop).set()
+
+    for number in signals:
+        loop.add_signal_handler(number, stop_or_cut)
+    try:
+        await serve(app, stop=stop, cut=cut, ready=ready)
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+async def serve(
+    app: App,
+    *,
+    stop: asyncio.Event,
+    cut: asyncio.Event | None = None,
+    ready: Callable[[str], None] | None = None,
+    pace: Pace = PACE,
+) -> None:
+    """Be the daemon of this mirror until `stop` is set; `cut` ends the wait for what is under way then. `ready` is
+    called with the address of the receiver.
+
+    Raises `MirrorError` if another process has the mirror, now or later, and `ConfigurationError` if the address cannot
+    be listened on.
+    """
+    take(app)
+    try:
+        with listening(app.settings.receiver) as sock:
+            await Daemon(app, pace, cut or asyncio.Event()).serve(sock, stop, ready)
+    finally:
+        app.leave()
+
+
+class Daemon:
+    """Must be made in the loop that it is to run in."""
+
+    def __init__(self, app: App, pace: Pace, cut: asyncio.Event) -> None:
+        self._app = app
+        self._context = app.context
+        self._pace = pace
+        self._cut = cut
+        self._log = app.log
+        self._systemd = Systemd(os.environ, os.getpid())
+        hang_s = pace.hang_s or app.settings.daemon.hang_after
+        self._live = Live(asyncio.get_running_loop().time, app.outside.now, hang_s)
+        self._rounds = Rounds(app, pace, self._live)
+        self._registration = Registration(app, pace)
+        self._draining = False
+        app.on_request, app.on_wait = self._live.requested, self._live.waits
+        app.context.progress, app.context.at_work = self._live.progress, self._live.at_work
+
+    async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
+        serving_server = server(self.receiver())
+        scheduler = self._rounds.scheduler()
+        serving = asyncio.create_task(serving_server.serve(sockets=[sock]), name="receiver")
+        keeping = asyncio.create_task(keep(self._app, self._pace, self._live), name="keep")
+        tasks = [asyncio.create_task(work, name=name) for name, work in self._works()]
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        address = address_of(sock)
+        try:
+            scheduler.start()
+            await started(serving_server, serving)
+            self._systemd.ready(line_of(*standing(self._context, self._app.intervals)))
+            self._log.info("daemon.ready", address=address, accounts=sorted(self._context.lanes))
+            if ready is not None:
+                ready(address)
+            await asyncio.wait({stopped, serving, keeping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not stop.is_set():
+                self._cut.set()  # something broke: who may not work on this mirror any more has nothing to finish
+            await self._drain(scheduler, serving_server, serving, [stopped, *tasks])
+            await _cut_off([keeping])
+        for task in (keeping, serving, *tasks):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    def _works(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        pace, rounds, registration = self._pace, self._rounds, self._registration
+        return [
+            ("press", rounds.press()),
+            ("watch", watch(self._live, self._systemd, self._log)),
+            ("status", tell_status(self._app, self._live, self._systemd, pace)),
+            ("check", self._again_and_again("check", self._check, self._until_next_check)),
+            ("answer", self._again_and_again("answer", rounds.take_requests, lambda: pace.tick_s)),
+            ("register", self._again_and_again("register", registration.register, registration.wait_s)),
+            *((f"account {name}", rounds.tend(name)) for name in self._context.lanes),
+        ]
+
+    def _again_and_again(
+        self, name: str, step: Callable[[], Awaitable[None]], wait_s: Callable[[], float]
+    ) -> Coroutine[Any, Any, None]:
+        return again_and_again(name, self._log, self._pace, self._live, step, wait_s)
+
+    def receiver(self) -> Any:
+        return receiver(
+            self._context,
+            self._app.settings.receiver,
+            wake=lambda _who: self._rounds.came_in.set(),
+            status=lambda: standing(self._context, self._app.intervals)[1],
+            ready=lambda: "syncd is stopping" if self._draining else "",
+        )
+
+    # Invariants ------------------------------------------------------------------------------------------------------
+
+    async def _check(self) -> None:
+        """Hold the mirror against its invariants, if that is due. Looking at a large one takes a thread its time."""
+        schedule = self._app.settings.schedule
+        wait_s, full = due(self._context, schedule.check_every, schedule.check_full_every)
+        if wait_s <= 0:
+            conclude(self._context, await asyncio.to_thread(examine, self._context, full=full))
+
+    def _until_next_check(self) -> float:
+        schedule = self._app.settings.schedule
+        wait_s, _ = due(self._context, schedule.check_every, schedule.check_full_every)
+        return max(self._pace.tick_s, wait_s)
+
+    # The end ---------------------------------------------------------------------------------------------------------
+
+    async def _drain(
+        self,
+        scheduler: AsyncIOScheduler,
+        serving_server: uvicorn.Server,
+        serving: asyncio.Task[None],
+        tasks: Sequence[asyncio.Task[Any]],
+    ) -> None:
+        """Begin nothing new, let what is under way end, and cut off what takes too long."""
+        clock = asyncio.get_running_loop().time
+        drain_s = ROUNDS_SHARE * (self._pace.drain_s or self._app.settings.daemon.drain)
+        until = clock() + drain_s
+        rounds = self._rounds.under_way
+        self._draining = True
+        self._systemd.stopping("stopping: what is under way may end")
+        self._log.info("daemon.stopping", rounds=len(rounds))
+        if scheduler.running:
+            scheduler.shutdown(wait=False)
+        serving_server.should_exit = True
+        await _cut_off(tasks)
+        cutting = asyncio.create_task(self._cut.wait())
+        while (under_way := {serving, *rounds} - _done(serving)) and not cutting.done() and clock() < until:
+            self._systemd.extend(until - clock() + 2 * EXTEND_S)
+            turn_s = min(EXTEND_S, max(0.0, until - clock()))
+            await asyncio.wait({*under_way, cutting}, timeout=turn_s, return_when=asyncio.FIRST_COMPLETED)
+        late = [task for task in rounds if not task.done()]
+        serving_server.force_exit = True
+        await _cut_off([*late, cutting])
+        await _close(serving_server, serving)
+        if late:
+            with writing(self._context.engine) as connection:
+                journal.abandon_runs(connection, self._context.now())
+        self._log.info("daemon.stopped", cut_off=len(late))
+
+
+def _done(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
+    return {task} if task.done() else set()
+
+
+async def _close(serving_server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    """Wait for the server, which leaves its loop at once by now; answers that are still on their way are cut off."""
+    await asyncio.wait({serving}, timeout=CLOSE_S)
+    await _cut_off([*serving_server.server_state.tasks, *([] if serving.done() else [serving])])
+
+
+async def _cut_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

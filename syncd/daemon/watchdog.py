@@ -1,0 +1,60 @@
+"""systemd's watchdog is fed while everything moves, and only then; and it is told how things stand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from syncd.app import App
+from syncd.daemon.faults import report
+from syncd.daemon.live import Live
+from syncd.daemon.notify import Systemd
+from syncd.daemon.pace import Pace
+from syncd.reconcile.convergence import Verdict
+from syncd.sync.standing import standing
+
+UNWATCHED_S = 30.0
+"""How often it is looked at where no watchdog asks."""
+
+AGAIN_SHARE = 0.25
+"""Of the time between two feedings: when it is looked again after something was late, so that what merely waited for
+its turn costs no feeding."""
+
+
+async def watch(live: Live, systemd: Systemd, log: Any) -> None:
+    """Feed the watchdog at half of its time, as long as nothing hangs. In a loop that is blocked nobody feeds it."""
+    every = systemd.watchdog_s / 2 if systemd.watchdog_s else UNWATCHED_S
+    hung: set[str] = set()
+    while True:
+        await asyncio.sleep(every * AGAIN_SHARE if hung else every)
+        late = live.late()
+        for what in sorted(late.keys() - hung):
+            log.error("daemon.hangs", what=what, for_s=round(late[what] + live.slack_s))
+        for what in sorted(hung - late.keys()):
+            log.warning("daemon.moves_again", what=what)
+        hung = set(late)
+        if not hung:
+            systemd.feed()
+
+
+async def tell_status(app: App, live: Live, systemd: Systemd, pace: Pace) -> None:
+    """Keep the line that `systemctl status` shows up to date. Counting in a large mirror takes a thread its time."""
+    while True:
+        live.expect("status", pace.status_s)
+        await asyncio.sleep(pace.status_s)
+        live.rest("status")
+        try:
+            systemd.status(line_of(*await asyncio.to_thread(standing, app.context, app.intervals)))
+        except Exception as error:  # noqa: BLE001  the mirror may be back the next time
+            report(app.log, "status", error)
+
+
+def line_of(verdict: Verdict, shown: dict[str, Any]) -> str:
+    """The verdict, the accounts by their states, and the oldest good read, in one line."""
+    states: dict[str, int] = {}
+    for account in shown["accounts"]:
+        states[account["state"]] = states.get(account["state"], 0) + 1
+    counted = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    unread = "not every account was read yet"
+    oldest = f"oldest good read {shown['oldest_read']}" if shown["oldest_read"] else unread
+    return f"{verdict.condition.value}; accounts: {counted}; {oldest}"
