@@ -2,8 +2,8 @@
 
 `python -m tests.example` (`make docs`) writes `deploy/syncd.toml.example` anew. What the models say comes from them: a
 key that is gone goes, a default that changed is put right, a key that is new is put at the end of its section, with the
-meaning that its model tells (the string below the field, or the comment above it). The order and the words of everything
-else stay as a person wrote them. `problems` names the keys whose meaning nobody told.
+meaning that its model tells (the string below the field, or the comment above it). The order and the words of all else
+stay as a person wrote them. `problems` names the keys whose meaning nobody told.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def _same(shown: str, default: Any) -> bool:
 
 def _completed(name: str, body: str, model: type[Options], problems: list[str]) -> str:
     """With the keys that it did not show, each below its meaning."""
-    shown = {match[2].removesuffix("_file") for match in _LINE.finditer(body)} | {match[2] for match in _LINE.finditer(body)}
+    shown = {match[2].removesuffix("_file") for match in _LINE.finditer(body)} | {
+        match[2] for match in _LINE.finditer(body)
+    }
     lines: list[str] = []
     for key, about in model.model_fields.items():
         if key in shown or (name.startswith("accounts.") and name != SHARED and key in AccountOptions.model_fields):
@@ -124,7 +126,9 @@ def _completed(name: str, body: str, model: type[Options], problems: list[str]) 
         if not (meaning := meaning_of(model, key)):
             problems.append(f"[{name}] {key}: say what it is for, above it in {EXAMPLE.name} or below it in its model")
         if default is None or default is PydanticUndefined:
-            problems.append(f"[{name}] {key}: has no default to show; write it into {EXAMPLE.name} with a value that fits")
+            problems.append(
+                f"[{name}] {key}: has no default to show; write it into {EXAMPLE.name} with a value that fits"
+            )
             continue
         lines += textwrap.wrap(meaning or "", WIDTH, initial_indent="# ", subsequent_indent="# ")
         lines.append(f"#{key} = {shown_as(default, about.metadata)}")
@@ -148,14 +152,16 @@ def shown_as(value: Any, metadata: list[Any]) -> str:
         case BaseModel():
             return shown_as(value.model_dump(exclude_none=True), [])
         case dict():
-            return "{ " + ", ".join(f"{key} = {shown_as(one, [])}" for key, one in value.items()) + " }" if value else "{}"
+            return (
+                "{ " + ", ".join(f"{key} = {shown_as(one, [])}" for key, one in value.items()) + " }" if value else "{}"
+            )
         case _:
             return json.dumps(str(value), ensure_ascii=False)
 
 
 def _lasting(value: float) -> str:
     for unit, size in (("d", 86_400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0)):
-        if value >= 2 * size and value % size == 0 or value == size:
+        if value == size or (value >= 2 * size and value % size == 0):
             return f"{value / size:g}{unit}"
     return f"{value * 1000:g}ms"
 
@@ -183,7 +189,7 @@ def _told(body: list[ast.stmt], lines: list[str]) -> Iterator[tuple[str, str]]:
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             yield name, " ".join(str(following.value.value).split())
             continue
-        above = []
+        above: list[str] = []
         at = statement.lineno - 2
         while at >= 0 and lines[at].strip().startswith("#"):
             above.insert(0, lines[at].strip().lstrip("# "))

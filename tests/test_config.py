@@ -18,7 +18,7 @@ from syncd.domain.errors import ConfigurationError, Problem
 from syncd.providers.options import AccountOptions, Duration, Options, seconds
 from syncd.providers.protocol import CanLogin
 from syncd.providers.registry import REGISTRY, provider_for
-from syncd.settings import LIST_KEYS, SECTIONS, Settings
+from syncd.settings import LIST_KEYS, SECTIONS, GuardSettings, Settings
 from tests import example
 
 EXAMPLE = Path(__file__).parent.parent / "deploy" / "syncd.toml.example"
@@ -808,7 +808,7 @@ def test_the_example_is_what_the_models_make_of_it():
     assert result.text == EXAMPLE.read_text(), "make docs"
 
 
-class _Grown(SECTIONS["guard"]):
+class _Grown(GuardSettings):
     max_count: int = 21
     patience: Annotated[Duration, Field(gt=0)] = 7200.0
     """How long it waits."""
@@ -831,7 +831,9 @@ def test_a_key_that_is_new_gone_or_other_is_put_right_in_the_example(shipped):
     assert "#max_count = 21\n" in tables["guard"]
     assert '#release_after = "720m"\n' in tables["guard"], "as long as it is the same, it stays as it was written"
     assert '\n# How long it waits.\n#patience = "2h"\n' in tables["guard"]
-    assert tables["fresh"].startswith('\n# What it is called in the morning.\n#name = "sun"\n# what else\n#names = ["a", "b"]\n')
+    assert tables["fresh"].startswith(
+        '\n# What it is called in the morning.\n#name = "sun"\n# what else\n#names = ["a", "b"]\n'
+    )
     assert "# One table for each account" in tables["fresh"], "what introduces the accounts still stands before them"
     assert example.generated(result.text, {**SECTIONS, "guard": _Grown, "fresh": _Fresh}).text == result.text
 

@@ -1,4 +1,4 @@
-"""What lies in deploy/ does what it says: queries run, proxies pass on what they should, containers find their settings."""
+"""What lies in deploy/ does what it says: queries run, proxies pass on what they should, containers are set right."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class _Upstream(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_GET = do_POST
+    do_GET = do_POST  # noqa: N815  http.server's name
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -203,7 +203,9 @@ def test_the_files_as_they_are_shipped_are_good(tmp_path: Path) -> None:
             pytest.skip(f"there is no {tool} here (apt-get install {tool})")
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=sync.example.org"]
     subprocess.run(
-        [*made, "-keyout", tmp_path / "privkey.pem", "-out", tmp_path / "fullchain.pem"], check=True, capture_output=True
+        [*made, "-keyout", tmp_path / "privkey.pem", "-out", tmp_path / "fullchain.pem"],
+        check=True,
+        capture_output=True,
     )
     text = (DEPLOY / "nginx/syncd.conf").read_text()
     text = text.replace("/etc/ssl/syncd", str(tmp_path)).replace("/var/log/nginx", str(tmp_path))
@@ -214,7 +216,7 @@ def test_the_files_as_they_are_shipped_are_good(tmp_path: Path) -> None:
     told = subprocess.run(["nginx", "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
     # nginx -t binds; where something listens on 443 already, that is no fault of the file.
     assert told.returncode == 0 or "Address already in use" in told.stderr, told.stderr
-    caddy = ["caddy", "validate", "--adapter", "caddyfile", "--config", DEPLOY / "caddy/Caddyfile"]
+    caddy = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "caddy/Caddyfile")]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     done = subprocess.run(caddy, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
@@ -235,11 +237,11 @@ def test_in_a_container_the_daemon_finds_its_settings_and_every_secret(tmp_path:
         value = "postgresql+psycopg://syncd:secret@postgres/syncd" if name == "syncd_mirror__url" else "a-secret"
         (tmp_path / name).write_text(value)
     example = (DEPLOY / "syncd.toml.example").read_text()
-    text = re.sub(r'^\w+_file = .*\n', "", example, flags=re.MULTILINE)
+    text = re.sub(r"^\w+_file = .*\n", "", example, flags=re.MULTILINE)
     text = text.replace(', password_file = "/etc/syncd/credentials/leads_password"', "")
     # The outbound connection is for whoever needs one, with a secret of its own.
     text = re.sub(r"^\[accounts\.partner\]\n(?:[^\[].*\n|\n)*", "", text, flags=re.MULTILINE)
-    text = re.sub(r'^partner = .*\n', "", text, flags=re.MULTILINE)
+    text = re.sub(r"^partner = .*\n", "", text, flags=re.MULTILINE)
     file = tmp_path / "syncd.toml"
     file.write_text(text)
     assert service["environment"]["CREDENTIALS_DIRECTORY"] == "/run/secrets"

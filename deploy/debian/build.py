@@ -1,4 +1,4 @@
-"""Makes the Debian package: the locked libraries and the wheel in an environment below /opt/syncd, and what goes with it.
+"""Makes the Debian package: the locked libraries and the wheel in an environment below /opt/syncd, and what goes along.
 
     python deploy/debian/build.py [--output DIST]
 
@@ -154,8 +154,7 @@ def _compiled(place: Path, folder: Path, strip: Path, below: Path = Path("/")) -
 
 
 def _version() -> str:
-    asked = subprocess.run([PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], **TEXT)
-    return asked.stdout.strip()
+    return asked(str(PYTHON), "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
 
 
 # What goes with it ---------------------------------------------------------------------------------------------------
@@ -189,22 +188,34 @@ def files_of(path: Path) -> list[Path]:
 
 
 def packed(tree: Path, output: Path) -> Path:
-    machine = subprocess.run(["dpkg", "--print-architecture"], **TEXT).stdout.strip()
+    machine = asked("dpkg", "--print-architecture")
     _modes(tree)
     control = tree / "DEBIAN"
     control.mkdir()
     control.chmod(0o755)
     size = sum(file.lstat().st_size for file in tree.rglob("*")) // 1024
     major, minor = map(int, _version().split("."))
-    about = (HERE / "control").read_text().format(
-        maintainer=MAINTAINER, version=VERSION, architecture=machine, size=size, python=f"{major}.{minor}", next=f"{major}.{minor + 1}"
+    about = (
+        (HERE / "control")
+        .read_text()
+        .format(
+            maintainer=MAINTAINER,
+            version=VERSION,
+            architecture=machine,
+            size=size,
+            python=f"{major}.{minor}",
+            next=f"{major}.{minor + 1}",
+        )
     )
     (control / "control").write_text(about)
     for name in SCRIPTS:
         shutil.copyfile(HERE / name, control / name)
         (control / name).chmod(0o755)
     package = output / f"syncd_{VERSION}_{machine}.deb"
-    run(["dpkg-deb", "-Zzstd", "-z9", "--root-owner-group", "--build", str(tree), str(package)], env={"SOURCE_DATE_EPOCH": _when()})
+    run(
+        ["dpkg-deb", "-Zzstd", "-z9", "--root-owner-group", "--build", str(tree), str(package)],
+        env={"SOURCE_DATE_EPOCH": _when()},
+    )
     return package
 
 
@@ -219,12 +230,12 @@ def _modes(tree: Path) -> None:
 
 def _when() -> str:
     """When the last commit was made, or this version of the change log: no package says when it was built."""
-    asked = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, check=False, **TEXT_ALONE)
-    return asked.stdout.strip() or str(int((ROOT / "CHANGELOG.md").stat().st_mtime))
+    return asked("git", "log", "-1", "--format=%ct") or str(int((ROOT / "CHANGELOG.md").stat().st_mtime))
 
 
-TEXT_ALONE = {"capture_output": True, "text": True}
-TEXT = {**TEXT_ALONE, "check": True}
+def asked(*command: str) -> str:
+    """What a program prints; nothing where it cannot say."""
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def run(command: list[str], *, check: bool = True, env: dict[str, str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 from collections import defaultdict
@@ -80,9 +81,9 @@ def figures() -> Figures:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    package = built(ROOT / "dist")
     scratch = tmp_path_factory.mktemp("site")
     scratch.chmod(0o755)
+    package = Path(shutil.copy(built(ROOT / "dist"), scratch))
     unpacked = scratch / "unpacked"
     subprocess.run(["dpkg-deb", "-x", str(package), str(unpacked)], check=True)
     return Site(package, unpacked, scratch)

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--net", "--cgroup")
 BOOT_S = 20.0
@@ -56,7 +57,7 @@ def main(seconds: float, arguments: list[str]) -> int:
     return 0
 
 
-def _begin(group: Path, scratch: Path, arguments: list[str], said: object) -> subprocess.Popen[bytes]:
+def _begin(group: Path, scratch: Path, arguments: list[str], said: IO[bytes]) -> subprocess.Popen[bytes]:
     def inside() -> None:
         (group / "cgroup.procs").write_text(str(os.getpid()))
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a keeper that is killed takes all with it
@@ -65,7 +66,7 @@ def _begin(group: Path, scratch: Path, arguments: list[str], said: object) -> su
     return subprocess.Popen(
         ["unshare", *NAMESPACES, "bash", script, str(scratch), *arguments],
         stdin=subprocess.DEVNULL,
-        stdout=said,  # type: ignore[arg-type]
+        stdout=said,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         preexec_fn=inside,  # noqa: PLW1509  one thread

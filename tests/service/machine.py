@@ -142,7 +142,9 @@ class Machine:
 
     def http(self, method: str, url: str, body: str = "", headers: Sequence[str] = ()) -> tuple[int, str]:
         """The status and body of one request from inside; status 0 where nobody answers."""
-        asked = json.dumps({"method": method, "url": url, "body": body, "headers": dict(h.split(": ") for h in headers)})
+        asked = json.dumps(
+            {"method": method, "url": url, "body": body, "headers": dict(h.split(": ") for h in headers)}
+        )
         status, _, text = self.run("/usr/bin/python3", "-I", "-c", ASK, given=asked).stdout.partition("\n")
         return int(status), text
 

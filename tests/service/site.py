@@ -186,6 +186,25 @@ def says_no(machine: Machine, email: str) -> None:
     assert status in {200, 201}, text
 
 
+def somebody(machine: Machine) -> str:
+    """Who is subscribed at three places, and said nothing yet."""
+    query = (
+        "SELECT email FROM v_memberships WHERE status = 'subscribed' AND list = 'newsletter' "
+        "AND email NOT IN (SELECT email FROM v_memberships WHERE status <> 'subscribed') "
+        "GROUP BY email HAVING count(DISTINCT account) >= 3 ORDER BY 1 LIMIT 1"
+    )
+    found = machine.until(lambda: rows(machine, query), "somebody is at three places", 60)
+    return str(found[0][0])
+
+
+def unsubscribed(machine: Machine, email: str) -> bool:
+    """Read back as unsubscribed wherever they are on the list, with nothing left to be sent."""
+    quoted = email.replace("'", "''")
+    query = f"SELECT DISTINCT status, grade FROM v_memberships WHERE email = '{quoted}' AND list = 'newsletter'"
+    left = rows(machine, f"SELECT count(*) FROM v_outbox WHERE email = '{quoted}'")[0][0]
+    return not left and {str(row[0]) for row in rows(machine, query)} <= {"unsubscribed", "removed"}
+
+
 def back_after(machine: Machine, since: float, seconds: float = 60.0) -> float:
     """How long after `since` it was started and ready again."""
     machine.until(

@@ -25,6 +25,8 @@ from tests.service.site import (
     providers_up,
     rows,
     says_no,
+    somebody,
+    unsubscribed,
 )
 
 pytestmark = pytest.mark.service
@@ -54,17 +56,6 @@ def running(machine: Machine) -> Machine:
 
 def everybody(machine: Machine) -> list[str]:
     return [str(row[0]) for row in rows(machine, "SELECT email FROM v_contacts WHERE email IS NOT NULL ORDER BY 1")]
-
-
-def somebody(machine: Machine) -> str:
-    """Who is subscribed at three places, and said nothing yet."""
-    query = (
-        "SELECT email FROM v_memberships WHERE status = 'subscribed' AND list = 'newsletter' "
-        "AND email NOT IN (SELECT email FROM v_memberships WHERE status <> 'subscribed') "
-        "GROUP BY email HAVING count(DISTINCT account) >= 3 ORDER BY 1 LIMIT 1"
-    )
-    found = machine.until(lambda: rows(machine, query), "somebody is at three places", 60)
-    return str(found[0][0])
 
 
 # Start and stop ------------------------------------------------------------------------------------------------------
@@ -105,7 +96,7 @@ def test_it_stops_within_ten_seconds_while_calls_hang_and_sends_later_what_it_co
         finally:
             running.systemctl("kill", "--signal=CONT", PROVIDERS_UNIT)
         running.systemctl("start", UNIT)
-        reaches_everybody(running, email)
+        running.until(lambda: unsubscribed(running, email), "it is known everywhere", 60)  # noqa: B023  within the turn
     figures.within("stop, a call hangs at every provider")
 
 
@@ -113,19 +104,6 @@ def _connections(machine: Machine) -> int:
     """How many calls of the service are open towards the providers (ports 8701 to 8704)."""
     found = machine.ask("ss", "-Htnp", "state", "established", "( dport >= 8701 and dport <= 8704 )")
     return sum(f"pid={main_pid(machine)}," in line for line in found.splitlines())
-
-
-def reaches_everybody(machine: Machine, email: str) -> None:
-    """Nothing open for this person, and read back as unsubscribed wherever they are subscribed to the list."""
-    def settled() -> bool:
-        quoted = email.replace("'", "''")
-        query = f"SELECT DISTINCT status FROM v_memberships WHERE email = '{quoted}' AND list = 'newsletter'"
-        left = f"SELECT count(*) FROM v_outbox WHERE email = '{quoted}'"
-        return {str(row[0]) for row in rows(machine, query)} <= {"unsubscribed", "removed"} and not rows(
-            machine, left
-        )[0][0]
-
-    machine.until(settled, "it is known everywhere", 60)
 
 
 # Killed and hung -----------------------------------------------------------------------------------------------------
@@ -201,7 +179,7 @@ def _errors(machine: Machine) -> list[dict[str, Any]]:
     return [line for line in machine.journal(UNIT, "--priority=err") if "body_bytes_max" in str(line.get("MESSAGE"))]
 
 
-# A fault of the configuration -----------------------------------------------------------------------------------------
+# A fault of the configuration ----------------------------------------------------------------------------------------
 
 
 def test_a_fault_in_the_configuration_is_told_and_not_tried_again(running: Machine) -> None:
@@ -215,7 +193,7 @@ def test_a_fault_in_the_configuration_is_told_and_not_tried_again(running: Machi
     assert any("body_bytes_max" in str(line.get("MESSAGE")) for line in running.journal(UNIT, "-n", "20"))
 
 
-# Who it is, and what it may --------------------------------------------------------------------------------------------
+# Who it is, and what it may ------------------------------------------------------------------------------------------
 
 
 def test_its_state_is_its_own_and_its_secrets_came_from_the_folder_of_root(running: Machine) -> None:
@@ -245,7 +223,7 @@ def test_the_kernel_holds_it_to_the_sandbox(running: Machine) -> None:
     assert "Overall exposure level" in shown.stdout
 
 
-# The journal ----------------------------------------------------------------------------------------------------------
+# The journal ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_journal_has_priorities_and_neither_person_nor_secret(running: Machine) -> None:
