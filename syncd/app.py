@@ -5,6 +5,7 @@ builds store, carriers and adapters from the settings. The one place that reads 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
@@ -20,6 +21,7 @@ import structlog
 
 from syncd.carrier import Carrier
 from syncd.domain.consent import Scope
+from syncd.domain.errors import TakenOverError
 from syncd.domain.hygiene import Band, Hygiene
 from syncd.providers.fields import Rules
 from syncd.providers.options import AccountOptions
@@ -29,13 +31,27 @@ from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.reconcile.guard import Limits
 from syncd.settings import Settings
 from syncd.store import journal, mirror, outbox, people, protection, resync, witness
+from syncd.store.lock import FileLock
 from syncd.store.plans import digest_of
 from syncd.store.sequence import Sequence
-from syncd.store.session import Connection, Engine, current, open_engine, reading, require_current, upgrade, writing
+from syncd.store.session import (
+    Connection,
+    Engine,
+    current,
+    fence,
+    open_engine,
+    reading,
+    require_current,
+    upgrade,
+    writing,
+)
 from syncd.sync.context import Context, Lane, ListConfig, Policy
 
 HOLD_S = 60.0
 """How long a process holds the mirror without renewing."""
+
+PERMIT_S = HOLD_S / 2
+"""How long after a renewal requests are sent without another one."""
 
 
 def wall_clock() -> datetime:
@@ -90,6 +106,8 @@ class App:
             owners=settings.owners,
         )
         self._token: int | None = None
+        self._kept_at: float | None = None
+        self._lock = FileLock(self.engine)
         self._load_late()
         with writing(self.engine) as connection:
             journal.ensure_accounts(connection, {name: lane.provider_name for name, lane in lanes.items()})
@@ -112,6 +130,7 @@ class App:
             log=self.log,
             on_request=lambda label, status: self.on_request(name, label, status),
             on_wait=lambda seconds: self.on_wait(name, seconds),
+            permit=self.permit,
         )
         self.carriers[name] = carrier
         return Lane(
@@ -164,12 +183,28 @@ class App:
     def take(self) -> bool:
         """Become the one process that works on this mirror;
 
-        False while another one does. Recovers what a stopped one left.
+        False while another one does. Recovers what a stopped one left. From then on nothing is written, and nobody is
+        called, once another process has taken over.
         """
+        fence(self.engine, None)
+        if not self._lock.take(self.who):
+            return False
+        try:
+            taken = self._take()
+        except BaseException:
+            self._lock.release(in_order=False)
+            raise
+        if not taken:
+            self._lock.release(in_order=False)
+        return taken
+
+    def _take(self) -> bool:
         now, seq = self.outside.now(), self.context.sequence.take()
+        with reading(self.engine) as connection:
+            gone = {self._lock.before, *_gone(journal.holding(connection, now) or "")}
         with writing(self.engine) as connection:
             doubted = witness.doubt(connection)
-            self._token = journal.take_mirror(connection, self.who, now, HOLD_S)
+            self._token = journal.take_mirror(connection, self.who, now, HOLD_S, gone=gone)
             if self._token is None:
                 return False
             self._protect(connection, doubted)
@@ -177,6 +212,7 @@ class App:
             people.put_on_agenda(connection, recovered, now)
             journal.abandon_runs(connection, now)
             beat = journal.beat(connection)
+        fence(self.engine, self._require)
         witness.note(self.engine, beat)
         if doubted:
             self.log.warning("mirror.protected", reason=doubted)
@@ -189,18 +225,45 @@ class App:
         """Renew the hold; False if another process has taken over."""
         if self._token is None:
             return False
-        with writing(self.engine) as connection:
-            kept = journal.keep_mirror(connection, self._token, self.outside.now(), HOLD_S)
-            beat = journal.beat(connection)
+        try:
+            with writing(self.engine) as connection:
+                kept = journal.keep_mirror(connection, self._token, self.outside.now(), HOLD_S)
+                beat = journal.beat(connection)
+        except TakenOverError:
+            return False
         if kept:
             witness.note(self.engine, beat)
+            self._kept_at = _monotonic()
         return kept
 
+    def _require(self, connection: Connection) -> None:
+        """Asked in each transaction that writes."""
+        try:
+            journal.require_token(connection, self._token)
+        except TakenOverError:
+            self._kept_at = None  # what is about to be sent need not wait to learn of it
+            raise
+
+    def permit(self) -> None:
+        """Asked before each request. Raises `TakenOverError` where another process works on the mirror by now.
+
+        Who was stopped for a while and wakes does not know: where the hold was not renewed of late, that is done first.
+        """
+        now = _monotonic()
+        fresh = now is not None and self._kept_at is not None and now - self._kept_at < PERMIT_S
+        if self._token is not None and not fresh and not self.keep():
+            raise TakenOverError
+
     def leave(self) -> None:
-        if self._token is not None:
-            with writing(self.engine) as connection:
-                journal.leave_mirror(connection, self._token, self.outside.now())
-            self._token = None
+        """Let others have the mirror. Who has lost it already ends no hold but its own."""
+        fence(self.engine, None)
+        try:
+            if self._token is not None:
+                with writing(self.engine) as connection:
+                    journal.leave_mirror(connection, self._token, self.outside.now())
+        finally:
+            self._token = self._kept_at = None
+            self._lock.release()
 
     @property
     def who(self) -> str:
@@ -252,6 +315,28 @@ class App:
             for name, lane in self.context.lanes.items():
                 if (text := journal.get_value(connection, f"fields/{name}")) is not None:
                     lane.late = frozenset(msgspec.json.decode(text, type=_Mapped).late)
+
+
+def _monotonic() -> float | None:
+    """The clock of the loop that runs: no change of the wall clock moves it."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return None
+
+
+def _gone(who: str) -> set[str]:
+    """The holder, if it was a process of this host that is no more."""
+    host, _, pid = who.rpartition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return set()
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return {who}
+    except OSError:
+        pass  # it lives, and is not ours to ask
+    return set()
 
 
 class _Mapped(msgspec.Struct):

@@ -71,11 +71,13 @@ class Carrier:
         transport: httpx.AsyncBaseTransport | None = None,
         on_request: Callable[[str, int | None], None] | None = None,
         on_wait: Callable[[float], None] = lambda _seconds: None,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         """`timeout_s` bounds one request as a whole, from the wait for a connection to the last byte of the answer.
 
         `on_request` is told the label and the status (None: no answer) of every request that was tried, `on_wait` of
-        every wait, before it begins, how long it can last.
+        every wait, before it begins, how long it can last. `permit` is asked right before each request and raises where
+        nothing may be sent any more.
         `backoff_s` is the first wait between two attempts; later ones grow to sixteen times that.
         """
         self._account = account
@@ -94,6 +96,7 @@ class Carrier:
         self._pause_max_s = backoff_s * (PAUSE_GROWTH + 1)
         self._on_request = on_request
         self._on_wait = on_wait
+        self._permit = permit
         self._spacing_s = 1 / requests_per_second if requests_per_second else 0.0
         self._turn_at = 0.0
         self._token: Token | None = None
@@ -221,6 +224,7 @@ class Carrier:
     async def _once(self, request: Request) -> Response:
         """One request, one whole answer, within the deadline."""
         await self._take_turn()
+        self._permit()
         clock = asyncio.get_running_loop().time
         started, progress = clock(), _Progress()
         failure: ProviderError | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from syncd.domain.errors import (
     ApprovalError,
+    AwayError,
     ConfigurationError,
     DeliveryError,
     MirrorError,
@@ -43,6 +44,7 @@ class PendingError(SyncdError):
 CODES: Mapping[type[SyncdError], Exit] = {
     ConfigurationError: Exit.CONFIGURATION,
     MirrorError: Exit.CONFIGURATION,
+    AwayError: Exit.FAILED,  # it may be back by itself, so systemd may start us again
     ApprovalError: Exit.WAITS,
     ProviderError: Exit.UNREACHABLE,
     RefusedError: Exit.FAILED,  # it answers, and will never do this

@@ -8,7 +8,7 @@ from syncd.app import HOLD_S, App
 from syncd.daemon.faults import report
 from syncd.daemon.live import Live
 from syncd.daemon.pace import Pace
-from syncd.domain.errors import MirrorError
+from syncd.domain.errors import MirrorError, TakenOverError
 from syncd.store import journal
 from syncd.store.session import reading
 
@@ -40,5 +40,5 @@ async def keep(app: App, pace: Pace, live: Live) -> None:
                 raise
             continue
         if not kept:
-            raise MirrorError("another syncd has taken over this mirror", hint="look for a second `syncd run`")
+            raise TakenOverError
         kept_at = loop.time()

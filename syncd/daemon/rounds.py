@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
-from datetime import UTC
 from typing import Any
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from syncd.app import App
 from syncd.daemon.faults import report
 from syncd.daemon.live import Live
 from syncd.daemon.pace import Pace
-from syncd.domain.errors import MirrorError
+from syncd.daemon.timers import Timers
+from syncd.domain.errors import MirrorError, TakenOverError
 from syncd.store import journal, meters
 from syncd.store.session import reading, writing
 from syncd.sync.cycle import Round, run_round
@@ -22,8 +20,9 @@ from syncd.sync.outcome import outcome_of
 
 
 class Rounds:
-    def __init__(self, app: App, pace: Pace, live: Live) -> None:
+    def __init__(self, app: App, pace: Pace, live: Live, timers: Timers) -> None:
         self._app = app
+        self._timers = timers
         self._live = live
         self._context = app.context
         self._pace = pace
@@ -33,28 +32,14 @@ class Rounds:
         self.under_way: set[asyncio.Task[Any]] = set()
         self._asked: set[str] = set()
 
-    def scheduler(self) -> AsyncIOScheduler:
-        """Timers that do nothing but wake: one for each account."""
-        scheduler = AsyncIOScheduler(
-            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        )
-        for name, event in self.wakes.items():
-            interval = self._app.intervals[name]
-            jitter = self._jitter_s(interval)
-            scheduler.add_job(_wake, "interval", args=[event], id=name, seconds=interval, jitter=jitter)
-        return scheduler
-
-    def _jitter_s(self, interval: float) -> float:
-        return min(self._pace.jitter_max_s, interval / 10)
-
     async def tend(self, name: str) -> None:
         """The rounds of one account: the first at once, then whenever it is woken."""
         what = f"the timer of {name}"
+        self._timers.arm(name, self._app.intervals[name], self.wakes[name])
         self.wakes[name].set()
         failures = 0
         while True:
-            interval = self._app.intervals[name]
-            self._live.expect(what, interval + self._jitter_s(interval))
+            self._live.expect(what, self._timers.longest_s(self._app.intervals[name]))
             await self.wakes[name].wait()
             self.wakes[name].clear()
             self._live.rest(what)
@@ -115,6 +100,8 @@ class Rounds:
         work = run_round(self._context, accounts, full=full, pull_first=pull_first, patient=patient)
         try:
             return await asyncio.shield(self._errand(work))
+        except TakenOverError:
+            raise  # nothing of ours may go on
         except Exception as error:  # noqa: BLE001  the other accounts go on
             report(self._log, "round", error, accounts=list(accounts))
             return None
@@ -138,8 +125,8 @@ class Rounds:
 
     async def _answer(self, row: Any) -> None:
         """Run the round that somebody asked for, and leave what became of it."""
-        outcome = await self.asked_for(row.accounts, full=row.full)
         try:
+            outcome = await self.asked_for(row.accounts, full=row.full)
             with writing(self._context.engine) as connection:
                 journal.answer_round(connection, row.id, outcome, self._context.now())
         except MirrorError as error:
@@ -153,11 +140,6 @@ class Rounds:
             return {"error": f"no such account: {', '.join(unknown)}"}
         done = await self._round(accounts, full=full, patient=True)
         return {"error": "the round broke off: see the log of the daemon"} if done is None else outcome_of(done)
-
-
-async def _wake(event: asyncio.Event) -> None:
-    # A coroutine, so that the scheduler runs it in the loop: events are not for other threads.
-    event.set()
 
 
 def _moved(done: Round | None) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import uvicorn
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from syncd.app import App
 from syncd.daemon.faults import again_and_again
@@ -21,6 +20,7 @@ from syncd.daemon.notify import Systemd
 from syncd.daemon.pace import PACE, Pace
 from syncd.daemon.registration import Registration
 from syncd.daemon.rounds import Rounds
+from syncd.daemon.timers import Timers
 from syncd.daemon.watchdog import line_of, tell_status, watch
 from syncd.receiver import receiver
 from syncd.store import journal
@@ -35,7 +35,7 @@ CLOSE_S = 1.0
 """How long the server may take to leave its loop."""
 
 ROUNDS_SHARE = 0.9
-"""Of the time for stopping: what is given to rounds and answers under way. The rest is for writing down how they ended."""
+"""Of the time for stopping: what rounds and answers under way are given. The rest is for writing down how they end."""
 
 
 async def run_until_signalled(app: App, *, ready: Callable[[str], None] | None = None) -> None:
@@ -89,8 +89,10 @@ class Daemon:
         self._log = app.log
         self._systemd = Systemd(os.environ, os.getpid())
         hang_s = pace.hang_s or app.settings.daemon.hang_after
-        self._live = Live(asyncio.get_running_loop().time, app.outside.now, hang_s)
-        self._rounds = Rounds(app, pace, self._live)
+        clock, now = asyncio.get_running_loop().time, app.outside.now
+        self._live = Live(clock, now, hang_s)
+        self._timers = Timers(clock, now, app.outside.jitter, app.log, pace.jitter_max_s)
+        self._rounds = Rounds(app, pace, self._live, self._timers)
         self._registration = Registration(app, pace)
         self._draining = False
         app.on_request, app.on_wait = self._live.requested, self._live.waits
@@ -98,14 +100,13 @@ class Daemon:
 
     async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
         serving_server = server(self.receiver())
-        scheduler = self._rounds.scheduler()
         serving = asyncio.create_task(serving_server.serve(sockets=[sock]), name="receiver")
         keeping = asyncio.create_task(keep(self._app, self._pace, self._live), name="keep")
         tasks = [asyncio.create_task(work, name=name) for name, work in self._works()]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         address = address_of(sock)
         try:
-            scheduler.start()
+            self._timers.start()
             await started(serving_server, serving)
             self._systemd.ready(line_of(*standing(self._context, self._app.intervals)))
             self._log.info("daemon.ready", address=address, accounts=sorted(self._context.lanes))
@@ -115,7 +116,7 @@ class Daemon:
         finally:
             if not stop.is_set():
                 self._cut.set()  # something broke: who may not work on this mirror any more has nothing to finish
-            await self._drain(scheduler, serving_server, serving, [stopped, *tasks])
+            await self._drain(serving_server, serving, [stopped, *tasks])
             await _cut_off([keeping])
         for task in (keeping, serving, *tasks):
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -125,6 +126,7 @@ class Daemon:
         pace, rounds, registration = self._pace, self._rounds, self._registration
         return [
             ("press", rounds.press()),
+            ("clock", self._timers.supervise(self._live, pace.tick_s)),
             ("watch", watch(self._live, self._systemd, self._log)),
             ("status", tell_status(self._app, self._live, self._systemd, pace)),
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
@@ -165,7 +167,6 @@ class Daemon:
 
     async def _drain(
         self,
-        scheduler: AsyncIOScheduler,
         serving_server: uvicorn.Server,
         serving: asyncio.Task[None],
         tasks: Sequence[asyncio.Task[Any]],
@@ -178,8 +179,7 @@ class Daemon:
         self._draining = True
         self._systemd.stopping("stopping: what is under way may end")
         self._log.info("daemon.stopping", rounds=len(rounds))
-        if scheduler.running:
-            scheduler.shutdown(wait=False)
+        self._timers.stop()
         serving_server.should_exit = True
         await _cut_off(tasks)
         cutting = asyncio.create_task(self._cut.wait())

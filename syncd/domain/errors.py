@@ -3,7 +3,9 @@
     SyncdError
     ├── ConfigurationError      a person mends the file; every fault at once              exit 78
     ├── MirrorError             the mirror cannot be used: locked, unwritable, newer      exit 78
-    │   └── SuppressedError     the mirror itself refuses: somebody said no               exit 78
+    │   ├── SuppressedError     the mirror itself refuses: somebody said no               exit 78
+    │   ├── TakenOverError      another process works on it by now: we may not any more   exit 78
+    │   └── AwayError           it cannot be reached or written right now: try again      exit 1
     ├── ApprovalError           what was to be approved has moved or does not exist       exit 4
     ├── ProviderError           something went wrong while talking to an account
     │   ├── UnreachableError    nothing was sent: try again later
@@ -59,6 +61,15 @@ class MirrorError(SyncdError):
 
 class SuppressedError(MirrorError):
     """The mirror refuses to let go out, or to forget, what a "no" stands against. It stays as it was."""
+
+
+class TakenOverError(MirrorError):
+    def __init__(self) -> None:
+        super().__init__("another syncd has taken over this mirror", hint="look for a second `syncd run`")
+
+
+class AwayError(MirrorError):
+    """Nothing is wrong with us or with what is in it: it may be back by itself."""
 
 
 class ApprovalError(SyncdError):

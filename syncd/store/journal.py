@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from syncd.domain.errors import TakenOverError
 from syncd.store.tables import AccountRow, HolderRow, Meta, RunRow, WakeRow
 
 account = AccountRow.__table__  # type: ignore[attr-defined]
@@ -138,8 +139,10 @@ def round_outcome(connection: Connection, wake_id: str) -> dict[str, Any] | None
 # The holder ----------------------------------------------------------------------------------------------------------
 
 
-def take_mirror(connection: Connection, who: str, now: datetime, for_s: float) -> int | None:
-    """Become the one process that works on this mirror.
+def take_mirror(
+    connection: Connection, who: str, now: datetime, for_s: float, *, gone: Container[str] = ()
+) -> int | None:
+    """Become the one process that works on this mirror. The hold of who is known to be `gone` counts for nothing.
 
     Returns the token to show when renewing, or None while another one holds it.
     """
@@ -148,7 +151,7 @@ def take_mirror(connection: Connection, who: str, now: datetime, for_s: float) -
     if row is None:
         connection.execute(holder.insert().values(name=_HOLDER, token=1, beat=1, place="", who=who, until=until))
         return 1
-    if row.until > now and row.who != who:
+    if row.until > now and row.who != who and row.who not in gone:
         return None
     token: int = row.token + 1
     connection.execute(
@@ -167,6 +170,15 @@ def keep_mirror(connection: Connection, token: int, now: datetime, for_s: float)
         .values(until=now + timedelta(seconds=for_s), beat=holder.c.beat + 1)
     )
     return bool(result.rowcount)
+
+
+def require_token(connection: Connection, token: int | None) -> None:
+    """Raises `TakenOverError` if somebody else holds the mirror by now; nobody takes it in this transaction."""
+    if connection.scalar(_TOKEN) != token:
+        raise TakenOverError
+
+
+_TOKEN = sa.select(holder.c.token).where(holder.c.name == _HOLDER).with_for_update(read=True)
 
 
 def beat(connection: Connection) -> int:

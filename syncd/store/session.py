@@ -7,23 +7,25 @@ transaction that reads first and locks later fails at once when two processes me
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from syncd.domain.errors import MirrorError, SuppressedError
+from syncd.domain.errors import AwayError, MirrorError, SuppressedError
 
 __all__ = (
     "Connection",
     "Engine",
     "current",
     "describe",
+    "fence",
     "head",
     "inside_writing",
     "known_head",
@@ -118,9 +120,22 @@ def writing(engine: Engine) -> Iterator[Connection]:
     mark = _inside.set(True)
     try:
         with _translated(engine.url), engine.begin() as connection:
+            if (check := _fences.get(engine)) is not None:
+                check(connection)
             yield connection
     finally:
         _inside.reset(mark)
+
+
+_fences: WeakKeyDictionary[Engine, Callable[[Connection], None]] = WeakKeyDictionary()
+
+
+def fence(engine: Engine, check: Callable[[Connection], None] | None) -> None:
+    """Let this engine write only after `check`, which raises where it may not, in the same transaction."""
+    if check is None:
+        _fences.pop(engine, None)
+    else:
+        _fences[engine] = check
 
 
 @contextmanager
@@ -195,13 +210,13 @@ def _translated(url: URL) -> Iterator[None]:
             hint = "restore a backup: syncd db restore FILE; the damaged file is left as it is"
             raise MirrorError(f"the mirror {place} is damaged: {text}", hint=hint) from error
         if "is locked" in lowered:
-            raise MirrorError(
+            raise AwayError(
                 f"the mirror {place} was locked for {BUSY_TIMEOUT_S:.0f} s", hint="who holds it: fuser"
             ) from error
         if "disk is full" in lowered or "no space left" in lowered:
-            raise MirrorError(f"the disk under the mirror {place} is full", hint="df -h") from error
+            raise AwayError(f"the disk under the mirror {place} is full", hint="df -h") from error
         if url.get_backend_name() != "sqlite" and isinstance(error, OperationalError):
-            raise MirrorError(f"the mirror {place} does not answer: {text}", hint="is Postgres up?") from error
+            raise AwayError(f"the mirror {place} does not answer: {text}", hint="is Postgres up?") from error
         raise
 
 

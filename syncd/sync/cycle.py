@@ -170,11 +170,18 @@ async def _everywhere(
 
     A fault, the provider's or ours, stays at its account; only what is wrong with the mirror stops the round.
     """
-    async with asyncio.TaskGroup() as group:
-        for name in names:
-            lane = context.lanes[name]
-            done.accounts.setdefault(name, AccountOutcome(name, lane.provider_name))
-            group.create_task(_guarded(lane, context, done, work))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                lane = context.lanes[name]
+                done.accounts.setdefault(name, AccountOutcome(name, lane.provider_name))
+                group.create_task(_guarded(lane, context, done, work))
+    except BaseExceptionGroup as broken:
+        # What is wrong with the mirror is wrong at every account: one of them says it for all.
+        mirror, others = broken.split(SyncdError)
+        if mirror is None or others is not None:
+            raise
+        raise mirror.exceptions[0] from None
 
 
 async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[Lane], Awaitable[None]]) -> None:

@@ -37,13 +37,14 @@ class Gate(httpx.AsyncBaseTransport):
         self._inner = inner
         self.hanging = ""
         self.hung = 0
+        self.opens = asyncio.Event()
         self.urls: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.urls.append(str(request.url))
         if self.hanging and self.hanging in str(request.url):
             self.hung += 1
-            await asyncio.Event().wait()
+            await self.opens.wait()
         return await self._inner.handle_async_request(request)
 
 
@@ -72,6 +73,7 @@ class Scene:
                 }
             )
         )
+        self.folder = folder
         self._path = folder / "syncd.toml"
         self._path.write_text(
             CONFIG.format(
@@ -95,6 +97,12 @@ class Scene:
         app = App(load(self._path, given | environ), Outside(transport=self.gate, read_backoff_s=0.001))
         self.apps.append(app)
         return app
+
+    def known(self, app: App) -> list[dict[str, Any]]:
+        """What a mirror holds of records and of what goes out."""
+        return rows(app, "SELECT account, email, status FROM v_memberships ORDER BY 1, 2") + rows(
+            app, "SELECT id, state FROM op ORDER BY 1"
+        )
 
     @property
     def in_mail(self) -> dict[str, str]:

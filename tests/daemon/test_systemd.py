@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -72,7 +73,7 @@ async def test_systemd_is_told_that_it_is_ready_how_it_stands_and_that_it_stops(
         await until(lambda: scene.everywhere("ann@example.org") and quiet(daemon.app), "Ann is everywhere")
         await until(lambda: manager.heard("STATUS=converged; accounts: 4 ok; oldest good read 2"), "it says so")
         said = manager.heard("STATUS=")
-        assert all(one != after for one, after in zip(said, said[1:], strict=False)), "nothing is said twice"
+        assert all(one != after for one, after in itertools.pairwise(said)), "nothing is said twice"
     assert manager.heard("STOPPING=1")
 
 

@@ -287,8 +287,8 @@ MUTANTS = (
     Mutant(
         "a second daemon gets the mirror",
         "syncd/store/journal.py",
-        "    if row.until > now and row.who != who:",
-        "    if row.until < now and row.who != who:",
+        "    if row.until > now and row.who != who and",
+        "    if row.until < now and row.who != who and",
         ("tests/store/test_journal.py::test_a_second_taker_is_refused_until_the_first_has_let_it_expire",),
     ),
     Mutant(
