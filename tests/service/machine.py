@@ -21,7 +21,7 @@ KEEPER = Path(__file__).with_name("keeper.py")
 TOOLS = ("unshare", "nsenter", "mount", "pivot_root", "ip", "systemctl", "journalctl", "dpkg-deb")
 SYSTEMD = Path("/lib/systemd/systemd")
 LIFE_S = 600.0
-WAIT_S = 30.0
+WAIT_S = 90.0
 
 
 def missing() -> str:
