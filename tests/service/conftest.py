@@ -72,6 +72,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("the service under systemd")
         for line in FIGURES.table():
             terminalreporter.write_line(line)
+        load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+        terminalreporter.write_line(f"on {os.cpu_count()} processors, under a load of {load} (1, 5, 15 minutes)")
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_it_says_how_it_is(running: Machine) -> None:
 def test_it_stops_within_ten_seconds_while_calls_hang_and_sends_later_what_it_could_not(
     running: Machine, figures: Figures
 ) -> None:
-    for _ in range(2):
+    for _ in range(3):
         email = somebody(running)
         running.systemctl("kill", "--signal=STOP", PROVIDERS_UNIT)
         try:
