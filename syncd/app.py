@@ -21,7 +21,7 @@ import structlog
 
 from syncd.carrier import Carrier
 from syncd.domain.consent import Scope
-from syncd.domain.errors import TakenOverError
+from syncd.domain.errors import ConfigurationError, Problem, TakenOverError
 from syncd.domain.hygiene import Band, Hygiene
 from syncd.providers.fields import Rules
 from syncd.providers.options import AccountOptions
@@ -162,7 +162,9 @@ class App:
     @property
     def intervals(self) -> dict[str, float]:
         """For each account, how often a round begins, in seconds."""
-        return {name: self.settings.schedule_of(name).interval for name in self.context.lanes}
+        settings = self.settings
+        configured = {name: settings.schedule_of(name).interval for name in settings.accounts}
+        return {name: configured.get(name, settings.schedule.interval) for name in self.context.lanes}
 
     async def __aenter__(self) -> Self:
         return self
@@ -177,6 +179,61 @@ class App:
         for carrier in self.carriers.values():
             await carrier.aclose()
         self.engine.dispose()
+
+    # Other settings --------------------------------------------------------------------------------------------------
+
+    def turn_to(self, settings: Settings) -> Turned:
+        """Go on with other settings, all of them or none. What is under way at an account ends with the old ones of
+        that account; everything that is decided from here on follows the new ones.
+
+        Raises `ConfigurationError` where something was changed that only a restart can change.
+        """
+        _same_place(self.settings, settings)
+        context, before = self.context, self._as_it_is()
+        lanes, carriers, old = dict(context.lanes), dict(self.carriers), self.settings
+        self.settings = settings
+        try:
+            fresh = {name: self._turned(lanes.get(name), name, old) for name in settings.accounts}
+            # Taken out, and something is under way there: it goes when that has ended.
+            leaving = {n: lane for n, lane in lanes.items() if n not in fresh and lane.lock.locked()}
+            context.lanes, context.lists = fresh | leaving, lists_of(settings)
+            context.policy, context.owners = policy_of(settings), settings.owners
+            with writing(self.engine) as connection:
+                journal.ensure_accounts(connection, {name: lane.provider_name for name, lane in fresh.items()})
+            self._load_late()
+            context.save_links()
+            self._replan_after_change()
+        except BaseException:
+            self.settings, self.carriers, context.lanes, context.lists, context.policy, context.owners = before
+            raise
+        return Turned(
+            added=sorted(fresh.keys() - lanes.keys()),
+            removed=sorted(lanes.keys() - fresh.keys()),
+            changed=sorted(name for name in fresh.keys() & lanes.keys() if fresh[name] is not lanes[name]),
+            ending=[(lane, carriers[name]) for name, lane in lanes.items() if fresh.get(name) is not lane],
+        )
+
+    def _as_it_is(self) -> tuple[Any, ...]:
+        context = self.context
+        return self.settings, dict(self.carriers), context.lanes, context.lists, context.policy, context.owners
+
+    def _turned(self, lane: Lane | None, name: str, old: Settings) -> Lane:
+        """The lane of an account under the present settings: the one it has, where nothing that makes it changed."""
+        known = name in old.accounts
+        if lane is not None and known and _makings(old, name) == _makings(self.settings, name):
+            return lane
+        fresh = self._lane(name, self.settings.accounts[name])
+        if lane is not None:
+            fresh.traffic = lane.traffic
+        return fresh
+
+    async def end(self, lane: Lane, carrier: Carrier) -> None:
+        """Close what an account had before, once nothing is under way there any more."""
+        async with lane.lock:
+            if self.context.lanes.get(lane.name) is lane and lane.name not in self.settings.accounts:
+                self.context.lanes = {n: one for n, one in self.context.lanes.items() if n != lane.name}
+                self.carriers.pop(lane.name, None)
+            await carrier.aclose()
 
     # Who works on the mirror -----------------------------------------------------------------------------------------
 
@@ -292,8 +349,8 @@ class App:
 
     def _reread_fields(self, connection: Connection) -> None:
         """Where other fields are mapped than before, records are read anew; what appears by that is nobody's edit."""
-        for name, lane in self.context.lanes.items():
-            options = self.settings.accounts[name]
+        for name, options in self.settings.accounts.items():
+            lane = self.context.lanes[name]
             kinds = {field: str(self.settings.kinds.get(field, "")) for field in options.fields}
             mapped = {
                 field: f"{kinds[field]} {options.formats.get(field, '')} {place}"
@@ -337,6 +394,37 @@ def _gone(who: str) -> set[str]:
     except OSError:
         pass  # it lives, and is not ours to ask
     return set()
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What other settings changed, by account. `ending`: what accounts had before, to be closed by `App.end`."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    ending: list[tuple[Lane, Carrier]]
+
+
+def _same_place(old: Settings, new: Settings) -> None:
+    places = {
+        "mirror.url": (old.mirror.url, new.mirror.url),
+        "receiver.listen": (old.receiver.listen, new.receiver.listen),
+        "daemon.control": (old.daemon.control, new.daemon.control),
+    }
+    problems = [
+        Problem(where, "changed, and cannot be while the daemon runs", "systemctl restart syncd; or put it back")
+        for where, (before, after) in places.items()
+        if before != after
+    ]
+    if problems:
+        raise ConfigurationError(str(new.source or "environment"), problems)
+
+
+def _makings(settings: Settings, name: str) -> tuple[Any, ...]:
+    """Everything that the lane of an account is made from."""
+    linked = {list_name: entry.accounts.get(name, ()) for list_name, entry in settings.lists.items()}
+    return settings.accounts[name], settings.schedule_of(name), linked, settings.kinds
 
 
 class _Mapped(msgspec.Struct):

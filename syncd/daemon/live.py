@@ -37,6 +37,11 @@ class Live:
     def expect(self, what: str, within_s: float) -> None:
         self._by[what] = self._clock() + within_s
 
+    def expect_still(self, what: str, within_s: float) -> None:
+        """As `expect`, where anything is expected of it at all."""
+        if what in self._by:
+            self.expect(what, within_s)
+
     def rest(self, what: str) -> None:
         """Nothing is expected of this any more."""
         self._by.pop(what, None)

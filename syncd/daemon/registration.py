@@ -8,6 +8,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from syncd.app import App
+from syncd.daemon.faults import report
 from syncd.daemon.pace import Pace
 from syncd.domain.errors import ProviderError
 from syncd.providers.options import AccountOptions
@@ -28,16 +29,24 @@ class Registration:
         """Tell providers where to send notices, where they take that and have a secret to sign with."""
         self._unregistered = False
         for lane in self._app.context.lanes.values():
-            provider, options = lane.provider, self._app.settings.accounts[lane.name]
+            provider, options = lane.provider, self._app.settings.accounts.get(lane.name)
             public_url = self._app.settings.receiver.public_url
             if (
                 public_url is None
+                or options is None  # taken out of the configuration
                 or not isinstance(provider, CanRegister)
                 or not getattr(options, "webhook_secret", ())
             ):
                 continue
             callback_url = f"{public_url}/in/{quote(lane.name, safe='')}/webhook"
             await self._register_at(lane, provider, callback_url, mark_of(callback_url, options))
+
+    async def again(self) -> None:
+        """Once more, beside what is done from time to time."""
+        try:
+            await self.register()
+        except Exception as error:  # noqa: BLE001  the next time is not far
+            report(self._log, "register", error)
 
     async def _register_at(self, lane: Lane, provider: CanRegister, callback_url: str, mark: str) -> None:
         """Registered once, and once more where it was lost there or where our secret is another one by now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from syncd.app import App
@@ -27,22 +27,39 @@ class Rounds:
         self._context = app.context
         self._pace = pace
         self._log = app.log
-        self.wakes = {name: asyncio.Event() for name in app.context.lanes}
+        self.wakes: dict[str, asyncio.Event] = {}
+        self.tending: dict[str, asyncio.Task[None]] = {}
         self.came_in = asyncio.Event()
         self.under_way: set[asyncio.Task[Any]] = set()
         self._asked: set[str] = set()
 
-    async def tend(self, name: str) -> None:
+    def tend_all(self, *, at_once: Collection[str] = ()) -> None:
+        """Every account that is configured is tended, and no other. `at_once`: those that are read right away although
+        they are tended already.
+        """
+        for name in self.tending.keys() - self._app.settings.accounts.keys():
+            self.tending.pop(name).cancel()
+            self._timers.disarm(name)
+            self._live.rest(_timer(name))
+            del self.wakes[name]
+        for name in self._app.settings.accounts:
+            wake = self.wakes.setdefault(name, asyncio.Event())
+            self._timers.arm(name, self._app.intervals[name], wake)
+            if name not in self.tending:
+                self.tending[name] = asyncio.create_task(self._tend(name, wake), name=f"account {name}")
+            self._live.expect_still(_timer(name), self._timers.longest_s(self._app.intervals[name]))
+            if name in at_once:
+                wake.set()
+
+    async def _tend(self, name: str, wake: asyncio.Event) -> None:
         """The rounds of one account: the first at once, then whenever it is woken."""
-        what = f"the timer of {name}"
-        self._timers.arm(name, self._app.intervals[name], self.wakes[name])
-        self.wakes[name].set()
+        wake.set()
         failures = 0
         while True:
-            self._live.expect(what, self._timers.longest_s(self._app.intervals[name]))
-            await self.wakes[name].wait()
-            self.wakes[name].clear()
-            self._live.rest(what)
+            self._live.expect(_timer(name), self._timers.longest_s(self._app.intervals[name]))
+            await wake.wait()
+            wake.clear()
+            self._live.rest(_timer(name))
             if await self._round([name]) is not None:
                 failures = 0
                 continue
@@ -74,7 +91,7 @@ class Rounds:
                 continue
             if len(under_way) > len(self.wakes):
                 await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            under_way.add(self._errand(self._round([], pull_first=False)))
+            under_way.add(self.errand(self._round([], pull_first=False)))
 
     async def _came(self, wait_s: float) -> bool:
         """Whether something came in within this time."""
@@ -99,14 +116,14 @@ class Rounds:
         """A round, which goes on if whoever waits for it is stopped. None if it broke in a way that nobody foresaw."""
         work = run_round(self._context, accounts, full=full, pull_first=pull_first, patient=patient)
         try:
-            return await asyncio.shield(self._errand(work))
+            return await asyncio.shield(self.errand(work))
         except TakenOverError:
             raise  # nothing of ours may go on
         except Exception as error:  # noqa: BLE001  the other accounts go on
             report(self._log, "round", error, accounts=list(accounts))
             return None
 
-    def _errand(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def errand(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Something that is given time to end when the daemon stops."""
         task = asyncio.create_task(work)
         self.under_way.add(task)
@@ -121,7 +138,7 @@ class Rounds:
         for row in rows:
             if row.id not in self._asked:
                 self._asked.add(row.id)
-                self._errand(self._answer(row))
+                self.errand(self._answer(row))
 
     async def _answer(self, row: Any) -> None:
         """Run the round that somebody asked for, and leave what became of it."""
@@ -140,6 +157,10 @@ class Rounds:
             return {"error": f"no such account: {', '.join(unknown)}"}
         done = await self._round(accounts, full=full, patient=True)
         return {"error": "the round broke off: see the log of the daemon"} if done is None else outcome_of(done)
+
+
+def _timer(name: str) -> str:
+    return f"the timer of {name}"
 
 
 def _moved(done: Round | None) -> bool:

@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import uvicorn
 
-from syncd.app import App
+from syncd.app import App, Turned
+from syncd.config import load
 from syncd.daemon.faults import again_and_again
 from syncd.daemon.hold import keep, take
 from syncd.daemon.listening import address_of, listening, server, started
@@ -19,10 +21,12 @@ from syncd.daemon.live import Live
 from syncd.daemon.notify import Systemd
 from syncd.daemon.pace import PACE, Pace
 from syncd.daemon.registration import Registration
+from syncd.daemon.reload import Current, Reload, end_later
 from syncd.daemon.rounds import Rounds
 from syncd.daemon.timers import Timers
 from syncd.daemon.watchdog import line_of, tell_status, watch
 from syncd.receiver import receiver
+from syncd.settings import Settings
 from syncd.store import journal
 from syncd.store.session import writing
 from syncd.sync.check import conclude, due, examine
@@ -39,18 +43,20 @@ ROUNDS_SHARE = 0.9
 
 
 async def run_until_signalled(app: App, *, ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; a second one cuts off at once what is still under way."""
-    stop, cut = asyncio.Event(), asyncio.Event()
+    """Serve until SIGTERM or SIGINT; a second one cuts off at once what is still under way. SIGHUP reads the
+    configuration anew.
+    """
+    stop, cut, reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def stop_or_cut() -> None:
         (cut if stop.is_set() else stop).set()
 
     for number in signals:
-        loop.add_signal_handler(number, stop_or_cut)
+        loop.add_signal_handler(number, reload.set if number is signal.SIGHUP else stop_or_cut)
     try:
-        await serve(app, stop=stop, cut=cut, ready=ready)
+        await serve(app, stop=stop, cut=cut, reload=reload, ready=ready)
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
@@ -61,11 +67,13 @@ async def serve(
     *,
     stop: asyncio.Event,
     cut: asyncio.Event | None = None,
+    reload: asyncio.Event | None = None,
+    reread: Callable[[], Settings] | None = None,
     ready: Callable[[str], None] | None = None,
     pace: Pace = PACE,
 ) -> None:
-    """Be the daemon of this mirror until `stop` is set; `cut` ends the wait for what is under way then. `ready` is
-    called with the address of the receiver.
+    """Be the daemon of this mirror until `stop` is set; `cut` ends the wait for what is under way then. `reload` has
+    the configuration read anew, which `reread` does. `ready` is called with the address of the receiver.
 
     Raises `MirrorError` if another process has the mirror, now or later, and `ConfigurationError` if the address cannot
     be listened on.
@@ -73,7 +81,8 @@ async def serve(
     take(app)
     try:
         with listening(app.settings.receiver) as sock:
-            await Daemon(app, pace, cut or asyncio.Event()).serve(sock, stop, ready)
+            daemon = Daemon(app, pace, cut or asyncio.Event(), reload or asyncio.Event(), reread)
+            await daemon.serve(sock, stop, ready)
     finally:
         app.leave()
 
@@ -81,11 +90,20 @@ async def serve(
 class Daemon:
     """Must be made in the loop that it is to run in."""
 
-    def __init__(self, app: App, pace: Pace, cut: asyncio.Event) -> None:
+    def __init__(
+        self,
+        app: App,
+        pace: Pace,
+        cut: asyncio.Event,
+        reload: asyncio.Event,
+        reread: Callable[[], Settings] | None = None,
+    ) -> None:
         self._app = app
         self._context = app.context
         self._pace = pace
         self._cut = cut
+        self._reload_asked = reload
+        self._reload_asking: list[asyncio.Future[Turned]] = []
         self._log = app.log
         self._systemd = Systemd(os.environ, os.getpid())
         hang_s = pace.hang_s or app.settings.daemon.hang_after
@@ -94,12 +112,14 @@ class Daemon:
         self._timers = Timers(clock, now, app.outside.jitter, app.log, pace.jitter_max_s)
         self._rounds = Rounds(app, pace, self._live, self._timers)
         self._registration = Registration(app, pace)
+        self._reload = Reload(app, self._systemd, reread or partial(load, app.settings.source, os.environ))
+        self._application = Current(self.receiver())
         self._draining = False
         app.on_request, app.on_wait = self._live.requested, self._live.waits
         app.context.progress, app.context.at_work = self._live.progress, self._live.at_work
 
     async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
-        serving_server = server(self.receiver())
+        serving_server = server(self._application)
         serving = asyncio.create_task(serving_server.serve(sockets=[sock]), name="receiver")
         keeping = asyncio.create_task(keep(self._app, self._pace, self._live), name="keep")
         tasks = [asyncio.create_task(work, name=name) for name, work in self._works()]
@@ -108,14 +128,15 @@ class Daemon:
         try:
             self._timers.start()
             await started(serving_server, serving)
-            self._systemd.ready(line_of(*standing(self._context, self._app.intervals)))
+            self._systemd.ready(self._status())
             self._log.info("daemon.ready", address=address, accounts=sorted(self._context.lanes))
             if ready is not None:
                 ready(address)
-            await asyncio.wait({stopped, serving, keeping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_one_ends({stopped, serving, keeping, *tasks})
         finally:
             if not stop.is_set():
                 self._cut.set()  # something broke: who may not work on this mirror any more has nothing to finish
+            tasks += self._rounds.tending.values()
             await self._drain(serving_server, serving, [stopped, *tasks])
             await _cut_off([keeping])
         for task in (keeping, serving, *tasks):
@@ -128,12 +149,52 @@ class Daemon:
             ("press", rounds.press()),
             ("clock", self._timers.supervise(self._live, pace.tick_s)),
             ("watch", watch(self._live, self._systemd, self._log)),
-            ("status", tell_status(self._app, self._live, self._systemd, pace)),
+            ("status", tell_status(self._status, self._live, self._systemd, self._log, pace)),
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", rounds.take_requests, lambda: pace.tick_s)),
             ("register", self._again_and_again("register", registration.register, registration.wait_s)),
-            *((f"account {name}", rounds.tend(name)) for name in self._context.lanes),
         ]
+
+    async def _until_one_ends(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """Until the daemon is to stop, or something of it that goes on for ever ends."""
+        self._rounds.tend_all()
+        while True:
+            asked = asyncio.create_task(self._reload_asked.wait())
+            watched = {*tasks, *self._rounds.tending.values()}
+            await asyncio.wait({*watched, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.done() for task in watched):
+                await _cut_off([asked])
+                return
+            self._reload_asked.clear()
+            asking, self._reload_asking = self._reload_asking, []
+            try:
+                turned = self._turn()
+            except Exception as error:  # noqa: BLE001  said in the log, and to systemd: the old one goes on
+                for future in asking:
+                    future.set_exception(error)
+            else:
+                for future in asking:
+                    future.set_result(turned)
+
+    async def reload(self) -> Turned:
+        """Go on with what the configuration says by now. Raises where that is no good, and all goes on as before."""
+        future: asyncio.Future[Turned] = asyncio.get_running_loop().create_future()
+        self._reload_asking.append(future)
+        self._reload_asked.set()
+        return await future
+
+    def _turn(self) -> Turned:
+        turned = self._reload.turn(self._status)
+        self._live.slack_s = self._pace.hang_s or self._app.settings.daemon.hang_after
+        self._application.application = self.receiver()
+        self._rounds.tend_all(at_once=turned.changed)
+        end_later(self._app, turned, self._rounds.errand)
+        self._rounds.errand(self._registration.again())
+        return turned
+
+    def _status(self) -> str:
+        line = line_of(*standing(self._context, self._app.intervals))
+        return f"{line}; {self._reload.refused}" if self._reload.refused else line
 
     def _again_and_again(
         self, name: str, step: Callable[[], Awaitable[None]], wait_s: Callable[[], float]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from syncd.app import App
 from syncd.daemon.faults import report
 from syncd.daemon.live import Live
 from syncd.daemon.notify import Systemd
 from syncd.daemon.pace import Pace
 from syncd.reconcile.convergence import Verdict
-from syncd.sync.standing import standing
 
 UNWATCHED_S = 30.0
 """How often it is looked at where no watchdog asks."""
@@ -37,16 +36,16 @@ async def watch(live: Live, systemd: Systemd, log: Any) -> None:
             systemd.feed()
 
 
-async def tell_status(app: App, live: Live, systemd: Systemd, pace: Pace) -> None:
+async def tell_status(status: Callable[[], str], live: Live, systemd: Systemd, log: Any, pace: Pace) -> None:
     """Keep the line that `systemctl status` shows up to date. Counting in a large mirror takes a thread its time."""
     while True:
         live.expect("status", pace.status_s)
         await asyncio.sleep(pace.status_s)
         live.rest("status")
         try:
-            systemd.status(line_of(*await asyncio.to_thread(standing, app.context, app.intervals)))
+            systemd.status(await asyncio.to_thread(status))
         except Exception as error:  # noqa: BLE001  the mirror may be back the next time
-            report(app.log, "status", error)
+            report(log, "status", error)
 
 
 def line_of(verdict: Verdict, shown: dict[str, Any]) -> str:

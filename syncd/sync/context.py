@@ -35,6 +35,17 @@ class Carries(Protocol):
 
 
 @dataclass(slots=True)
+class Traffic:
+    """What moves in a lane. Where an account is configured anew, its new lane shares that with the one before it, in
+    which something may still be under way.
+    """
+
+    urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
+    news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
 class Lane:
     """One account at work. One thing at a time happens in a lane; no lane waits for another."""
 
@@ -56,9 +67,27 @@ class Lane:
     rename_tolerance_s: float = 0.0
     hygiene: Hygiene | None = None
     hygiene_per_round: int = 0
-    urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
-    news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    traffic: Traffic = field(default_factory=Traffic)
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        return self.traffic.lock
+
+    @property
+    def urgent(self) -> bool:
+        return self.traffic.urgent
+
+    @urgent.setter
+    def urgent(self, waits: bool) -> None:
+        self.traffic.urgent = waits
+
+    @property
+    def news(self) -> int:
+        return self.traffic.news
+
+    @news.setter
+    def news(self, told: int) -> None:
+        self.traffic.news = told
 
     @property
     def asks_only(self) -> bool:
@@ -98,7 +127,8 @@ class Policy:
 
 @dataclass(slots=True)
 class Context:
-    """Everything a cycle works with; built once, by `syncd.app`.
+    """Everything a cycle works with; built by `syncd.app`, which exchanges lanes, lists and rules between two steps
+    where the configuration is read anew: whoever awaited something looks here again.
 
     `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort
     by time. `progress` and `at_work` are told what goes on at an account, for whoever watches.

@@ -19,6 +19,7 @@ from syncd.emulators.rocketresponder import RocketResponderEmulator
 from syncd.emulators.rocs import RocsEmulator
 from syncd.emulators.rokt import RoktEmulator
 from syncd.emulators.salesrocks import SalesRocksEmulator
+from syncd.settings import Settings
 from syncd.store import journal
 from syncd.store.session import reading
 from tests.emulated import transport_for
@@ -74,8 +75,8 @@ class Scene:
             )
         )
         self.folder = folder
-        self._path = folder / "syncd.toml"
-        self._path.write_text(
+        self.path = folder / "syncd.toml"
+        self.path.write_text(
             CONFIG.format(
                 url=url,
                 first_sync="go",
@@ -87,16 +88,24 @@ class Scene:
         )
         self.apps: list[App] = []
 
-    def app(self, *, interval: str = "1h", **environ: str) -> App:
+    def settings(self, *, interval: str = "1h", **environ: str) -> Settings:
+        """What the file and the environment say now."""
         given = {
             "SYNCD_MIRROR__URL": self.url,
             "SYNCD_RECEIVER__LISTEN": "127.0.0.1:0",
             "SYNCD_SCHEDULE__INTERVAL": interval,
             "SYNCD_SCHEDULE__SETTLE": "0s",
         }
-        app = App(load(self._path, given | environ), Outside(transport=self.gate, read_backoff_s=0.001))
+        return load(self.path, given | environ)
+
+    def app(self, *, interval: str = "1h", **environ: str) -> App:
+        app = App(self.settings(interval=interval, **environ), Outside(transport=self.gate, read_backoff_s=0.001))
         self.apps.append(app)
         return app
+
+    def mirror_away(self) -> None:
+        """The mirror cannot be used any more."""
+        Path(self.url.removeprefix("sqlite:///")).write_bytes(b"no database")
 
     def known(self, app: App) -> list[dict[str, Any]]:
         """What a mirror holds of records and of what goes out."""
@@ -128,11 +137,14 @@ class Scene:
 
 
 class Running:
-    def __init__(self, app: App, address: str, stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    def __init__(
+        self, app: App, address: str, stop: asyncio.Event, task: asyncio.Task[None], reload: asyncio.Event
+    ) -> None:
         self.app = app
         self.address = address
         self.stop = stop
         self.task = task
+        self.reload = reload
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.address, trust_env=False, timeout=DEADLINE_S)
@@ -143,16 +155,18 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(app: App, pace: Pace = FAST) -> AsyncIterator[Running]:
-    stop = asyncio.Event()
+async def running(
+    app: App, pace: Pace = FAST, *, reread: Callable[[], Settings] | None = None
+) -> AsyncIterator[Running]:
+    stop, reload = asyncio.Event(), asyncio.Event()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(app, stop=stop, ready=address.set_result, pace=pace))
+    task = asyncio.create_task(serve(app, stop=stop, reload=reload, reread=reread, ready=address.set_result, pace=pace))
     waited: set[asyncio.Future[Any]] = {task, address}
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE_S)
     if task.done():
         await task
     try:
-        yield Running(app, await address, stop, task)
+        yield Running(app, await address, stop, task, reload)
     finally:
         stop.set()
         await asyncio.wait({task}, timeout=DEADLINE_S)

@@ -109,7 +109,7 @@ async def test_a_round_under_way_may_end_before_the_stop(scene: Scene) -> None:
 async def test_once_it_stops_it_is_not_ready(scene: Scene) -> None:
     app = scene.app()
     assert app.take()
-    daemon, stop = Daemon(app, FAST, asyncio.Event()), asyncio.Event()
+    daemon, stop = Daemon(app, FAST, asyncio.Event(), asyncio.Event()), asyncio.Event()
 
     async def readiness() -> httpx.Response:
         transport = httpx.ASGITransport(app=daemon.receiver())
