@@ -270,5 +270,8 @@ def test_the_image_is_made_of_what_is_there_and_runs_as_nobody() -> None:
     copied = [rest.split()[:-1] for step, rest in steps if step == "COPY" and not rest.startswith("--from")]
     assert {name for names in copied for name in names} >= {"syncd", "alembic", "schemas", "pyproject.toml", "uv.lock"}
     assert all((ROOT / name).exists() for names in copied for name in names)
+    ignored = (DEPLOY / "docker/Dockerfile.dockerignore").read_text().splitlines()
+    assert ignored[1] == "*"
+    assert {line[1:] for line in ignored if line.startswith("!")} == {name for names in copied for name in names}
     assert [rest for step, rest in steps if step == "USER"] == ["10001"]
     assert json.loads(next(rest for step, rest in reversed(steps) if step == "CMD"))[0] == "run"

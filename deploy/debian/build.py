@@ -71,7 +71,7 @@ def environment(tree: Path, output: Path) -> None:
     """Exactly what uv.lock names, with the extra for notices by mail, and syncd, below `PLACE`."""
     place = tree / PLACE
     place.parent.mkdir(parents=True)
-    run(["cp", "-al", str(libraries(output)), str(place)])
+    run(["cp", "-a", "--reflink=auto", str(libraries(output)), str(place)])
     with tempfile.TemporaryDirectory() as folder:
         fetched([uv(), "build", "--quiet", "--wheel", "--out-dir", folder])
         [wheel] = Path(folder).glob("syncd-*.whl")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-import time
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,16 +111,10 @@ class Site:
 
 def built(output: Path) -> Path:
     """The Debian package of this checkout."""
-    command = [sys_python(), str(ROOT / "deploy/debian/build.py"), "--output", str(output)]
+    command = [sys.executable, str(ROOT / "deploy/debian/build.py"), "--output", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
-
-
-def sys_python() -> str:
-    import sys
-
-    return sys.executable
 
 
 def configuration(**changed: str) -> str:
@@ -160,8 +155,6 @@ def drop_in(machine: Machine, name: str, *lines: str) -> None:
 
 def rows(machine: Machine, query: str) -> list[list[object]]:
     """What the mirror holds, read beside the daemon."""
-    import json
-
     program = (
         "import json, sqlite3, sys; "
         f"db = sqlite3.connect('file:{DATABASE}?mode=ro', uri=True, timeout=10); "
@@ -211,7 +204,3 @@ def back_after(machine: Machine, since: float, seconds: float = 60.0) -> float:
         lambda: active(machine) and machine.moment(UNIT, "ActiveEnterTimestamp") > since, "it is back", seconds
     )
     return machine.moment(UNIT, "ActiveEnterTimestamp") - since
-
-
-def now() -> float:
-    return time.monotonic()

@@ -29,7 +29,7 @@ from tests.service.site import (
     unsubscribed,
 )
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 CONFIG = "/etc/syncd/syncd.toml"
 WATCHDOG_S = 4.0

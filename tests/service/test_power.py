@@ -11,7 +11,7 @@ from tests.service.conftest import Figures
 from tests.service.machine import Machine
 from tests.service.site import PROVIDERS_UNIT, UNIT, Site, active, providers_up, rows, says_no, somebody, unsubscribed
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 
 
 CUTS = 3
