@@ -100,12 +100,19 @@ class Site:
         (tree / "etc/syncd/credentials").chmod(0o700)
         return tree
 
-    def boot(self, name: str, *, again: bool = False) -> Machine:
-        """A machine with all of this. `again`: on the disk of the one before it under this name."""
+    def boot(self, name: str, *, again: bool = False, enabled: bool = False) -> Machine:
+        """A machine with all of this. `again`: on the disk of the one before it under this name.
+
+        `enabled`: it starts the service by itself. What is enabled inside is forgotten like all but the disk.
+        """
         tree, disk = self.scratch / name, self.scratch / f"{name}.disk"
         if not again:
             self.payload(name)
             disk.mkdir()
+        wanted = tree / "etc/systemd/system/multi-user.target.wants" / UNIT
+        if enabled and not again:
+            wanted.parent.mkdir()
+            wanted.symlink_to(f"/lib/systemd/system/{UNIT}")
         return Machine(tree, disk, {self.unpacked / "opt/syncd": "/opt/syncd"})
 
 

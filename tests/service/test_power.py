@@ -21,12 +21,10 @@ def test_after_a_power_cut_nothing_that_was_acknowledged_is_lost(site: Site, fig
     told: list[str] = []
     for turn in range(CUTS + 1):
         since = time.monotonic()
-        with site.boot("power", again=turn > 0) as machine:
+        with site.boot("power", again=turn > 0, enabled=True) as machine:
             # The providers forget with the power: whoever was told of is subscribed there again, and told of anew.
             providers_up(machine)
-            if turn == 0:
-                machine.systemctl("enable", "--now", UNIT)
-            else:
+            if turn > 0:
                 comes_back(machine, since, figures, told)
             if turn < CUTS:
                 email = somebody(machine)
