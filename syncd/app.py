@@ -68,13 +68,16 @@ def sortable_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What comes from outside the program, so that a rehearsal can put its own in place: clock, chance, transport."""
+    """What comes from outside the program, so that a rehearsal can put its own in place: clock, chance, transport,
+    and how the mirror at an address is opened.
+    """
 
     now: Callable[[], datetime] = wall_clock
     jitter: Callable[[], float] = random.random
     new_id: Callable[[], str] = sortable_id
     transport: Any = None
     read_backoff_s: float = 0.5
+    engine_for: Callable[[str], Engine] = open_engine
 
 
 class App:
@@ -88,7 +91,7 @@ class App:
         self.settings = settings
         self.outside = outside or Outside()
         self.log = structlog.get_logger("syncd")
-        self.engine = engine or _open(settings.mirror.url)
+        self.engine = engine or _open(settings.mirror.url, self.outside.engine_for)
         self.on_request: Callable[[str, str, int | None], None] = lambda *_: None
         self.on_wait: Callable[[str, float], None] = lambda *_: None
         self.carriers: dict[str, Carrier] = {}
@@ -464,6 +467,8 @@ def policy_of(settings: Settings) -> Policy:
         attempts_max=settings.push.attempts_max,
         backoff_s=settings.push.backoff,
         backoff_max_s=settings.push.backoff_max,
+        breaker_after=settings.push.breaker_after,
+        breaker_max_s=settings.push.breaker_max,
     )
 
 
@@ -488,8 +493,8 @@ def shape_of(settings: Settings) -> str:
     return digest_of([accounts, lists, fields])
 
 
-def _open(url: str) -> Engine:
-    engine = open_engine(url)
+def _open(url: str, engine_for: Callable[[str], Engine]) -> Engine:
+    engine = engine_for(url)
     if engine.dialect.name == "sqlite" and current(engine) is None:
         upgrade(url)
     require_current(engine)

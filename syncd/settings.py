@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, Field, SecretStr, SerializeAsAny
 
 from syncd.domain.stars import without_keys
 from syncd.providers.fields import CANONICAL, Kind
-from syncd.providers.options import AccountOptions, Duration, Options, Text, Url
+from syncd.providers.options import AccountOptions, Duration, Options, Secret, Text, Url
 
 HOLDS_PASSWORD = object()
 """Marks a plain text that may carry a password, so that it too can come from a file or a credential."""
@@ -29,11 +29,29 @@ def _engine(url: str) -> str:
     return url
 
 
+UNIX = "unix:"
+SOCKET_PATH_MAX = 107
+"""What a kernel takes for the path of a Unix socket (unix(7))."""
+
+TOKEN_MIN = 16
+
+
 def _listen(text: str) -> str:
+    if text.startswith(UNIX):
+        path = text.removeprefix(UNIX)
+        if not path.startswith("/") or path.endswith("/") or len(path.encode()) > SOCKET_PATH_MAX:
+            raise ValueError(f"must name a file: unix:/run/syncd/http.sock, of at most {SOCKET_PATH_MAX} bytes")
+        return text
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8480")
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8480, or unix:/run/syncd/http.sock")
     return text
+
+
+def _long(token: SecretStr) -> SecretStr:
+    if len(token.get_secret_value()) < TOKEN_MIN:
+        raise ValueError(f"is shorter than {TOKEN_MIN} characters and can be guessed; openssl rand -hex 32 makes one")
+    return token
 
 
 class MirrorSettings(Options):
@@ -44,14 +62,24 @@ class ReceiverSettings(Options):
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:8480"
     public_url: Url | None = None
     body_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 262_144
+    operator_token: Annotated[Secret, AfterValidator(_long)] | None = None
+    operator_session: Annotated[Duration, Field(ge=60)] = 43_200.0
+    operator_attempts_max: Annotated[int, Field(ge=1, le=1000)] = 10
+
+    @property
+    def path(self) -> Path | None:
+        """The Unix socket to listen on, or None where it is a host and a port."""
+        return Path(self.listen.removeprefix(UNIX)) if self.listen.startswith(UNIX) else None
 
     @property
     def host(self) -> str:
-        return self.listen.rpartition(":")[0].strip("[]")
+        """Empty for a Unix socket."""
+        return "" if self.path else self.listen.rpartition(":")[0].strip("[]")
 
     @property
     def port(self) -> int:
-        return int(self.listen.rpartition(":")[2])
+        """0 for a Unix socket."""
+        return 0 if self.path else int(self.listen.rpartition(":")[2])
 
 
 class ScheduleSettings(Options):
@@ -77,6 +105,8 @@ class PushSettings(Options):
     attempts_max: Annotated[int, Field(ge=1, le=100)] = 8
     backoff: Annotated[Duration, Field(gt=0)] = 30.0
     backoff_max: Annotated[Duration, Field(gt=0)] = 3600.0
+    breaker_after: Annotated[int, Field(ge=1, le=100)] = 5
+    breaker_max: Annotated[Duration, Field(gt=0)] = 300.0
 
 
 class DaemonSettings(Options):

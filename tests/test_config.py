@@ -145,11 +145,26 @@ def test_an_account_may_have_its_own_schedule(settings_of):
 
 @pytest.mark.parametrize(
     ("listen", "host", "port"),
-    [("0.0.0.0:80", "0.0.0.0", 80), ("[::1]:8480", "::1", 8480), ("localhost:0", "localhost", 0)],
+    [
+        ("0.0.0.0:80", "0.0.0.0", 80),
+        ("[::1]:8480", "::1", 8480),
+        ("localhost:0", "localhost", 0),
+        ("unix:/run/syncd/http.sock", "", 0),
+    ],
 )
 def test_where_to_listen(settings_of, listen, host, port):
     settings = settings_of(f'{WHOLE}[receiver]\nlisten = "{listen}"\n')
     assert (settings.receiver.host, settings.receiver.port) == (host, port)
+
+
+def test_the_operators_token_is_a_secret_like_any_other(settings_of, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("a-token-from-a-file\n")
+    file.chmod(0o600)
+    settings = settings_of(f'{WHOLE}[receiver]\noperator_token_file = "{file}"\n')
+    assert settings.receiver.operator_token.get_secret_value() == "a-token-from-a-file"
+    assert "a-token" not in str(masked(settings))
+    assert "a-token" not in repr(settings.receiver)
 
 
 def test_settings_cannot_be_changed(settings_of):
@@ -537,6 +552,15 @@ FAULTS = [
     ("[mirror]", "[schedule]\ninterval = '0s'\n[mirror]", "schedule.interval", "should be greater than 0", ""),
     ("[mirror]", "[receiver]\nlisten = '8480'\n[mirror]", "receiver.listen", "must be HOST:PORT", ""),
     ("[mirror]", "[receiver]\nlisten = 'h:99999'\n[mirror]", "receiver.listen", "must be HOST:PORT", ""),
+    ("[mirror]", "[receiver]\nlisten = 'unix:http.sock'\n[mirror]", "receiver.listen", "must name a file", ""),
+    ("[mirror]", "[receiver]\nlisten = 'unix:/run/'\n[mirror]", "receiver.listen", "must name a file", ""),
+    (
+        "[mirror]",
+        "[receiver]\noperator_token = '123456789012345'\n[mirror]",
+        "receiver.operator_token",
+        "is shorter than 16 characters and can be guessed",
+        "",
+    ),
     ("[mirror]", "[receiver]\npublic_url = 'http://x.org'\n[mirror]", "receiver.public_url", "must be https", ""),
     ("[mirror]", "[accounts]\nx = 1\n[mirror]", "accounts.x", "must be a table: write [accounts.x]", ""),
 ]
@@ -732,7 +756,7 @@ def shipped(tmp_path) -> str:
     """The example, with a file behind each secret."""
     text = EXAMPLE.read_text()
     for path in re.findall(r'"/etc/syncd/credentials/(\w+)"', text):
-        (tmp_path / path).write_text("secret")
+        (tmp_path / path).write_text("secret-of-some-length")
         (tmp_path / path).chmod(0o600)
     return text.replace("/etc/syncd/credentials", str(tmp_path))
 

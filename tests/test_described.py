@@ -30,11 +30,12 @@ from syncd.emulators.http import HttpEmulator
 from syncd.providers.rocketresponder.signature import signed_form
 from syncd.receiver import document_path, receiver
 from syncd.sync import one_click
+from syncd.sync.standing import standing
 from syncd.wire import Request, converse
 from tests.conformance.bench import Bench
 from tests.conformance.benches import Http, ReportingRokt, RocketResponder, Rocs, SalesRocks
 from tests.schemas import FORM, ROOT, VIOLATIONS, index
-from tests.world import CONFIG, quiet
+from tests.world import CONFIG, hasty, quiet
 
 examples = pytest.mark.parametrize("count", [3, pytest.param(40, marks=pytest.mark.long, id="many")])
 """For each call, so many of what fits and of what does not; `make long` looks further."""
@@ -88,6 +89,10 @@ def described() -> Any:
     return schemathesis.openapi.from_dict(DOCUMENT)
 
 
+def standing_of(app: App) -> Callable[[], Any]:
+    return lambda: standing(app.context, dict.fromkeys(app.context.lanes, 300.0))[1]
+
+
 @pytest.fixture(scope="module")
 def door(
     sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
@@ -99,11 +104,14 @@ def door(
     mirror.write_bytes(sqlite_template.read_bytes())
     told = {"first_sync": "go", "max_count": 20, "on_unsubscribe": "remove", "on_absence": "ignore", "sales_list": "s"}
     file.write_text(CONFIG.format(url=f"sqlite:///{mirror}", **told))
-    loaded = load(file, {})
-    app = App(loaded, Outside(now=lambda: datetime(2026, 11, 21, 12, 0, tzinfo=UTC)))
-    asgi = receiver(app.context, loaded.receiver, wake=lambda _: None, status=dict)
+    operator_token = "a-token-for-the-operator"
+    loaded = load(file, {"SYNCD_RECEIVER__OPERATOR_TOKEN": operator_token})
+    app = App(loaded, Outside(now=lambda: datetime(2026, 11, 21, 12, 0, tzinfo=UTC), engine_for=hasty))
+    asgi = receiver(app.context, loaded.receiver, wake=lambda _: None, status=standing_of(app))
     loop = asyncio.new_event_loop()
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=asgi), base_url="http://syncd.test")
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=asgi), base_url="http://localhost")
+    loop.run_until_complete(client.post("/login", data={"operator_token": operator_token}))
+    assert client.cookies, "an operator is logged in"
 
     def send(request: Request) -> httpx.Response:
         return loop.run_until_complete(
@@ -135,7 +143,7 @@ def test_the_receiver_answers_as_it_describes_itself(
     basic = base64.b64encode(b"rokt:rokt-secret").decode()
 
     def once(case: Any) -> None:
-        request = request_of(case, "http://syncd.test")
+        request = request_of(case, "http://localhost")
         signature = hmac.new(b"hook-secret", request.body, sha256).hexdigest()
         proofs = {"authorization": f"Basic {basic}", "x-rocs-signature": f"sha256={signature}"}
         answer = send(Request(request.method, request.url, {**request.headers, **proofs}, request.body))

@@ -352,7 +352,7 @@ def loaded(text: str, folder: Path) -> Settings:
     (folder / "credentials").mkdir(parents=True, mode=0o700)
     text = text.replace('"/etc/syncd/credentials/', '"credentials/')
     for name in re.findall(r'_file = "credentials/([a-z_]+)"', text):
-        (folder / "credentials" / name).write_text("secret\n")
+        (folder / "credentials" / name).write_text("secret-of-some-length\n")
         (folder / "credentials" / name).chmod(0o600)
     (folder / "syncd.toml").write_text(text)
     return load(folder / "syncd.toml", {})

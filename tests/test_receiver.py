@@ -49,7 +49,7 @@ from syncd.sync.plan import plan
 from syncd.sync.standing import standing
 from syncd.telemetry import places_of
 from syncd.wire import Request, Response
-from tests.world import CONFIG
+from tests.world import CONFIG, hasty
 
 LIMIT = 4096
 BASIC = {"authorization": "Basic " + base64.b64encode(b"rokt:rokt-secret").decode()}
@@ -86,7 +86,7 @@ class Door:
         )
         self.now = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         settings = load(path, {"SYNCD_MIRROR__URL": url, "SYNCD_RECEIVER__BODY_BYTES_MAX": str(LIMIT)})
-        self.app = App(settings, Outside(now=lambda: self.now))
+        self.app = App(settings, Outside(now=lambda: self.now, engine_for=hasty))
         self.context = self.app.context
         self.woken: list[str] = []
         self.draining = ""
@@ -868,20 +868,21 @@ async def test_the_status_page_shows_accounts_and_runs_escaped_and_nobody(door: 
         journal.update_account(connection, "crm", state="failing", reason="<script>alert(1)</script>", hint="")
         journal.open_run(connection, "r1", "crm", door.now)
         journal.close_run(connection, "r1", door.now, "failed", "answered <b>503</b>", {})
-    answer = await door.send("GET", "/")
+    answer = await door.send("GET", "/", headers={"host": "localhost"})
     assert answer.status_code == 200
     assert "&lt;script&gt;" in answer.text
     assert "<script" not in answer.text
     assert "answered &lt;b&gt;" in answer.text
     assert "ann@example.org" not in answer.text
-    assert "Not converged" in answer.text
-    assert {name for name in door.context.lanes if f"<td>{name}</td>" in answer.text} == set(door.context.lanes)
+    assert "data-verdict>unreachable<" in answer.text
+    assert {name for name in door.context.lanes if f'data-account="{name}"' in answer.text} == set(door.context.lanes)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 async def test_the_pages_load_nothing_from_elsewhere(sqlite_door: Door) -> None:
-    for path in ("/", "/docs", "/unsubscribe/x"):
-        text = (await sqlite_door.send("GET", path)).text
+    for path in ("/", "/login", "/docs", "/unsubscribe/x"):
+        text = (await sqlite_door.send("GET", path, headers={"host": "localhost"})).text
+        assert "<style>" in text
         assert not re.search(r"(src|href|action)=\"?(https?:)?//", text)
         assert "@import" not in text
 

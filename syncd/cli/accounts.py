@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from syncd.cli.command import command
+from syncd.cli.daemon import through_daemon
 from syncd.cli.exits import Exit, told
 from syncd.cli.invocation import Invocation
 
@@ -73,6 +74,8 @@ def pause(call: Invocation, name: Name) -> int:
         return _changed(call, name, "paused", f"syncd account resume {name}")
 
     call.accounts([name])
+    if through_daemon(call, "pause", account=name) is not None:
+        return _changed(call, name, "paused", f"syncd account resume {name}")
     return call.with_app(pausing)
 
 
@@ -85,6 +88,8 @@ def resume(call: Invocation, name: Name) -> int:
         return _changed(call, name, go_on(app.context, name), f"syncd sync {name}")
 
     call.accounts([name])
+    if (done := through_daemon(call, "resume", account=name)) is not None:
+        return _changed(call, name, done["state"], f"syncd sync {name}")
     return call.with_app(resuming)
 
 

@@ -13,6 +13,7 @@ from syncd.cli import (
     accounts,
     check,
     connections,
+    daemon,
     erase,
     inspect,
     leads,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for part in (
     setup,
     rounds,
+    daemon,
     status,
     check,
     inspect,

@@ -249,7 +249,7 @@ def _about(call: Invocation, account: str | None) -> About:
     public = settings.receiver.public_url
     if public is None:
         call.say("warning: receiver.public_url is not set: the addresses below are those on this machine")
-        public = f"http://{settings.receiver.listen}"
+        public = "https://HOST" if settings.receiver.path else f"http://{settings.receiver.listen}"
     if known[name].contact is None:
         call.say(f"warning: accounts.{name}.contact is not set: Rokt asks for a technical contact")
     return About(name, known[name], bases_of(known[name], public), settings.receiver.body_bytes_max)

@@ -109,10 +109,23 @@ async def a_round(
 async def asked_of_daemon(
     call: Invocation, app: App, accounts: Sequence[str], *, full: bool, timeout_s: float
 ) -> dict[str, Any]:
-    """Let the process that holds the mirror do it, and wait for what it says."""
+    """Let the process that holds the mirror do it and wait for its answer, by its control socket or by the mirror."""
+    from syncd.control import Conversation, NobodyThereError, mirror_of, place_to_ask
     from syncd.store import journal
     from syncd.store.session import reading, writing
 
+    daemon = Conversation(place_to_ask(app.settings), mirror_of(app.settings))
+    try:
+        async with daemon:
+            call.say(f"{daemon.who} works on this mirror: asked it for the round")
+            async with asyncio.timeout(timeout_s):
+                return {**await daemon.ask("sync", accounts=list(accounts), full=full), "by": daemon.who}
+    except TimeoutError:
+        raise PendingError(
+            f"{daemon.who} did not answer within {timeout_s:g} s; the round goes on", hint="syncd status --live"
+        ) from None
+    except NobodyThereError:
+        pass  # one without a control socket reads what is asked for in the mirror
     now, wake_id = app.outside.now(), app.outside.new_id()
     with writing(app.engine) as connection:
         who = journal.holding(connection, now) or "another process"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from syncd.cli.command import command
+from syncd.cli.daemon import show_live
 from syncd.cli.exits import Exit
 from syncd.cli.invocation import Invocation, lasting
 
@@ -31,9 +32,16 @@ def declare(app: typer.Typer) -> None:
     command(app, "status")(status)
 
 
-def status(call: Invocation) -> int:
+def status(
+    call: Invocation,
+    live: Annotated[bool, typer.Option("--live", help="What the daemon does right now, again and again.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="With --live: how often.")] = 1.0,
+    times: Annotated[int, typer.Option(min=0, help="With --live: how many times; 0 until you stop it.")] = 0,
+) -> int:
     """Say how each account stands, what is open, and whether everything is in agreement."""
     call.log(level="WARNING", as_json=False)
+    if live:
+        return show_live(call, every_s=every, times=times)
 
     def looking(app: App) -> int:
         from syncd.sync.standing import standing
@@ -50,6 +58,8 @@ def status(call: Invocation) -> int:
 
 
 def _show(call: Invocation, shown: dict[str, Any]) -> None:
+    from syncd.sync.standing import next_step
+
     call.table(COLUMNS, [[account[column] for column in COLUMNS] for account in shown["accounts"]])
     for account in shown["accounts"]:
         if account["reason"]:
@@ -80,7 +90,7 @@ def _show(call: Invocation, shown: dict[str, Any]) -> None:
     call.write(
         "converged" if shown["converged"] else f"not converged: {shown['condition']}, distance {shown['distance']}"
     )
-    call.say(f"next: {_next(shown)}")
+    call.say(f"next: {next_step(shown)}")
 
 
 TARGETS = ("account", "provider", "verified", "accepted", "assumed", "unknown", "slowest_s", "receipt")
@@ -99,22 +109,3 @@ def _show_unsubscribes(call: Invocation, shown: dict[str, Any]) -> None:
         when = f"{lasting(left)} left" if left >= 0 else f"overdue for {lasting(-left)}"
         place = f"{worst['account']}, {worst['remote_list']}"
         call.write(f"unsubscribes: {shown['open']} not accepted yet; the first is due at {place}: {when} of {within}")
-
-
-def _next(shown: dict[str, Any]) -> str:
-    match shown["condition"]:
-        case "converged":
-            return "nothing to do"
-        case "broken":
-            return "syncd check --full"
-        case "overdue":
-            return "syncd inspect propagation --overdue"
-        case "unreachable":
-            names = [a["name"] for a in shown["accounts"] if a["state"] in {"failing", "quarantined"}]
-            return f"syncd account check {names[0]}"
-        case "waits" if shown["unsubscribes"]["refused"]:
-            return "syncd inspect parked"
-        case "waits":
-            return "syncd plan"
-        case _:
-            return "syncd sync, unless the daemon runs"

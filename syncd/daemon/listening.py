@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from syncd.daemon.socket_file import socket_file
 from syncd.domain.errors import ConfigurationError, Problem
 from syncd.settings import ReceiverSettings
 
@@ -49,21 +50,31 @@ async def started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
 @contextlib.contextmanager
 def listening(settings: ReceiverSettings) -> Iterator[socket.socket]:
     """A socket at the configured address. Bound before anything else, so that port 0 is known and a fault is ours."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
+    with contextlib.ExitStack() as stack:
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((settings.host, settings.port))
-            sock.listen()
+            sock = stack.enter_context(socket_file(settings.path) if settings.path else _port(settings))
         except OSError as error:
             what = f"cannot listen on {settings.listen}: {error.strerror}"
-            problem = Problem("receiver.listen", what, "what has the port: ss -ltnp; or choose another")
+            hint = "its folder must be there and be ours" if settings.path else "what has the port: ss -ltnp"
+            problem = Problem("receiver.listen", what, f"{hint}; or choose another")
             raise ConfigurationError("receiver", [problem]) from error
+        yield sock
+
+
+@contextlib.contextmanager
+def _port(settings: ReceiverSettings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+        sock.listen()
         sock.setblocking(False)
         yield sock
 
 
 def address_of(sock: socket.socket) -> str:
-    """The base URL under which a listening socket is reached."""
+    """The base URL under which a listening socket is reached, or `unix:` and its file."""
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

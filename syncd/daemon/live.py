@@ -51,6 +51,11 @@ class Live:
         now = self._clock()
         return {what: now - by for what, by in self._by.items() if now - by > self.slack_s}
 
+    def stood_still(self, seconds: float) -> None:
+        """The loop was at one step for so long: nobody could be heard of, and it counts for nobody."""
+        for what in self._by:
+            self._by[what] += seconds
+
     # At the accounts -------------------------------------------------------------------------------------------------
 
     def at_work(self, account: str, busy: bool) -> None:

@@ -30,6 +30,7 @@ class Rounds:
         self.wakes: dict[str, asyncio.Event] = {}
         self.tending: dict[str, asyncio.Task[None]] = {}
         self.came_in = asyncio.Event()
+        app.context.stir = self.came_in.set
         self.under_way: set[asyncio.Task[Any]] = set()
         self._asked: set[str] = set()
 
@@ -50,6 +51,10 @@ class Rounds:
             self._live.expect_still(_timer(name), self._timers.longest_s(self._app.intervals[name]))
             if name in at_once:
                 wake.set()
+
+    def wake(self, name: str) -> None:
+        """Have a round of an account begin now."""
+        self.wakes[name].set()
 
     async def _tend(self, name: str, wake: asyncio.Event) -> None:
         """The rounds of one account: the first at once, then whenever it is woken."""
@@ -95,8 +100,10 @@ class Rounds:
 
     async def _came(self, wait_s: float) -> bool:
         """Whether something came in within this time."""
+        # Not `wait_for`: it loses a cancellation that comes together with the event, and the daemon would never end.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.came_in.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self.came_in.wait()
         came = self.came_in.is_set()
         self.came_in.clear()
         return came

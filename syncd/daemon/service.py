@@ -14,6 +14,9 @@ import uvicorn
 
 from syncd.app import App, Turned
 from syncd.config import load
+from syncd.control import mirror_of, place_to_listen
+from syncd.daemon.acts import Acts
+from syncd.daemon.control import Control, control_listening
 from syncd.daemon.faults import again_and_again
 from syncd.daemon.hold import keep, take
 from syncd.daemon.listening import address_of, listening, server, started
@@ -24,7 +27,7 @@ from syncd.daemon.registration import Registration
 from syncd.daemon.reload import Current, Reload, end_later
 from syncd.daemon.rounds import Rounds
 from syncd.daemon.timers import Timers
-from syncd.daemon.watchdog import line_of, tell_status, watch
+from syncd.daemon.watchdog import Watchdog, line_of, tell_status
 from syncd.receiver import receiver
 from syncd.settings import Settings
 from syncd.store import journal
@@ -80,9 +83,10 @@ async def serve(
     """
     take(app)
     try:
-        with listening(app.settings.receiver) as sock:
+        place = place_to_listen(app.settings, os.environ)
+        with listening(app.settings.receiver) as sock, control_listening(place) as control:
             daemon = Daemon(app, pace, cut or asyncio.Event(), reload or asyncio.Event(), reread)
-            await daemon.serve(sock, stop, ready)
+            await daemon.serve(sock, stop, ready, control)
     finally:
         app.leave()
 
@@ -109,16 +113,27 @@ class Daemon:
         hang_s = pace.hang_s or app.settings.daemon.hang_after
         clock, now = asyncio.get_running_loop().time, app.outside.now
         self._live = Live(clock, now, hang_s)
+        self._watchdog = Watchdog(self._live, self._systemd, clock, app.log)
         self._timers = Timers(clock, now, app.outside.jitter, app.log, pace.jitter_max_s)
         self._rounds = Rounds(app, pace, self._live, self._timers)
         self._registration = Registration(app, pace)
         self._reload = Reload(app, self._systemd, reread or partial(load, app.settings.source, os.environ))
         self._application = Current(self.receiver())
         self._draining = False
+        acts = Acts(app, self._rounds, self._timers, self._live, self.reload)
+        hello = {"who": app.who, "mirror": mirror_of(app.settings)}
+        self._control = Control(hello, acts.by_name(), acts.watch, app.log)
         app.on_request, app.on_wait = self._live.requested, self._live.waits
         app.context.progress, app.context.at_work = self._live.progress, self._live.at_work
+        app.context.alive = self._watchdog.alive
 
-    async def serve(self, sock: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None) -> None:
+    async def serve(
+        self,
+        sock: socket.socket,
+        stop: asyncio.Event,
+        ready: Callable[[str], None] | None,
+        control: socket.socket | None = None,
+    ) -> None:
         serving_server = server(self._application)
         serving = asyncio.create_task(serving_server.serve(sockets=[sock]), name="receiver")
         keeping = asyncio.create_task(keep(self._app, self._pace, self._live), name="keep")
@@ -132,7 +147,8 @@ class Daemon:
             self._log.info("daemon.ready", address=address, accounts=sorted(self._context.lanes))
             if ready is not None:
                 ready(address)
-            await self._until_one_ends({stopped, serving, keeping, *tasks})
+            async with self._control.serving(control):
+                await self._until_one_ends({stopped, serving, keeping, *tasks})
         finally:
             if not stop.is_set():
                 self._cut.set()  # something broke: who may not work on this mirror any more has nothing to finish
@@ -148,7 +164,7 @@ class Daemon:
         return [
             ("press", rounds.press()),
             ("clock", self._timers.supervise(self._live, pace.tick_s)),
-            ("watch", watch(self._live, self._systemd, self._log)),
+            ("watch", self._watchdog.watch()),
             ("status", tell_status(self._status, self._live, self._systemd, self._log, pace)),
             ("check", self._again_and_again("check", self._check, self._until_next_check)),
             ("answer", self._again_and_again("answer", rounds.take_requests, lambda: pace.tick_s)),

@@ -20,20 +20,44 @@ AGAIN_SHARE = 0.25
 its turn costs no feeding."""
 
 
-async def watch(live: Live, systemd: Systemd, log: Any) -> None:
-    """Feed the watchdog at half of its time, as long as nothing hangs. In a loop that is blocked nobody feeds it."""
-    every = systemd.watchdog_s / 2 if systemd.watchdog_s else UNWATCHED_S
-    hung: set[str] = set()
-    while True:
-        await asyncio.sleep(every * AGAIN_SHARE if hung else every)
-        late = live.late()
-        for what in sorted(late.keys() - hung):
-            log.error("daemon.hangs", what=what, for_s=round(late[what] + live.slack_s))
-        for what in sorted(hung - late.keys()):
-            log.warning("daemon.moves_again", what=what)
-        hung = set(late)
-        if not hung:
-            systemd.feed()
+class Watchdog:
+    """Fed at half of its time, as long as nothing hangs. In a loop that is blocked nobody feeds it."""
+
+    def __init__(self, live: Live, systemd: Systemd, clock: Callable[[], float], log: Any) -> None:
+        self._live = live
+        self._systemd = systemd
+        self._clock = clock
+        self._log = log
+        self._every = systemd.watchdog_s / 2 if systemd.watchdog_s else UNWATCHED_S
+        self._hung: set[str] = set()
+        self._fed_at = clock()
+
+    async def watch(self) -> None:
+        while True:
+            wait_s = self._every * AGAIN_SHARE if self._hung else self._every
+            until = self._clock() + wait_s
+            await asyncio.sleep(wait_s)
+            self._live.stood_still(self._clock() - until)
+            self._look()
+            if not self._hung:
+                self._feed()
+
+    def alive(self) -> None:
+        """Called from inside a step that takes long and never waits: to plan for everybody is work, and no hang."""
+        if not self._hung and self._clock() - self._fed_at >= self._every:
+            self._feed()
+
+    def _look(self) -> None:
+        late = self._live.late()
+        for what in sorted(late.keys() - self._hung):
+            self._log.error("daemon.hangs", what=what, for_s=round(late[what] + self._live.slack_s))
+        for what in sorted(self._hung - late.keys()):
+            self._log.warning("daemon.moves_again", what=what)
+        self._hung = set(late)
+
+    def _feed(self) -> None:
+        self._fed_at = self._clock()
+        self._systemd.feed()
 
 
 async def tell_status(status: Callable[[], str], live: Live, systemd: Systemd, log: Any, pace: Pace) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from syncd import pages
+
 Route = tuple[str, tuple[str, ...], Callable[[Request], Awaitable[Response]]]
 """A path, the methods that it takes, and what answers them. One for each path, so that 405 names every method."""
 
@@ -14,13 +16,12 @@ SHOW = ("GET", "HEAD")
 
 RETRY_AFTER_S = 30
 
+PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+"""That what is answered is kept by nobody, and no address of ours is told elsewhere."""
 
 _SAFE = {
-    "cache-control": "no-store",
-    "content-security-policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "referrer-policy": "no-referrer",
+    **PRIVATE,
+    "content-security-policy": pages.POLICY,
     "x-content-type-options": "nosniff",
     "x-robots-tag": "noindex",
 }

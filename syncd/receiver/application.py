@@ -15,10 +15,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syncd.domain.errors import MirrorError
+from syncd.receiver.acts import Acts
 from syncd.receiver.answers import RETRY_AFTER_S, rejected
 from syncd.receiver.deliveries import Deliveries
 from syncd.receiver.describe import Description
 from syncd.receiver.health import Health
+from syncd.receiver.operator import Operator
 from syncd.receiver.overview import Overview
 from syncd.receiver.people import People
 from syncd.settings import ReceiverSettings
@@ -34,17 +36,21 @@ def receiver(
     status: Callable[[], Mapping[str, Any]],
     ready: Callable[[], str] = lambda: "",
 ) -> FastAPI:
-    """The application. `wake` is called with the account once something of it is durable, or with `ONE_CLICK`.
+    """The application. `wake` is called with the account once something of it is durable, or with `ONE_CLICK`
+    or `OPERATOR`.
 
     `status` gives what `syncd status --json` prints; `ready` says why deliveries should go elsewhere, or nothing.
     """
+    operator = Operator(context, settings)
+    page = Overview(context, operator, status)
     app = FastAPI(title="syncd", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for part in (
         Deliveries(context, settings, wake),
         People(context, wake),
         Health(context, status, ready),
         Description(),
-        Overview(context, status),
+        page,
+        Acts(context, operator, page, wake),
     ):
         for path, methods, endpoint in part.routes():
             app.add_api_route(path, endpoint, methods=list(methods), response_model=None)

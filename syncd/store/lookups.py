@@ -69,9 +69,12 @@ def done(connection: Connection, account: str, container_id: str, identity: Iden
     connection.execute(_DONE, {"of_account": account, "of_container": container_id, "of_identity": identity})
 
 
-def wanted(connection: Connection, account: str, now: datetime, limit: int) -> list[Target]:
+def wanted(
+    connection: Connection, account: str, now: datetime, limit: int, *, only_urgent: bool = False
+) -> list[Target]:
     """Asked for by name, the urgent first, then the oldest."""
-    rows = connection.execute(_WANTED, {"of_account": account, "now": now, "most": limit}).all()
+    query = _URGENT if only_urgent else _WANTED
+    rows = connection.execute(query, {"of_account": account, "now": now, "most": limit}).all()
     return [_target(connection, account, *row) for row in rows]
 
 
@@ -81,6 +84,9 @@ _WANTED = (
     .order_by(lookup.c.urgent.desc(), lookup.c.wanted_at, lookup.c.identity)
     .limit(sa.bindparam("most"))
 )
+
+
+_URGENT = _WANTED.where(lookup.c.urgent)
 
 
 def failures_of(connection: Connection, account: str, container_id: str, identity: Identity) -> int:
@@ -116,10 +122,10 @@ def count_wanted(connection: Connection, account: str | None = None) -> int:
 
 
 def wanted_among(connection: Connection, identities: Sequence[Identity]) -> set[Identity]:
-    """Those of them who are to be asked about."""
+    """Those of them who are to be asked about, or were when that was given up."""
     found: set[Identity] = set()
     for part in chunks(identities, IN_MAX):
-        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part), _OPEN).distinct()
+        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part)).distinct()
         found |= {Identity(identity) for identity in connection.scalars(query)}
     return found
 
@@ -145,6 +151,30 @@ def sources_wanting(connection: Connection, accounts: Sequence[str], at: Sequenc
         .distinct()
     )
     return set(connection.scalars(query))
+
+
+def unasked(accounts: Sequence[str], paused: Sequence[str]) -> sa.Select[tuple[str]]:
+    """Who is from one of the accounts, or may be there, and of whom an account could not be asked: at whom it failed
+    until that was given up, or as a person paused it.
+    """
+    there = cell.alias()
+    asked = sa.and_(
+        there.c.account == lookup.c.account,
+        there.c.container == lookup.c.container,
+        there.c.identity == lookup.c.identity,
+    )
+    return (
+        sa.select(cell.c.person_key)
+        .join(lookup, lookup.c.identity == cell.c.identity)
+        .where(
+            sa.or_(~_OPEN, lookup.c.account.in_(paused)),
+            lookup.c.account != cell.c.account,
+            sa.or_(cell.c.account.in_(accounts), lookup.c.account.in_(accounts)),
+            cell.c.status == Status.SUBSCRIBED.value,
+            ~sa.exists(sa.select(there.c.key).where(asked)),
+        )
+        .distinct()
+    )
 
 
 _WANTING = sa.select(lookup.c.account).where(_OPEN).distinct()

@@ -178,6 +178,15 @@ _IDS = op.c.id.in_(sa.bindparam("ids", expanding=True))
 _BEGUN = sa.select(op.c.id).where(_IDS, op.c.began_seq == sa.bindparam("since"))
 
 
+def sent_at(connection: Connection, id: int) -> datetime | None:
+    """When an operation was put under way last."""
+    at: datetime | None = connection.scalar(_SENT_AT, {"of_id": id})
+    return at
+
+
+_SENT_AT = sa.select(op.c.sent_at).where(op.c.id == sa.bindparam("of_id"))
+
+
 def finish(
     connection: Connection,
     id: int,

@@ -85,6 +85,16 @@ _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", t
 _OFF_AGENDA = agenda.delete().where(_THESE)
 
 
+def accounts_due(connection: Connection, accounts: Sequence[str], now: datetime) -> set[str]:
+    """Those of the accounts at which somebody stands subscribed about whom is to be decided now."""
+    query = (
+        sa.select(cell.c.account)
+        .join(agenda, agenda.c.person_key == cell.c.person_key)
+        .where(agenda.c.due_at <= now, cell.c.account.in_(accounts), cell.c.status == Status.SUBSCRIBED.value)
+    )
+    return set(connection.scalars(query.distinct()))
+
+
 def due_among(connection: Connection, people: Sequence[SuppressionKey], now: datetime) -> list[SuppressionKey]:
     """Those of them who are due."""
     found: list[SuppressionKey] = []
@@ -186,6 +196,7 @@ _OPERATION = (
     "closed_seq",
     "keys",
     "reason",
+    "replaces",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
 _CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
@@ -298,6 +309,7 @@ def _operation(row: Any) -> Operation:
         closed_seq=row.closed_seq,
         keys=tuple(row.keys),
         reason=row.reason,
+        replaces=row.replaces,
     )
 
 
@@ -420,12 +432,16 @@ def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, Con
 
 def said_later(connection: Connection, key: SuppressionKey, than: SuppressionKey) -> set[Scope]:
     """The scopes in which the last word of the one came after that of the other."""
-    words = sa.select(consent.c.scope, consent.c.since).where(consent.c.person_key == sa.bindparam("of_person"))
-    theirs = {row.scope: row.since for row in connection.execute(words, {"of_person": than})}
-    mine = connection.execute(words, {"of_person": key})
-    return {Scope(scope) for scope, since in mine if scope not in theirs or since > theirs[scope]}
+    theirs = {row.scope: row.last for row in connection.execute(_LAST_WORDS, {"of_person": than})}
+    mine = connection.execute(_LAST_WORDS, {"of_person": key})
+    return {Scope(scope) for scope, last in mine if last > theirs.get(scope, 0)}
 
 
+_LAST_WORDS = (
+    sa.select(consent_event.c.scope, sa.func.max(consent_event.c.id).label("last"))
+    .where(consent_event.c.person_key == sa.bindparam("of_person"))
+    .group_by(consent_event.c.scope)
+)
 _CONSENT = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
     consent.c.person_key == sa.bindparam("of_person")
 )

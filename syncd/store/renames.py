@@ -17,10 +17,12 @@ from syncd.domain.records import PRESENT, SUPPRESSED, UNREAD_FIELD, ContainerId,
 from syncd.reconcile.fields import full_name
 from syncd.reconcile.person import OPEN, Candidate, Former, Rename
 from syncd.store.bulk import chunks
-from syncd.store.tables import CellRow, ConsentRow, OpRow, RenameRow
+from syncd.store.tables import CellRow, ConsentEventRow, ConsentRow, ExemptionRow, OpRow, RenameRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
+consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 rename = RenameRow.__table__  # type: ignore[attr-defined]
 
@@ -29,10 +31,20 @@ _STANDING = sorted(PRESENT - SUPPRESSED)
 _fields = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def begin(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
+def begin(
+    connection: Connection,
+    account: str,
+    container: str,
+    identity: Identity,
+    *,
+    seq: int,
+    at: datetime,
+    open_since: datetime | None = None,
+) -> None:
     """Something was changed for this address, perhaps the address. Of one that does not stand there nothing follows.
 
-    What it is known to give way to stays known: the notice may be of that very change.
+    What it is known to give way to stays known: the notice may be of that very change. A change that began later than
+    `open_since` goes on as it is.
     """
     standing = sa.select(cell.c.key).where(
         cell.c.account == account,
@@ -44,25 +56,60 @@ def begin(connection: Connection, account: str, container: str, identity: Identi
         return
     place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
     expected = sa.case((rename.c.retired_at.is_(None), rename.c.successor), else_=None)
+    if open_since is not None:
+        goes_on = (rename.c.retired_at.is_(None), rename.c.opened_at > open_since)
+        if connection.scalar(sa.select(rename.c.identity).where(*place, *goes_on)) is not None:
+            return
     values: dict[str, Any] = {"opened_seq": seq, "opened_at": at, "retired_at": None}
     if not connection.execute(rename.update().where(*place).values({**values, "successor": expected})).rowcount:
         connection.execute(rename.insert().values(_row(account, container, identity) | values))
 
 
-def expect(connection: Connection, account: str, container: str, identity: Identity, successor: Identity) -> None:
-    """The provider took our word that this address gives way to that one, once its owner confirms."""
+def withdraw(connection: Connection, account: str, container: str, identity: Identity, *, seq: int) -> None:
+    """What began at `seq` came to nothing: nobody asked this address to give way. What began otherwise goes on."""
     place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
-    connection.execute(rename.update().where(*place, rename.c.retired_at.is_(None)).values(successor=successor))
+    connection.execute(rename.delete().where(*place, rename.c.opened_seq == seq, rename.c.retired_at.is_(None)))
+
+
+def expect(
+    connection: Connection,
+    account: str,
+    container: str,
+    identity: Identity,
+    successor: Identity,
+    *,
+    at: datetime | None = None,
+) -> None:
+    """The provider took our word, at `at`, that this address gives way to that one, once its owner confirms."""
+    place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
+    values: dict[str, Any] = {"successor": successor, **({} if at is None else {"opened_at": at})}
+    connection.execute(rename.update().where(*place, rename.c.retired_at.is_(None)).values(values))
 
 
 def took_over(connection: Connection, op_id: int) -> None:
-    """An operation was read back: the address that it was to take the place of gives way to its own."""
+    """An operation was read back, or may have been carried out: the address that it was to take the place of gives way
+    to its own.
+    """
+    if (taken := _taken(connection, op_id)) is not None:
+        expect(connection, *taken)
+
+
+def ask_again(connection: Connection, op_id: int) -> None:
+    """A person has looked: nobody asked the address that an operation names to take the place of another."""
+    if (taken := _taken(connection, op_id)) is not None:
+        account, container, former, identity = taken
+        place = (rename.c.account == account, rename.c.container == container, rename.c.identity == former)
+        waits = (rename.c.successor == identity, rename.c.retired_at.is_(None))
+        connection.execute(rename.delete().where(*place, *waits))
+
+
+def _taken(connection: Connection, op_id: int) -> tuple[str, str, Identity, Identity] | None:
+    """Where an operation puts which address in the place of which: account, container, the former, its own."""
     row = connection.execute(
         sa.select(op.c.account, op.c.container, op.c.identity, op.c.replaces).where(op.c.id == op_id)
     ).one()
     former = None if row.replaces is None else identity_of(row.replaces)
-    if former is not None:
-        expect(connection, row.account, row.container, former, Identity(row.identity))
+    return None if former is None else (row.account, row.container, former, Identity(row.identity))
 
 
 def note_moved(
@@ -122,7 +169,23 @@ def _rename(connection: Connection, row: Any) -> Rename:
         retired_at=row.retired_at,
         successor=None if row.successor is None else Identity(row.successor),
         candidates=() if row.retired_at is not None else _candidates(connection, row),
+        undone=() if row.retired_at is None or row.successor is None else _undone(connection, row.successor),
     )
+
+
+def _undone(connection: Connection, successor: str) -> tuple[tuple[Scope | None, datetime], ...]:
+    """What the address that took the place of another took back, and when."""
+    theirs = {"of_person": suppression_key(Identity(successor))}
+    yes = [(Scope(scope), at) for scope, at in connection.execute(_SAID_YES, theirs)]
+    return (*yes, *((None, at) for at in connection.scalars(_CAME_BACK, theirs)))
+
+
+_SAID_YES = sa.select(consent.c.scope, consent.c.since).where(
+    consent.c.person_key == sa.bindparam("of_person"), consent.c.epoch > 0, consent.c.level < int(Level.UNSUBSCRIBED)
+)
+_CAME_BACK = sa.select(exemption.c.granted_at).where(
+    exemption.c.person_key == sa.bindparam("of_person"), exemption.c.ended_seq.is_(None)
+)
 
 
 def _candidates(connection: Connection, row: Any) -> tuple[Candidate, ...]:
@@ -178,7 +241,7 @@ def formers(connection: Connection, identities: Sequence[Identity]) -> dict[Iden
 def _former(connection: Connection, row: Any, former: Identity, last: Identity) -> Former:
     where = {"of_person": row.person_key, "of_identity": former}
     said = connection.execute(_SAID, {"of_person": row.person_key}).all()
-    since = {scope: at for scope, _, at in connection.execute(_SAID, {"of_person": suppression_key(last)})}
+    words = {entry.scope: entry.last for entry in connection.execute(_SAID, {"of_person": suppression_key(last)})}
     stands: dict[tuple[str, ContainerId], str] = {}
     busy: set[tuple[str, ContainerId]] = set()
     for account, container, spelt, is_busy in connection.execute(_STANDS, where):
@@ -187,7 +250,7 @@ def _former(connection: Connection, row: Any, former: Identity, last: Identity) 
             busy.add(place)
         else:
             stands[place] = spelt
-    learnt = max((at for _, _, at in said), default=None)
+    learnt = max((entry.since for entry in said), default=None)
     left = connection.scalars(_LEFT, where).all()
     return Former(
         identity=former,
@@ -197,9 +260,9 @@ def _former(connection: Connection, row: Any, former: Identity, last: Identity) 
         gave_way=row.retired_at is not None,
         stands=stands,
         noes=frozenset(
-            Scope(scope)
-            for scope, level, at in said
-            if Level(level).suppresses and (scope not in since or at > since[scope])
+            Scope(entry.scope)
+            for entry in said
+            if Level(entry.level).suppresses and entry.last > words.get(entry.scope, 0)
         ),
         busy=frozenset(busy),
         waits=any(learnt is None or learnt < at for at in left),
@@ -211,8 +274,14 @@ _FORMERS = (
     .where(rename.c.successor.in_(sa.bindparam("these", expanding=True)))
     .order_by(rename.c.account, rename.c.container, rename.c.identity)
 )
-_SAID = sa.select(consent.c.scope, consent.c.level, consent.c.since).where(
-    consent.c.person_key == sa.bindparam("of_person")
+_SAID = (
+    sa.select(consent.c.scope, consent.c.level, consent.c.since, sa.func.max(consent_event.c.id).label("last"))
+    .join(
+        consent_event,
+        sa.and_(consent_event.c.person_key == consent.c.person_key, consent_event.c.scope == consent.c.scope),
+    )
+    .where(consent.c.person_key == sa.bindparam("of_person"))
+    .group_by(consent.c.scope, consent.c.level, consent.c.since)
 )
 _BUSY = sa.exists().where(
     op.c.account == cell.c.account,

@@ -72,13 +72,13 @@ def reject(context: Context, decision_id: str) -> Decided:
     return Decided(decision_id, "plan", row.account, row.container, row.kind, row.hold, row.count, len(keys))
 
 
-def look_at(context: Context, plan_id: str) -> tuple[Any, list[Any]]:
-    """A plan that waits and everything in it. Raises `ApprovalError` if there is none of that id."""
+def look_at(context: Context, plan_id: str, *, limit: int | None = None, skip: int = 0) -> tuple[Any, list[Any]]:
+    """A plan that waits and everything in it, or a part of that. Raises `ApprovalError` if there is none of that id."""
     with reading(context.engine) as connection:
         row = plans.find_plan(connection, plan_id)
         if row is None:
             raise _refusal(connection, plan_id, superseded.find(connection, plan_id))
-        return row, plans.load_items(connection, row)
+        return row, plans.load_items(connection, row, limit, skip)
 
 
 def _unmoved(connection: Connection, context: Context, plan_id: str, seq: int) -> Any:

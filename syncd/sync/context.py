@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from syncd.domain.consent import Scope
@@ -41,6 +41,7 @@ class Traffic:
     """
 
     urgent: bool = False  # an unsubscribe waits in the outbox: it goes out between two reads
+    noticed: bool = False  # the provider gave notice of somebody: they are asked about between two reads
     news: int = 0  # records that deliveries told of: they come in beside whatever the lane is at
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -90,6 +91,14 @@ class Lane:
         self.traffic.news = told
 
     @property
+    def noticed(self) -> bool:
+        return self.traffic.noticed
+
+    @noticed.setter
+    def noticed(self, named: bool) -> None:
+        self.traffic.noticed = named
+
+    @property
     def asks_only(self) -> bool:
         """Cannot list anybody: everything known of it was asked for one by one."""
         return self.capabilities.lookup and not self.capabilities.snapshot
@@ -117,12 +126,22 @@ class Policy:
     attempts_max: int = 8
     backoff_s: float = 5.0
     backoff_max_s: float = 900.0
+    breaker_after: int = 5
+    breaker_max_s: float = 300.0
     push_batch: int = 500
     passes_max: int = 8
 
     def wait_asked(self, seconds: float) -> timedelta:
         """How long to wait for a provider that asked for it: as long as it says, where it can mean that."""
         return timedelta(seconds=seconds if seconds <= self.backoff_max_s else min(WAIT_ABSURD_S, self.backoff_max_s))
+
+    def breaks(self, failures: int) -> timedelta | None:
+        """How long an account is left alone that gave no answer so many times in a row; None: it is tried again."""
+        if failures < self.breaker_after:
+            return None
+        return timedelta(
+            seconds=min(self.breaker_max_s, self.backoff_s * 2.0 ** min(failures - self.breaker_after, 16))
+        )
 
 
 @dataclass(slots=True)
@@ -131,7 +150,9 @@ class Context:
     where the configuration is read anew: whoever awaited something looks here again.
 
     `now` is the wall clock (shown to people, compared only with itself), `jitter` gives 0…1, `new_id` ids that sort
-    by time. `progress` and `at_work` are told what goes on at an account, for whoever watches.
+    by time. `stir` is called when there may be something to plan, and the round that found it still waits elsewhere;
+    `progress` and `at_work` are told what goes on at an account, for whoever watches; `alive` is called now and then in
+    a step that takes long and never waits.
     """
 
     engine: Engine
@@ -144,8 +165,10 @@ class Context:
     new_id: Callable[[], str]
     log: Any
     progress: Callable[[str, str, int, int | None], None] = lambda *_: None
+    stir: Callable[[], None] = lambda: None
     owners: Mapping[str, str] = field(default_factory=dict)
     at_work: Callable[[str, bool], None] = lambda *_: None
+    alive: Callable[[], None] = lambda: None
 
     def topology(self, connection: Any) -> Topology:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""
@@ -198,23 +221,7 @@ class Context:
                 if made.unlinked_at is not None and made.container not in places.get(made.account, ())
             }
             lists[entry.name] = MailingList(entry.name, entry.scope, places, entry.spread, ended)
-        return {name: replace(entry, ended=self._until(entry, lists)) for name, entry in lists.items()}
-
-    def _until(
-        self, entry: MailingList, lists: Mapping[str, MailingList]
-    ) -> Mapping[tuple[str, ContainerId], datetime]:
-        """Until when whoever came to a place came by this list.
-
-        What was on its way to a connection when its list was unlinked is answered for later: where no list is delivered
-        any more, it came by the one that was unlinked last.
-        """
-        until = dict(entry.ended)
-        for place, at in entry.ended.items():
-            last = max(other.ended.get(place, at) for other in lists.values())
-            lives = any(other.holds(*place) for other in lists.values())
-            if self.lanes[place[0]].capabilities.connection and at == last and not lives:
-                until[place] = _FOR_GOOD
-        return until
+        return lists
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""
@@ -238,9 +245,6 @@ class Context:
             named = self.lists[made.list].places.get(made.account, ())
             if named and made.unlinked_at is None and self.lanes[made.account].capabilities.connection:
                 links.unlink(connection, made, self.now())
-
-
-_FOR_GOOD = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def _merged(places: Mapping[str, tuple[str, ...]], more: Iterable[Commanded]) -> Mapping[str, tuple[str, ...]]:

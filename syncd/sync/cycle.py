@@ -13,20 +13,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, UnauthorisedError
+from syncd.domain.errors import (
+    AnswerLostError,
+    ProviderError,
+    SyncdError,
+    ThrottledError,
+    UnauthorisedError,
+    UnavailableError,
+    UnreachableError,
+)
 from syncd.reconcile.convergence import IN_TROUBLE
 from syncd.reconcile.person import Topology
 from syncd.store import caution, hygiene, journal, lookups, outbox, people, plans, protection
-from syncd.store.session import reading, writing
+from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
 from syncd.sync.hygiene import Vetted, vet_leads
 from syncd.sync.ingest import ingest
 from syncd.sync.leads import forget_tests
-from syncd.sync.lookups import look_up
+from syncd.sync.lookups import heed_notices, look_up
 from syncd.sync.plan import Planned, plan
 from syncd.sync.pull import pull
-from syncd.sync.pulled import Pulled
+from syncd.sync.pulled import Between, Pulled
 from syncd.sync.push import push
 from syncd.sync.verify import verify
 
@@ -38,6 +46,9 @@ UNEXPECTED = "unexpected fault of syncd"
 UNTRIED = frozenset({"paused", "quarantined"})
 """States in which nothing is sent. Refused credentials are tried again by the next reading and by nothing that comes in
 between, however much that is: providers lock accounts that keep trying."""
+
+NO_ANSWER = (UnreachableError, AnswerLostError, UnavailableError)
+"""After enough of these in a row an account is left alone: every call would only cost it, and us, more time."""
 
 WORSE = ("success", "partial", "failed")
 """A run's result only worsens."""
@@ -168,14 +179,24 @@ async def _everywhere(
 ) -> None:
     """Do the same at several accounts side by side.
 
-    A fault, the provider's or ours, stays at its account; only what is wrong with the mirror stops the round.
+    A fault, the provider's or ours, stays at its account; only what is wrong with the mirror stops the round. What was
+    found at one account while another one still hangs need not wait for that: somebody else may plan it.
     """
+    under_way = set(names)
+
+    async def at(lane: Lane) -> None:
+        before = _moved(done)
+        await _guarded(lane, context, done, work)
+        under_way.discard(lane.name)
+        if under_way and _moved(done) != before:
+            context.stir()
+
     try:
         async with asyncio.TaskGroup() as group:
             for name in names:
                 lane = context.lanes[name]
                 done.accounts.setdefault(name, AccountOutcome(name, lane.provider_name))
-                group.create_task(_guarded(lane, context, done, work))
+                group.create_task(at(lane))
     except BaseExceptionGroup as broken:
         # What is wrong with the mirror is wrong at every account: one of them says it for all.
         mirror, others = broken.split(SyncdError)
@@ -190,6 +211,8 @@ async def _guarded(lane: Lane, context: Context, done: Round, work: Callable[[La
         context.at_work(lane.name, True)
         try:
             await work(lane)
+            if outcome.readable:  # not paused, not left alone
+                await _urgent(lane, context, outcome)()  # whoever found the lane busy meanwhile left it to us
         except ProviderError as error:
             outcome.worsen("failed", error.message, error.hint or f"syncd account check {lane.name}")
             outcome.readable = False
@@ -224,15 +247,13 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
             return
         if _held(row, context):
             outcome.readable = False
-            outcome.worsen("failed", f"{row.reason}: waits as long as it was asked to", row.hint)
+            outcome.worsen("failed", f"{row.reason}: left alone until {row.held_until:%H:%M:%S} UTC", row.hint)
             return
         journal.update_account(connection, lane.name, last_attempt=context.now())
 
-    async def between() -> None:
-        if lane.urgent:
-            outcome.take(await push(lane, context, urgent=True))
-
-    outcome.pulled = await pull(lane, context, full=full, between=between)
+    pulled = await pull(lane, context, full=full, between=_urgent(lane, context, outcome))
+    pulled.looked_up += outcome.pulled.looked_up
+    outcome.pulled = pulled
     for reason in outcome.pulled.doubts:
         outcome.worsen("partial", reason, "syncd plan")
     with writing(context.engine) as connection:
@@ -253,22 +274,32 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
 
 async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     outcome = done.accounts[lane.name]
+    between = _urgent(lane, context, outcome)
     outcome.take(await push(lane, context))
-    read_back = await verify(lane, context)
-    await look_up(lane, context, read_back, due=False)
+    read_back = await verify(lane, context, between)
+    await look_up(lane, context, read_back, due=False, between=between)
     outcome.pulled.looked_up += read_back.looked_up
-
-    async def between() -> None:
-        if lane.urgent:
-            outcome.take(await push(lane, context, urgent=True))
-
     await vet_leads(lane, context, outcome.vetted, between)
     if outcome.vetted.trouble:
         outcome.worsen("partial", outcome.vetted.trouble, outcome.vetted.hint)
 
 
+def _urgent(lane: Lane, context: Context, outcome: AccountOutcome) -> Between:
+    """While the lane is at something else: unsubscribes are sent, and whom a notice named is asked about."""
+
+    async def between() -> None:
+        while lane.urgent or lane.noticed:
+            if lane.urgent:
+                outcome.take(await push(lane, context, urgent=True))
+            if lane.noticed:
+                await heed_notices(lane, context, outcome.pulled)
+                context.stir()
+
+    return between
+
+
 def _held(row: Any, context: Context) -> bool:
-    """Whether a provider asked us to stay away for a while that has not passed yet."""
+    """Whether an account is left alone for a while: it asked for that, or gave no answer too often in a row."""
     return row.held_until is not None and row.held_until > context.now()
 
 
@@ -280,6 +311,8 @@ def _note_failure(lane: Lane, context: Context, error: ProviderError) -> bool:
         held_until = row.held_until
         if isinstance(error, ThrottledError) and error.retry_after_s:
             held_until = context.now() + context.policy.wait_asked(error.retry_after_s)
+        elif isinstance(error, NO_ANSWER) and (pause := context.policy.breaks(row.failures + 1)) is not None:
+            held_until = context.now() + pause
         journal.note_standing(
             connection,
             lane.name,
@@ -300,32 +333,48 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
     everybody was asked about and nothing waits for a person.
 
     Whoever is met before the others are has nobody to be compared with: what came of it would be agreed on unseen. Whom
-    a verifier refuses keeps no account in it: their additions wait for a person all the same, should it come to any.
+    a verifier refuses, or whom an account could not be asked about, keeps no account in it: their additions wait for a
+    person all the same, should it come to any.
+    All of it is judged where it is written down: what another round has read by then, and not decided about, counts.
     """
     with reading(context.engine) as connection:
-        rows = {row.name: row for row in journal.load_accounts(connection)}
-        new = [name for name in chosen if not rows[name].joined and rows[name].last_good_read and done.worked(name)]
-        if not new:
-            return
-        topology = context.topology(connection)
-        unread = protection.accounts_to_reread(connection)
-        held_back = plans.accounts_in_first_contact(connection, context.lanes, states=("held", "approved"))
-        held_back |= lookups.accounts_wanting(connection)
-        held_back |= lookups.sources_wanting(connection, new, [n for n in context.lanes if _takes(rows[n], context)])
-        held_back |= hygiene.first_contact_waits(connection)
+        new = _unmet(connection, chosen, done)
+    if not new:
+        return
+    with writing(context.engine) as connection:
+        ready = _ready(connection, context, _unmet(connection, chosen, done))
+        for name in ready:
+            journal.update_account(connection, name, joined=True, protected="")
+            context.log.info("account.joined", account=name)
+
+
+def _unmet(connection: Connection, chosen: Sequence[str], done: Round) -> list[str]:
+    """Those of the accounts that were read, and whose first contact goes on."""
+    rows = {row.name: row for row in journal.load_accounts(connection)}
+    return [name for name in chosen if not rows[name].joined and rows[name].last_good_read and done.worked(name)]
+
+
+def _ready(connection: Connection, context: Context, new: Sequence[str]) -> list[str]:
+    """Those of them of which nothing is open any more, and care begun with whom that leaves out."""
+    rows = {row.name: row for row in journal.load_accounts(connection)}
+    topology = context.topology(connection)
+    unread = protection.accounts_to_reread(connection)
+    held_back = plans.accounts_in_first_contact(connection, context.lanes, states=("held", "approved"))
+    held_back |= people.accounts_due(connection, new, context.now())
+    held_back |= lookups.accounts_wanting(connection)
+    held_back |= lookups.sources_wanting(connection, new, [n for n in context.lanes if _takes(rows[n], context)])
+    held_back |= hygiene.first_contact_waits(connection)
     read = {
         name
         for name, lane in context.lanes.items()
         if rows[name].last_good_read and name not in unread and _read_whole(lane, topology)
     }
-    met = read | {name for name in context.lanes if rows[name].state == "paused"}
-    ready = [name for name in new if name in read - held_back and _partners(name, topology) <= met]
+    paused = {name for name in context.lanes if rows[name].state == "paused"}
+    ready = [name for name in new if name in read - held_back and _partners(name, topology) <= read | paused]
     watched = [name for name in ready if context.policy.hold_first_contact or rows[name].protected]
-    with writing(context.engine) as connection:
-        caution.begin(connection, hygiene.refused_in_first_contact(connection, watched), context.now())
-        for name in ready:
-            journal.update_account(connection, name, joined=True, protected="")
-            context.log.info("account.joined", account=name)
+    caution.begin(connection, hygiene.refused_in_first_contact(connection, watched), context.now())
+    caution.begin_with(connection, lookups.unasked(watched, sorted(paused)), context.now())
+    return ready
 
 
 def _takes(row: Any, context: Context) -> bool:

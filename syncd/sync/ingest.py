@@ -12,11 +12,13 @@ from typing import Any
 
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.errors import DeliveryError, SyncdError
-from syncd.domain.identity import Identity, SuppressionKey, suppression_key
+from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import ContainerId, Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanBeTried, CanNotify
 from syncd.reconcile.desired import LookUp
+from syncd.reconcile.exempt import ends_something
+from syncd.reconcile.rename import heirs
 from syncd.store import containers, erasure, hashed, inbox, leads, lookups, mirror, outbox, people, renames
 from syncd.store.scrub import REASON
 from syncd.store.session import Connection, reading, writing
@@ -159,6 +161,7 @@ def _take(connection: Connection, lane: Lane, context: Context, found: Sequence[
                     spelt = known
                 wish = LookUp(lane.name, entry.container, known, spelt, "the provider sent a notice")
                 lookups.want(connection, [wish], context.now(), urgent=True)
+                lane.noticed = True
                 if entry.modified:
                     _note_change(connection, lane, context, entry.container, identity, seq)
         else:
@@ -226,7 +229,8 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
             seq = min(seq, people.last_turn(connection, key))
         else:  # for the same reason: no reading that is known by now came after this "no"
             seq = max(seq, people.last_turn(connection, key))
-        again = level.suppresses and _ends_something(connection, key)
+        (before,) = people.load_people(connection, [key])
+        again = level.suppresses and (ends_something(before) or any(heirs(before)))
         event = ConsentEvent(
             key=key,
             identity=known,
@@ -246,12 +250,3 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
         keep_ledger(connection, context, topology, [person])
         people.put_on_agenda(connection, [key], context.now())
     return identity
-
-
-def _ends_something(connection: Connection, key: SuppressionKey) -> bool:
-    """Whether a "no" that stands already is news all the same: it ends an exemption, or keeps one from being granted to
-    whoever confirmed elsewhere before it, which may not have been read yet.
-    """
-    (person,) = people.load_people(connection, [key])
-    latest = max((no.seq for no in person.noes), default=0)
-    return bool(person.exemptions) or any(cell.said_no_seq >= latest > 0 for cell in person.cells)

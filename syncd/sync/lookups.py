@@ -23,12 +23,22 @@ from syncd.sync.seen import observe
 from syncd.sync.veil import spoken, veiled, veiled_identity
 
 
+async def heed_notices(lane: Lane, context: Context, pulled: Pulled) -> None:
+    """Ask about those of whom the provider gave notice, and about nobody else."""
+    lane.noticed = False
+    if isinstance(lane.provider, CanLookup):
+        with reading(context.engine) as connection:
+            targets = lookups.wanted(connection, lane.name, context.now(), lane.look_ups_max, only_urgent=True)
+        await _ask_each(lane, context, targets, pulled, nothing)
+
+
 async def look_up(
     lane: Lane, context: Context, pulled: Pulled, *, due: bool = True, between: Between = nothing
 ) -> None:
     """Ask about whoever is wanted by name, then about known pairs that are `due`, within the budget."""
     if not isinstance(lane.provider, CanLookup):
         return
+    lane.noticed = False  # they are among those that are wanted by name
     with reading(context.engine) as connection:
         targets = lookups.wanted(connection, lane.name, context.now(), lane.look_ups_max)
         if due and lane.asks_only and len(targets) < lane.look_ups_max:
@@ -47,17 +57,7 @@ async def look_up(
             more = lookups.due_for_fields(connection, lane.name, older_than, lane.look_ups_max - len(targets))
         asked = {(target.container, target.identity) for target in targets}
         targets += [target for target in more if (target.container, target.identity) not in asked]
-    failures = 0
-    for number, target in enumerate(targets, 1):
-        await between()
-        try:
-            await ask(lane, context, target, pulled)
-            failures = 0
-        except FailedError as error:
-            failures += 1
-            await endure(lane, error, failures)
-            note_unanswered(lane, context, target, error)
-        context.progress(lane.name, "look-ups", number, len(targets))
+    await _ask_each(lane, context, targets, pulled, between)
     if due and lane.asks_only:
         with writing(context.engine) as connection:
             for row in containers.load_containers(connection, lane.name):
@@ -85,6 +85,20 @@ def note_unanswered(lane: Lane, context: Context, target: Target, error: FailedE
             lookups.note_failure(connection, *place, until=context.now() + wait, given_up=given_up)
     tell = context.log.warning if given_up else context.log.info
     tell("lookup.failed", account=lane.name, call=error.call, reason=given_up or error.message)
+
+
+async def _ask_each(lane: Lane, context: Context, targets: Sequence[Target], pulled: Pulled, between: Between) -> None:
+    failures = 0
+    for number, target in enumerate(targets, 1):
+        await between()
+        try:
+            await ask(lane, context, target, pulled)
+            failures = 0
+        except FailedError as error:
+            failures += 1
+            await endure(lane, error, failures)
+            note_unanswered(lane, context, target, error)
+        context.progress(lane.name, "look-ups", number, len(targets))
 
 
 async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> bool:

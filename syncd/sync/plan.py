@@ -7,10 +7,10 @@ people at once is known as such before the first change follows from it.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from syncd.domain.changes import ChangeKind
@@ -20,12 +20,12 @@ from syncd.domain.records import ContainerId, Status
 from syncd.reconcile.close import lost
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
-from syncd.reconcile.exempt import ended_by, grants
+from syncd.reconcile.exempt import ended_by, ends_something, grants
 from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
-from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.reconcile.rename import gave_way, inherited
+from syncd.reconcile.person import Cell, OpState, Person, Rename, Topology
+from syncd.reconcile.rename import gave_way, heirs, inherited
 from syncd.store import (
     caution,
     containers,
@@ -133,6 +133,7 @@ def _due(
         return
     now, after = context.now(), ""
     while chunk := people.due_people(connection, now, CHUNK, after):
+        context.alive()
         yield chunk
         if len(chunk) < CHUNK:
             return
@@ -167,6 +168,7 @@ def _learn(
     """
     written: list[ConsentEvent] = []
     them: list[Person] = []
+    gave: list[SuppressionKey] = []
     chunk_count = 0
     for chunk_count, chunk in enumerate(_due(connection, context, among), 1):  # noqa: B007
         them = _load(connection, topology, chunk)
@@ -174,12 +176,15 @@ def _learn(
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
             knowing = taught(person, events)
-            written += _retire(connection, context, topology, knowing, seq, planned)
+            handed = _retire(connection, context, topology, knowing, seq, planned)
+            written += handed
+            gave += [event.key for event in handed] + ([person.key] if any(heirs(person)) else [])
             planned.claims += _judge_claims(connection, context, topology, knowing, seq, planned)
     planned.learnt = len(written)
     if written:
         _flag_mass(connection, context, written)
-    untouched = not (written or planned.retired or planned.exempted)
+    passed = _pass_on(connection, context, topology, gave, seq)
+    untouched = not (written or passed or planned.retired or planned.exempted)
     return them if untouched and chunk_count == 1 else None
 
 
@@ -198,6 +203,41 @@ def _retire(
             events = inherited(person, successor, known, rename, context.now(), seq)
             written += people.record_consent(connection, events)
     return written
+
+
+def _pass_on(
+    connection: Connection, context: Context, topology: Topology, keys: Sequence[SuppressionKey], seq: int
+) -> bool:
+    """A "no" under an address that gave way is one under that which they go by since, unless it took it back later.
+
+    Down to the last of them. It is as well founded as the one that it comes from, by the guard too.
+    """
+    left, passed = deque(dict.fromkeys(keys)), False
+    while left:
+        (person,) = _load(connection, topology, [left.popleft()])
+        for rename, successor in () if person.erased else heirs(person):
+            if _hand_down(connection, context, person, rename, successor, seq):
+                left.append(suppression_key(successor))
+                passed = True
+    return passed
+
+
+def _hand_down(
+    connection: Connection, context: Context, person: Person, rename: Rename, successor: Identity, seq: int
+) -> bool:
+    """Whether there was anything that the successor had yet to learn of."""
+    key, now = suppression_key(successor), context.now()
+    later = people.said_later(connection, person.key, key)
+    known = people.load_consent(connection, key)
+    events = [event for event in inherited(person, successor, known, rename, now, seq) if event.scope in later]
+    if not events:
+        return False
+    (theirs,) = people.load_people(connection, [key])
+    again = ends_something(theirs)
+    if not people.record_consent(connection, [replace(event, again=again) for event in events]):
+        return False
+    people.put_on_agenda(connection, [key], now)
+    return True
 
 
 def _judge_claims(
@@ -293,13 +333,13 @@ def _sift(
     if not wishes:
         return [], []
     approved = plans.approved_items(connection, chunk)
-    rejected = plans.decided_items(connection, chunk, "rejected")
+    rejected = plans.rejected_items(connection, chunk)
     passed, undecided = [], []
     for wish in wishes:
         mark = plans.mark_of(wish)
         if approved and (mark, plans.basis_of(wish, cells.get(wish.change.identity, ()))) in approved:
             passed.append(wish)
-        elif mark not in rejected or _own_word(wish):
+        elif plans.refused(mark) not in rejected or _own_word(wish):
             undecided.append(wish)
     policy = context.policy
     counted = Counter(outbox.count_guarded(connection, context.now() - timedelta(seconds=policy.limits.window_s)))
@@ -342,13 +382,13 @@ def _note_closed(connection: Connection, context: Context, closing: Closing, seq
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
         mirror.note_said_no(connection, op.account, op.container, op.identity)
-    if closing.state is OpState.VERIFIED and op.kind is ChangeKind.SUBSCRIBE:
+    if closing.state in {OpState.VERIFIED, OpState.PARKED} and op.kind is ChangeKind.SUBSCRIBE:
         renames.took_over(connection, op.id)
     if lost(closing):
-        there = Status.UNKNOWN
         mirror.write_told(
-            connection, op.account, op.container, op.identity, there, seq=seq, at=context.now(), receipt=None
-        )
+            connection, op.account, op.container, op.identity, Status.UNKNOWN,
+            seq=seq, at=context.now(), receipt=None, sent_at=outbox.sent_at(connection, op.id),
+        )  # fmt: skip
 
 
 def _release_due_plans(connection: Connection, context: Context) -> None:

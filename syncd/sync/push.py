@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import groupby
 
 from syncd.domain.changes import Change, ChangeKind
@@ -32,7 +33,8 @@ from syncd.sync.veil import spoken
 
 
 async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
-    """Send what is due at one account; if `urgent`, unsubscribes only.
+    """Send what is due at one account; if `urgent`, unsubscribes only, and none of people of whom there is news that
+    nobody has thought about yet: they may have said yes.
 
     Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted for.
     """
@@ -47,7 +49,8 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
             if journal.broken(connection):
                 urgent, most = True, most + len(tried)  # what may not go keeps its place before what may
             due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
-        due = [op for op in due if op.id not in tried]
+            unplanned = set(people.due_among(connection, [op.key for op in due], now)) if urgent else set()
+        due = [op for op in due if op.id not in tried and op.key not in unplanned]
         tried |= {op.id for op in due}
         if not due:
             return pushed
@@ -120,10 +123,12 @@ def _said(
 
 def _note_changes(connection: Connection, lane: Lane, context: Context, changes: Sequence[Change], began: int) -> None:
     """Addresses that are about to give way to others: whoever is unsubscribed for that has not said no."""
+    now = context.now()
+    since = now - timedelta(seconds=lane.rename_open_s)
     for change in changes:
         former = None if change.replaces is None else read_address(change.replaces)
         if former is not None:
-            renames.begin(connection, lane.name, change.container, former, seq=began - 1, at=context.now())
+            renames.begin(connection, lane.name, change.container, former, seq=began - 1, at=now, open_since=since)
 
 
 async def _refused(

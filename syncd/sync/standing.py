@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.domain.changes import ChangeKind
-from syncd.reconcile.convergence import AccountStanding, Standing, Verdict, judge
+from syncd.reconcile.convergence import IN_TROUBLE, AccountStanding, Standing, Verdict, judge
 from syncd.store import dark, inspect, journal, ledger
 from syncd.store.session import known_head, reading
 from syncd.sync.check import broken_as_shown
@@ -21,6 +21,34 @@ def _protection(row: Any, context: Context) -> dict[str, Any]:
     """Whether nothing but unsubscribes goes out to an account, why, and how that ends."""
     why = row.protected or ("first contact" if not row.joined and context.policy.hold_first_contact else "")
     return {"protected": bool(why), "protected_why": why, "leave": LEAVE if why else ""}
+
+
+def _next_round(row: Any, interval_s: float) -> datetime | None:
+    """By when an account is to be read again, if a daemon runs; None of one that is paused or was never read."""
+    if row.state == "paused" or row.last_attempt is None:
+        return None
+    due: datetime = row.last_attempt + timedelta(seconds=interval_s)
+    return due if row.held_until is None else max(due, row.held_until)
+
+
+def next_step(shown: Mapping[str, Any]) -> str:
+    """What an operator does first about how everything stands."""
+    match shown["condition"]:
+        case "converged":
+            return "nothing to do"
+        case "broken":
+            return "syncd check --full"
+        case "overdue":
+            return "syncd inspect propagation --overdue"
+        case "unreachable":
+            names = [a["name"] for a in shown["accounts"] if a["state"] in IN_TROUBLE]
+            return f"syncd account check {names[0]}"
+        case "waits" if shown["unsubscribes"]["refused"]:
+            return "syncd inspect parked"
+        case "waits":
+            return "syncd plan"
+        case _:
+            return "syncd sync, unless the daemon runs"
 
 
 def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict, dict[str, Any]]:
@@ -65,6 +93,7 @@ def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict,
                 "reason": rows[name].reason,
                 "hint": rows[name].hint,
                 "last_good_read": inspect.shown_time(rows[name].last_good_read),
+                "next_round": inspect.shown_time(_next_round(rows[name], intervals[name])),
                 "stale": name in verdict.stale,
                 "first_contact": not rows[name].joined,
                 **_protection(rows[name], context),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from syncd.domain.errors import SyncdError
 from syncd.domain.records import UNREAD
-from syncd.store import containers, inbox, inspect, journal, lookups, mirror, outbox, people
+from syncd.store import containers, inbox, inspect, journal, lookups, mirror, outbox, people, renames
 from syncd.store.session import writing
 from syncd.sync.context import Context
 
@@ -29,6 +31,14 @@ def resume(context: Context, account: str) -> str:
             journal.note_stranger(connection, account, False)
             containers.forget_shown(connection, account)
     return state
+
+
+def ask_for_round(context: Context, accounts: Sequence[str] = ()) -> str:
+    """Ask the process that holds the mirror for a round now, with all accounts if none is named. Returns its id."""
+    wake_id = context.new_id()
+    with writing(context.engine) as connection:
+        journal.ask_for_round(connection, wake_id, list(accounts), False, context.now())
+    return wake_id
 
 
 def retry(context: Context, parked_id: str) -> str:
@@ -58,6 +68,7 @@ def retry(context: Context, parked_id: str) -> str:
             lookups.try_again(connection, found["account"], found["remote_list"], found["email"], context.now())
         else:
             outbox.retry_parked(connection, int(parked_id), context.now())
+            renames.ask_again(connection, int(parked_id))
             mirror.forget_lost(connection, found["account"], found["remote_list"], found["email"])
             people.put_on_agenda(connection, [inspect.person_of(connection, int(parked_id))], context.now())
         return str(found["what"])

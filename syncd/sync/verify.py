@@ -17,14 +17,17 @@ from syncd.sync.context import Context, Lane
 from syncd.sync.lookups import ask, note_unanswered
 from syncd.sync.outage import endure
 from syncd.sync.pull import read_feed, read_whole
-from syncd.sync.pulled import Pulled
+from syncd.sync.pulled import Between, Pulled, nothing
 
 ASKED_ONE_BY_ONE = 25
 """With more than this many to read back in one container, listing it is cheaper than asking."""
 
 
-async def verify(lane: Lane, context: Context) -> Pulled:
-    """Read back every operation that waits for it, by the cheapest way the provider has."""
+async def verify(lane: Lane, context: Context, between: Between = nothing) -> Pulled:
+    """Read back every operation that waits for it, by the cheapest way the provider has.
+
+    `between` is awaited between two reads.
+    """
     pulled = Pulled()
     with reading(context.engine) as connection:
         waiting = outbox.awaiting_read(connection, lane.name)
@@ -40,20 +43,21 @@ async def verify(lane: Lane, context: Context) -> Pulled:
             known = tuple(sorted({*target.keys, *keys}))
             targets.setdefault(container, []).append(Target(container, identity, address, known, target.account_key))
     for container, wanted in sorted(targets.items()):
+        await between()
         row = rows.get(container)
         many = len(wanted) > ASKED_ONE_BY_ONE and isinstance(lane.provider, CanSnapshot)
-        if isinstance(lane.provider, CanLookup) and not many and await _ask_all(lane, context, wanted, pulled):
+        if isinstance(lane.provider, CanLookup) and not many and await _ask_all(lane, context, wanted, pulled, between):
             continue
         if row is not None and isinstance(lane.provider, CanFeed) and row.watermark:
             await read_feed(lane, context, container, row.watermark, pulled)
-            await _list_if_unread(lane, context, row, pulled)
+            await _list_if_unread(lane, context, row, pulled, between)
         elif row is not None and isinstance(lane.provider, CanSnapshot):
-            await read_whole(lane, context, row, pulled)
+            await read_whole(lane, context, row, pulled, between)
             _look_again(lane, context, container, _unread(lane, context, container))
     return pulled
 
 
-async def _list_if_unread(lane: Lane, context: Context, row: Any, pulled: Pulled) -> None:
+async def _list_if_unread(lane: Lane, context: Context, row: Any, pulled: Pulled, between: Between) -> None:
     """A feed shows what changed, and a call that changed nothing leaves nothing in it.
 
     So what a feed does not show, once the provider has had time to settle, is listed whole.
@@ -61,7 +65,7 @@ async def _list_if_unread(lane: Lane, context: Context, row: Any, pulled: Pulled
     container = ContainerId(row.container)
     unread = _unread(lane, context, container)
     if any(seq >= row.whole_seq for _, seq in unread):
-        await read_whole(lane, context, row, pulled)
+        await read_whole(lane, context, row, pulled, between)
     _look_again(lane, context, container, unread)
 
 
@@ -85,13 +89,14 @@ def _look_again(
         people.put_on_agenda(connection, listed, context.now())
 
 
-async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled) -> bool:
+async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled, between: Between) -> bool:
     """Ask about each; False as soon as the provider cannot tell, so that a listing must.
 
     Somebody at whom it fails keeps no other from being read back: they are asked about in later rounds.
     """
     failures = 0
     for target in wanted:
+        await between()
         try:
             told = await ask(lane, context, target, pulled)
             failures = 0

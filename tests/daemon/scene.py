@@ -23,7 +23,7 @@ from syncd.settings import Settings
 from syncd.store import journal
 from syncd.store.session import reading
 from tests.emulated import transport_for
-from tests.world import CONFIG
+from tests.world import CONFIG, hasty
 
 FAST = replace(PACE, tick_s=0.05, keep_s=0.1, drain_s=0.5, pause_s=0.05, pause_max_s=0.2, register_again_s=0.1)
 AUTH = httpx.BasicAuth("rokt", "rokt-secret")
@@ -99,7 +99,10 @@ class Scene:
         return load(self.path, given | environ)
 
     def app(self, *, interval: str = "1h", **environ: str) -> App:
-        app = App(self.settings(interval=interval, **environ), Outside(transport=self.gate, read_backoff_s=0.001))
+        app = App(
+            self.settings(interval=interval, **environ),
+            Outside(transport=self.gate, read_backoff_s=0.001, engine_for=hasty),
+        )
         self.apps.append(app)
         return app
 

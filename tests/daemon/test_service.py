@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -43,6 +45,17 @@ async def test_the_receiver_answers_over_http_and_says_nothing_of_its_server(
     assert (head.status_code, head.content) == (200, b"")
     assert "server" not in alive.headers
     assert not [record for record in caplog.records if "livez" in record.getMessage()]
+
+
+async def test_a_round_that_an_operator_asks_for_on_the_page_begins_at_once(scene: Scene) -> None:
+    app = scene.app(SYNCD_RECEIVER__OPERATOR_TOKEN="a-token-for-the-operator")
+    async with running(app) as daemon, daemon.client() as client:
+        await until(lambda: scene.everywhere("ann@example.org"), "Ann is everywhere")
+        await client.post("/login", data={"operator_token": "a-token-for-the-operator"})
+        [token, *_] = re.findall(r'name="token" value="(\w+)"', (await client.get("/contact")).text)
+        await client.post("/act", data={"token": token, "what": "sync", "id": "crm"})
+        await until(lambda: rows(app, "SELECT id FROM wake WHERE done_at IS NOT NULL"), "the round is done")
+    assert rows(app, "SELECT accounts FROM wake") == [{"accounts": '["crm"]'}]
 
 
 async def test_it_stops_when_asked_and_closes_the_door(scene: Scene) -> None:
@@ -122,6 +135,28 @@ async def test_once_it_stops_it_is_not_ready(scene: Scene) -> None:
         await daemon.serve(sock, stop, None)
     assert (await readiness()).json() == {"ready": False, "reason": "syncd is stopping"}
     await app.aclose()
+
+
+async def test_it_listens_on_a_file_that_its_group_may_use_and_takes_over_one_that_was_left(
+    scene: Scene, tmp_path: Path
+) -> None:
+    file = tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(file))
+    app = scene.app(SYNCD_RECEIVER__LISTEN=f"unix:{file}")
+    async with running(app) as daemon:
+        assert daemon.address == f"unix:{file}"
+        assert file.stat().st_mode & 0o777 == 0o660
+        transport = httpx.AsyncHTTPTransport(uds=str(file))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            assert (await client.get("/livez")).status_code == 200
+            assert (await client.get("/")).status_code == 200, "whoever may use the file sees the page"
+        second = scene.app(SYNCD_RECEIVER__LISTEN=f"unix:{file}")
+        with pytest.raises(ConfigurationError, match="receiver"), listening(second.settings.receiver):
+            pass
+        await second.aclose()
+        assert file.exists()
+    assert not file.exists()
 
 
 async def test_an_address_in_use_is_a_fault_of_the_configuration(scene: Scene) -> None:

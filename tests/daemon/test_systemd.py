@@ -19,6 +19,11 @@ import structlog
 from syncd.daemon import run_until_signalled
 from syncd.daemon.live import Live
 from syncd.daemon.notify import Systemd
+from syncd.daemon.watchdog import Watchdog
+from syncd.domain.identity import Identity, suppression_key
+from syncd.store import people
+from syncd.store.session import writing
+from syncd.sync.plan import plan
 from tests.daemon.scene import DEADLINE_S, FAST, Scene, quiet, running, until
 
 pytestmark = pytest.mark.loopback
@@ -145,6 +150,34 @@ async def test_while_the_loop_is_blocked_nobody_feeds_the_watchdog(scene: Scene,
     assert fed[0] == 0
 
 
+def test_to_plan_for_very_many_is_work_and_no_hang(watched: Manager, scene: Scene) -> None:
+    """One transaction decides about everybody who is due, however long it takes: it is fed by each part of that."""
+    clock, loop = [0.0], structlog.get_logger()
+    live = Live(lambda: clock[0], lambda: None, slack_s=10)  # type: ignore[arg-type,return-value]
+    watchdog = Watchdog(live, Systemd(os.environ, os.getpid()), lambda: clock[0], loop)
+    app = scene.app()
+    assert app.take()
+    with writing(app.engine) as connection:
+        keys = [suppression_key(Identity(f"p{number}@example.org")) for number in range(1200)]
+        people.put_on_agenda(connection, keys, app.context.now())
+    turns = []
+
+    def alive() -> None:
+        clock[0] += 0.06  # each part takes more than half of what passes between two feedings
+        turns.append(clock[0])
+        watchdog.alive()
+
+    app.context.alive = alive
+    plan(app.context)
+    assert len(turns) >= 6
+    assert len(watched.heard("WATCHDOG=1")) >= len(turns) // 2
+    live.expect("press", 0)
+    clock[0] += 100
+    live.stood_still(100)
+    assert live.late() == {}, "and nobody is late for it"
+    app.leave()
+
+
 def test_whatever_is_not_heard_of_in_time_is_late_and_work_counts_by_its_longest_wait() -> None:
     clock = [0.0]
     live = Live(lambda: clock[0], lambda: None, slack_s=10)  # type: ignore[arg-type,return-value]
@@ -161,6 +194,9 @@ def test_whatever_is_not_heard_of_in_time_is_late_and_work_counts_by_its_longest
     assert live.late() == {"work at crm": 11}
     live.progress("crm", "L-1", 5000, None)
     assert live.late() == {}
+    work = live.work("crm")
+    assert work is not None
+    assert (work.phase, work.records, work.calls) == ("L-1", 5000, 1)
     live.at_work("crm", False)
     live.waits("crm", 1)
     clock[0] = 5000

@@ -56,9 +56,11 @@ def _planted(folder: Path, number: int, mutant: Mutant) -> str:
     try:
         path = copy / mutant.path
         text = path.read_text()
-        if text.count(mutant.old) != 1:
-            return f"cannot be planted: its place is {text.count(mutant.old)} times in {mutant.path}"
-        path.write_text(text.replace(mutant.old, mutant.new))
+        for old, new in mutant.edits:
+            if text.count(old) != 1:
+                return f"cannot be planted: its place is {text.count(old)} times in {mutant.path}"
+            text = text.replace(old, new)
+        path.write_text(text)
         ended, tail = _tested(copy, mutant.tests)
         if ended == 0:
             return f"{SURVIVED} {', '.join(mutant.tests)}"

@@ -7,18 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`old` stands exactly once in `path` and becomes `new`; one of `tests` must fail then."""
+    """`old` stands exactly once in `path` and becomes `new`; one of `tests` must fail then.
+
+    `behind`: what else goes, in the same file, where one check stands behind another.
+    """
 
     bug: str
     path: str
     old: str
     new: str
     tests: tuple[str, ...]
+    behind: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def edits(self) -> tuple[tuple[str, str], ...]:
+        return ((self.old, self.new), *self.behind)
 
 
 FENCE, GUARD, ABSENCE, BAD = (
     f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
 )
+HEIRS = "tests/system/test_heirs.py::test_"
 LINKED = "tests/reconcile/test_connection.py::test_"
 UNLINKED = "tests/system/test_links.py::test_"
 DOOR, CARRIER = (f"tests/test_{name}.py::test_" for name in ("receiver", "carrier"))
@@ -35,7 +44,7 @@ MUTANTS = (
     ),
     Mutant(
         "2xx before the commit",
-        "syncd/receiver.py",
+        "syncd/receiver/deliveries.py",
         "            delivery_id, new = ingest.accept(lane, self._context, delivery)\n        except",
         "            asyncio.get_running_loop().call_later(0.2, ingest.accept, lane, self._context, delivery)\n"
         '            delivery_id, new = "later", True\n        except',
@@ -43,7 +52,7 @@ MUTANTS = (
     ),
     Mutant(
         "2xx although the mirror is in trouble",
-        "syncd/receiver.py",
+        "syncd/receiver/deliveries.py",
         "            delivery_id, new = ingest.accept(lane, self._context, delivery)\n        except",
         "            try:\n"
         "                delivery_id, new = ingest.accept(lane, self._context, delivery)\n"
@@ -170,6 +179,7 @@ MUTANTS = (
         "    if not entry.spread or person.suppressed(entry.scope) or _said_no_before(",
         "    if not entry.spread or _said_no_before(",
         ("tests/reconcile/test_spread.py::test_nobody_who_said_no_is_added",),
+        behind=(("return said or bool(suppressing(person, topology, account.name, container))", "return said"),),
     ),
     Mutant(
         "a claim is granted at once",
@@ -243,6 +253,28 @@ MUTANTS = (
         "no.scope in reaching and no.seq > exemption.seq),",
         "no.scope in reaching and no.seq < exemption.seq),",
         ("tests/reconcile/test_exempt.py::test_a_later_no_that_reaches_the_cell_ends_it",),
+    ),
+    # Who goes by another address.
+    Mutant(
+        "a no from the former mailbox stays with it",
+        "syncd/sync/plan.py",
+        "([person.key] if any(heirs(person)) else [])",
+        "[]",
+        (f"{HEIRS}a_no_under_the_address_before_is_one_of_the_address_they_go_by",),
+    ),
+    Mutant(
+        "a no does not go beyond the next address",
+        "syncd/sync/plan.py",
+        "                left.append(suppression_key(successor))\n",
+        "",
+        (f"{HEIRS}it_goes_down_to_the_last_address",),
+    ),
+    Mutant(
+        "an address that gave way is taken to have said no",
+        "syncd/reconcile/learn.py",
+        " or reading_of(person, topology, cell, now) is not Reading.NO",
+        " or reading_of(person, topology, cell, now) is Reading.WAITS",
+        ("tests/system/test_rename.py::test_the_new_address_inherits_every_no_of_the_person",),
     ),
     # The guard.
     Mutant(

@@ -232,7 +232,7 @@ class History:
         if kind == "unsubscribe":
             self.oracle.heard[args[0], args[1]] = daemon.app.context.sequence.take()
         elif kind == "resubscribe" and done:
-            self.oracle.heard.pop((args[0], args[1]), None)
+            self.oracle.undone[args[0], args[1]] = daemon.app.context.sequence.take()
             self.oracle.opened[args[0], args[1]] = as_kept(self.clock())
         daemon.press()
 

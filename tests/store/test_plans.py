@@ -66,8 +66,9 @@ def test_what_waits_is_grouped_by_account_container_kind_and_reason(engine: Engi
     assert [row.release_at for row in waiting(engine) if row.release_at] == [RELEASE_AT], "only a mass goes by itself"
     assert all(row.reason for row in found.values())
     with reading(engine) as connection:
-        shown = plans.load_items(connection, found["rocs", "R1", "subscribe", "guard"], 1)
-        assert [row.identity for row in shown] == [person(1)]
+        guarded = found["rocs", "R1", "subscribe", "guard"]
+        pages = [plans.load_items(connection, guarded, 1, skip) for skip in range(3)]
+        assert [[row.identity for row in page] for page in pages] == [[person(1)], [person(2)], []]
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,18 @@ def test_a_no_that_only_repeats_what_stands_keeps_a_confirmation_before_it_from_
     assert [row["evidence"] for row in world.rows(SAID_BY_PHONE)] == ["by phone", "by phone, once more"]
 
 
+def test_a_delivered_no_that_only_repeats_what_stands_keeps_a_confirmation_before_it_from_counting(open_small_world):
+    world = open_small_world()
+    gone(world)
+    comes_back(world)  # which nobody has read yet
+    world.wait(3600)
+    world.rokt.person_unsubscribes(CID)
+    world.settle(4)
+    assert exemptions(world) == []
+    assert set(claims(world)) == {"mail"}
+    assert standing(world, CID) == LEFT
+
+
 def test_a_foreign_program_that_sets_the_word_is_no_evidence(open_small_world):
     world = open_small_world()
     gone(world)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from syncd.reconcile.spread import UNFOUNDED
 from syncd.sync.push import push
 from tests.scenes import (
@@ -151,6 +153,24 @@ def test_who_is_answered_for_after_the_unlink_came_before_it(open_small_world: O
     assert taken_back(world) == [(ANN, "ev")]
 
 
+def test_what_was_lost_on_its_way_came_by_the_list_it_was_sent_for_though_another_has_its_id(open_small_world: Open):
+    world = with_two_lists(open_small_world(config=CONNECTED))
+    for name in ("events", "newsletter"):
+        command(world, "connection", "link", "partner", name, "--as", "ev")
+    person(world, ANN, lists=("L-2",))
+    assert world.killed_round([], request=1, after_effect=True, path="/subscribers")
+    world.wait(1)
+    command(world, "connection", "unlink", "partner", "events")
+    world.wait(1)
+    world.settle()
+    person(world, BOB, lists=("L-1", "L-2"))
+    world.settle()
+    for email in (ANN, BOB):
+        command(world, "unsubscribe", email, "--list", "events")
+    world.settle()
+    assert taken_back(world) == [(ANN, "ev")], "Bob came by the list that is delivered still"
+
+
 # What unlinking stops ------------------------------------------------------------------------------------------------
 
 
@@ -256,35 +276,9 @@ def test_a_list_that_is_configured_no_more_is_linked_to_nothing(open_small_world
     assert standing(world, BOB)["crm"] is None
 
 
-def test_a_no_after_an_unlink_and_a_yes_reaches_rokt_anew(open_small_world):
-    """Bob came by 88 under events; leaves; says yes; 88 is unlinked; he says no: Rokt hears of it."""
-    world = leads_of_events(open_small_world)
-    command(world, "unsubscribe", BOB, "--list", "events")
-    world.settle(2)
-    command(world, "resubscribe", BOB, "--list", "events", "--evidence", "form")
-    world.settle(2)
-    world.rokt.unsubscribed.clear()
-    lead(world, BOB)
-    command(world, "leads", "unlink", "88", "events")
-    command(world, "unsubscribe", BOB, "--list", "events")
-    world.settle(2)
-    assert told_to_rokt(world) == {BOB}
-
-
-def test_a_no_after_a_yes_reaches_rokt_anew_where_they_came_as_a_lead_again(open_small_world):
-    world = leads_of_events(open_small_world)
-    command(world, "unsubscribe", BOB, "--list", "events")
-    world.settle(2)
-    command(world, "resubscribe", BOB, "--list", "events", "--evidence", "form")
-    world.settle(2)
-    world.rokt.unsubscribed.clear()
-    lead(world, BOB)
-    command(world, "unsubscribe", BOB, "--list", "events")
-    world.settle(2)
-    assert told_to_rokt(world) == {BOB}
-
-
-def test_a_no_after_a_yes_reaches_rokt_anew(open_small_world):
+@pytest.mark.parametrize("meanwhile", ["a lead, and the campaign unlinked", "a lead", "nothing"])
+def test_a_no_after_a_yes_reaches_rokt_anew(open_small_world, meanwhile):
+    """Bob came by 88 under events, left and said yes. Whatever was there since, Rokt hears of his next no."""
     world = leads_of_events(open_small_world)
     command(world, "unsubscribe", BOB, "--list", "events")
     world.settle(2)
@@ -292,6 +286,10 @@ def test_a_no_after_a_yes_reaches_rokt_anew(open_small_world):
     world.settle(2)
     world.rokt.unsubscribed.clear()
     world.wait(60)
+    if "lead" in meanwhile:
+        lead(world, BOB)
+    if "unlinked" in meanwhile:
+        command(world, "leads", "unlink", "88", "events")
     command(world, "unsubscribe", BOB, "--list", "events")
     world.settle(2)
     assert told_to_rokt(world) == {BOB}
