@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml uv.lock
 	@.uv/bin/uv sync --quiet --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $(STAMP)
 
-.PHONY: help demo test long sim mutants fuzz docs check coverage fmt bench clean env
+.PHONY: help demo test long service-test deb sim mutants fuzz docs check coverage fmt bench latency clean env
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?(.*)/  \1\t\2/' | expand -t 12
 
@@ -26,10 +26,16 @@ demo: $(STAMP)  ## four emulators, one mirror, converged (STAY=1 keeps everythin
 	@$(BIN)/syncd demo $(if $(STAY),--stay)
 
 test: $(STAMP)  ## the test suite, on SQLite and Postgres (ARGS='-k word' for a part)
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m 'not long' $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m 'not long and not service' $(ARGS)
 
 long: $(STAMP)  ## what goes further where a shorter test of the suite already stands (marked `long`)
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m long $(ARGS)
+
+service-test: $(STAMP)  ## the package, installed and run by this machine's own systemd in a private machine (needs root)
+	@$(BIN)/python -m pytest -m service tests/service $(ARGS)
+
+deb: $(STAMP)  ## the Debian package, in dist/
+	@$(BIN)/python deploy/debian/build.py
 
 sim: $(STAMP)  ## the whole system in simulated histories, and what was found (SEEDS=… ROUNDS=… JOBS=… SEED=…)
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --rounds $(or $(ROUNDS),150) --jobs $(or $(JOBS),2) --seed $(or $(SEED),0)
@@ -40,8 +46,9 @@ mutants: $(STAMP)  ## bugs planted in a copy of the package, each of which a nam
 fuzz: $(STAMP)  ## schemathesis against the receiver, by its description (CASES=… SEED=…)
 	@$(BIN)/python -m tests.receiver.fuzz --cases $(or $(CASES),10000) --seed $(or $(SEED),0)
 
-docs: $(STAMP)  ## the table of everything that the providers' documents name, made anew from schemas/
+docs: $(STAMP)  ## the table of what the providers' documents name, and the example configuration, made anew
 	@$(BIN)/python -m tests.endpoints
+	@$(BIN)/python -m tests.example
 
 check: $(STAMP)  ## format, lint, types, import directions, the systemd unit
 	@$(BIN)/ruff format --check .
@@ -66,5 +73,8 @@ fmt: $(STAMP)  ## format and mend what can be mended
 bench: $(STAMP)  ## 100,000 contacts three ways, beside a hand-written limit (ARGS=--postgres)
 	@$(BIN)/python bench/run.py $(ARGS)
 
+latency: $(STAMP)  ## how fast a no travels, with all providers up and with one down (ARGS='--events 100')
+	@$(BIN)/python bench/latency.py $(ARGS)
+
 clean:  ## remove the environments, the caches, and what demo and bench left
-	rm -rf $(VENV) .uv demo bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .uv demo dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

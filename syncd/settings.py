@@ -149,7 +149,7 @@ class PushSettings(Options):
 class DaemonSettings(Options):
     """`control`: where the control socket is; None for the place that systemd made for us."""
 
-    drain: Annotated[Duration, Field(gt=0)] = 10.0
+    drain: Annotated[Duration, Field(gt=0)] = 8.0
     hang_after: Annotated[Duration, Field(gt=0)] = 60.0
     control: Text | None = None
 

@@ -10,17 +10,18 @@ import tomllib
 from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from syncd.config import find, load, masked, origin
 from syncd.domain.errors import ConfigurationError, Problem
-from syncd.providers.options import AccountOptions, seconds
+from syncd.providers.options import AccountOptions, Duration, Options, seconds
 from syncd.providers.protocol import CanLogin
 from syncd.providers.registry import REGISTRY, provider_for
-from syncd.settings import LIST_KEYS, SECTIONS, Settings
+from syncd.settings import LIST_KEYS, SECTIONS, GuardSettings, Settings
+from tests import example
 
 EXAMPLE = Path(__file__).parent.parent / "deploy" / "syncd.toml.example"
 CANARY = "canary-9f3a"
@@ -878,6 +879,42 @@ def test_an_example_with_everything_set_names_no_unknown_key(problems_of, shippe
     assert {where: one.what for where, one in problems_of(text).items()} == {
         "accounts.crm.scope": "exactly one of resource (Azure AD v1.0) and scope (v2.0) is needed; both are set"
     }
+
+
+def test_the_example_is_what_the_models_make_of_it():
+    result = example.generated(EXAMPLE.read_text())
+    assert result.problems == []
+    assert result.text == EXAMPLE.read_text(), "make docs"
+
+
+class _Grown(GuardSettings):
+    max_count: int = 21
+    patience: Annotated[Duration, Field(gt=0)] = 7200.0
+    """How long it waits."""
+    unexplained: bool = False
+
+
+class _Fresh(Options):
+    # What it is called
+    # in the morning.
+    name: str = "sun"
+    names: tuple[str, ...] = ("a", "b")  # what else
+
+
+def test_a_key_that_is_new_gone_or_other_is_put_right_in_the_example(shipped):
+    text = shipped.replace("#max_share = ", "#max_sharing = ").replace('"12h"', '"720m"')
+    result = example.generated(text, {**SECTIONS, "guard": _Grown, "fresh": _Fresh})
+    assert [problem.split(":")[0] for problem in result.problems] == ["[guard] max_share", "[guard] unexplained"]
+    tables = tables_of(result.text)
+    assert "max_sharing" not in result.text
+    assert "#max_count = 21\n" in tables["guard"]
+    assert '#release_after = "720m"\n' in tables["guard"], "as long as it is the same, it stays as it was written"
+    assert '\n# How long it waits.\n#patience = "2h"\n' in tables["guard"]
+    assert tables["fresh"].startswith(
+        '\n# What it is called in the morning.\n#name = "sun"\n# what else\n#names = ["a", "b"]\n'
+    )
+    assert "# One table for each account" in tables["fresh"], "what introduces the accounts still stands before them"
+    assert example.generated(result.text, {**SECTIONS, "guard": _Grown, "fresh": _Fresh}).text == result.text
 
 
 def test_no_variable_of_this_machine_is_read(settings_of, monkeypatch):

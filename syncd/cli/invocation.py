@@ -121,14 +121,31 @@ class Invocation:
         if self.json:
             self.show(told(error))
             return code
-        self.err.print(f"error: {error.message}", soft_wrap=True)
+        mark = ERROR_MARK if _in_journal(sys.stderr) else ""
+        self.err.print(f"{mark}error: {error.message}", soft_wrap=True)
         if isinstance(error, ConfigurationError):
             for problem in error.problems:
                 hint = f" ({problem.hint})" if problem.hint else ""
-                self.err.print(f"  {problem.where}: {problem.what}{hint}", soft_wrap=True)
+                self.err.print(f"{mark}  {problem.where}: {problem.what}{hint}", soft_wrap=True)
         if error.hint:
-            self.err.print(f"next: {error.hint}", soft_wrap=True)
+            self.err.print(f"{mark}next: {error.hint}", soft_wrap=True)
         return code
+
+
+ERROR_MARK = "<3>"
+"""What a line begins with that the journal is to keep as an error (sd-daemon(3))."""
+
+
+def _in_journal(stream: Any) -> bool:
+    """Whether what is written there goes to the journal of systemd, by itself (systemd.exec(5), $JOURNAL_STREAM)."""
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    try:
+        about = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return f"{about.st_dev}:{about.st_ino}" == named
 
 
 def _console(file: Any) -> Console:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -177,3 +180,18 @@ def test_an_interrupted_round_leaves_the_mirror_and_is_made_up_for(
     small.wait(60)
     assert small.run("sync").code == 0
     assert [row["email"] for row in small.sales.contacts_of(small.sales_list)] == ["ann@example.org"]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_error_is_one_in_the_journal_too_and_nowhere_else_marked(
+    ours: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w+") as stream, (tmp_path / "other").open("w") as other:
+        about = os.fstat((stream if ours else other).fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{about.st_dev}:{about.st_ino}")
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main(["config", "check", "--config", str(tmp_path / "none.toml")]) == 78
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert len(lines) > 1
+    assert {line.startswith("<3>") for line in lines} == {ours}
