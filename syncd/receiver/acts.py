@@ -83,11 +83,11 @@ class Acts:
 
     def _pause(self, account: str) -> str:
         steer.pause(self._context, self._known(account))
-        return f"{account} is paused: nothing is read there, and nothing sent, until it is resumed."
+        return f"Paused {account}: nothing is read there, and nothing sent, until it is resumed."
 
     def _resume(self, account: str) -> str:
         state = steer.resume(self._context, self._known(account))
-        return f"{account} is worked on again; its state is {state}."
+        return f"Resumed {account}; its state is {state}."
 
     def _sync(self, account: str) -> str:
         steer.ask_for_round(self._context, [self._known(account)] if account else [])
