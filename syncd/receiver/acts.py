@@ -12,6 +12,7 @@ from syncd.receiver.answers import PRIVATE, Route
 from syncd.receiver.forms import read_form
 from syncd.receiver.operator import Operator, Said
 from syncd.receiver.overview import Overview
+from syncd.reconcile.guard import Hold
 from syncd.sync import steer
 from syncd.sync.approve import Decided, approve, reject
 from syncd.sync.context import Context
@@ -68,7 +69,11 @@ class Acts:
         return RedirectResponse("/", 303, PRIVATE)
 
     def _approve(self, plan_id: str) -> str:
-        return f"{_decided('Approved', approve(self._context, plan_id))} They go out at once, or as soon as they can."
+        done = approve(self._context, plan_id)
+        if done.hold == Hold.ABSENCE:
+            where = f"{done.remote_list} at {done.account}"
+            return f"Approved: the listing of {where} may be as small as {done.count} records."
+        return f"{_decided('Approved', done)} They go out at once, or as soon as they can."
 
     def _reject(self, decision_id: str) -> str:
         return _decided("Rejected", reject(self._context, decision_id))
@@ -78,11 +83,11 @@ class Acts:
 
     def _pause(self, account: str) -> str:
         steer.pause(self._context, self._known(account))
-        return f"{account} is paused: nothing is read there, and nothing sent, until it is resumed."
+        return f"Paused {account}: nothing is read there, and nothing sent, until it is resumed."
 
     def _resume(self, account: str) -> str:
         state = steer.resume(self._context, self._known(account))
-        return f"{account} is worked on again; its state is {state}."
+        return f"Resumed {account}; its state is {state}."
 
     def _sync(self, account: str) -> str:
         steer.ask_for_round(self._context, [self._known(account)] if account else [])

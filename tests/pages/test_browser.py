@@ -41,6 +41,11 @@ def log_in(page: Any, address: str) -> None:
     page.get_by_role("button", name="Log out").wait_for()
 
 
+def said(page: Any, text: str) -> None:
+    """The page that follows an act says what came of it."""
+    page.get_by_role("status").filter(has_text=text).wait_for()
+
+
 def explain(page: Any, address: str) -> None:
     page.goto(f"{address}/contact")
     page.get_by_label("E-mail address").fill("eve@example.org")
@@ -58,6 +63,7 @@ def pages_of(world: World, address: str) -> dict[str, Callable[[Any], None]]:
         page.goto(f"{address}/login")
         page.get_by_label("Operator token").fill("wrong")
         page.get_by_role("button", name="Log in").click()
+        page.get_by_role("alert").wait_for()
 
     return {
         "overview-read-only": lambda page: page.goto(address),
@@ -149,15 +155,17 @@ def test_everything_works_without_javascript(open_small_world: Open, chromium: C
         log_in(page, here)
         for _ in range(2):
             page.locator("a[href^='/plan/']").first.click()
-            assert page.get_by_role("rowheader", name="ann@example.org").is_visible()
+            page.get_by_role("rowheader", name="ann@example.org").wait_for()
             page.get_by_role("button", name="Approve all 1").click()
-            assert "Approved" in page.get_by_role("status").inner_text()
+            said(page, "Approved")
         page.get_by_role("button", name="Pause: crm").click()
-        assert "crm is paused" in page.get_by_role("status").inner_text()
+        said(page, "Paused crm")
         page.get_by_role("button", name="Resume: crm").click()
+        said(page, "Resumed crm")
         page.get_by_role("button", name="Sync now: crm").click()
+        said(page, "A round of crm is asked for")
         page.get_by_text("The latest in words").click()
-        assert page.get_by_role("cell", name="success").first.is_visible()
+        page.get_by_role("cell", name="success").first.wait_for()
         page.get_by_text("renew every 30 s").click()
         assert page.locator("meta[http-equiv=refresh]").get_attribute("content") == "30"
         page.get_by_role("button", name="Log out").click()
