@@ -51,6 +51,8 @@ class Pager:
         self.fault = ""
 
     async def send(self, content: Mapping[str, Any]) -> str:
+        if self.fault == "breaks":
+            raise ValueError("mailto://user:password@example.org")
         if not self.fault:
             self.got.append(content)
         return self.fault
@@ -198,9 +200,12 @@ def test_a_channel_that_is_down_gets_everything_later_in_order_and_keeps_no_othe
     pager.fault = "answered 503"
     raise_and_end(world)
     assert delivered(world, pager) == []
+    pager.fault = "breaks"
+    world.wait(10)
+    assert delivered(world, pager) == []
     pager.fault = ""
     assert delivered(world, pager) == [], "not so soon"
-    world.wait(10)
+    world.wait(20)
     assert delivered(world, pager) == ["broken.raised", "broken.recovered"]
     assert delivered(world, pager) == []
     assert waiting(world, "log") == ["broken.raised", "broken.recovered"]
