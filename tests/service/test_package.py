@@ -151,7 +151,7 @@ def test_it_takes_a_standing_account_where_there_is_one(bare: Machine) -> None:
     configured(bare)
     bare.systemctl("start", UNIT)
     bare.systemctl("stop", UNIT)
-    bare.run("cp", "/usr/share/doc/syncd/examples/sysusers.d/syncd.conf", "/etc/sysusers.d/syncd.conf")
+    bare.run("install", "-D", "/usr/share/doc/syncd/examples/sysusers.d/syncd.conf", "/etc/sysusers.d/syncd.conf")
     bare.run("systemd-sysusers")
     number = bare.ask("id", "-u", "syncd")
     assert "syncd:" in bare.ask("cat", "/etc/passwd")
