@@ -262,7 +262,7 @@ async def test_commands_go_through_it(scene: Scene, place: Path, monkeypatch: py
 
     async with controlled(scene, place) as (daemon, _):
         code, (done,) = await typed("sync", "crm")
-        assert (code, done["by"]) == (0, daemon.app.who)
+        assert (code, done["by"], done["accounts"][0]["result"]) == (0, daemon.app.who, "success")
         assert not daemon.app.context.lanes["crm"].lock.locked()
         code, lines = await typed("status", "--live", "--every", "0.05", "--times", "2")
         assert (code, len(lines)) == (0, 2)
