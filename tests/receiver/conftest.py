@@ -31,3 +31,18 @@ def sqlite_door(sqlite_url: str, tmp_path: Path) -> Iterator[Door]:
     found = Door(sqlite_url, tmp_path)
     yield found
     found.app.engine.dispose()
+
+
+@pytest.fixture
+def hasty_door(sqlite_url: str, tmp_path: Path) -> Iterator[Door]:
+    """Of little patience."""
+    found = Door(
+        sqlite_url,
+        tmp_path,
+        SYNCD_RECEIVER__BODY_TIMEOUT="200ms",
+        SYNCD_RECEIVER__HEADER_TIMEOUT="1s",
+        SYNCD_RECEIVER__CONNECTIONS_MAX="8",
+        SYNCD_RECEIVER__BODY_BYTES_MAX=str(256 * 1024),
+    )
+    yield found
+    found.app.engine.dispose()
