@@ -38,7 +38,9 @@ def retire(connection: Connection, context: Context, topology: Topology, person:
 def hand_over(
     connection: Connection, context: Context, topology: Topology, gone: Sequence[Gone], seq: int
 ) -> list[SuppressionKey]:
-    """Hand each "no" on from addresses that gave way just now, as well founded as it is by now. Returns to whom."""
+    """Hand each "no" on from addresses that gave way just now, as well founded as it is by now, whatever the other one
+    took back before: nobody is subscribed by a change of address. Returns to whom.
+    """
     found = []
     for key, rename, successor in gone:
         if suppression_key(successor) == key:
@@ -70,7 +72,8 @@ def pass_on(
                 if theirs in met:
                     continue
                 met.add(theirs)
-                passed |= _hand_down(connection, context, person, rename, successor, scopes, seq)
+                later = scopes & people.said_later(connection, key, theirs)
+                passed |= _hand_down(connection, context, person, rename, successor, later, seq)
                 after = _load(connection, topology, theirs)
                 left.append((after, scopes & noes(after)))
     return passed
@@ -97,9 +100,8 @@ def _hand_down(
 ) -> bool:
     """Whether there was anything, of these scopes, that the successor had yet to learn of."""
     key, now = suppression_key(successor), context.now()
-    later = people.said_later(connection, person.key, key) & scopes
     known = people.load_consent(connection, key)
-    events = [event for event in inherited(person, successor, known, rename, now, seq) if event.scope in later]
+    events = [event for event in inherited(person, successor, known, rename, now, seq) if event.scope in scopes]
     if not events:
         return False
     (theirs,) = people.load_people(connection, [key])

@@ -37,6 +37,8 @@ RESTART_S = 1.0
 COLLECT_EVERY = 400
 CALM_S = 2 * 86_400.0
 """Look-ups and whole listings are due by then, and every pause is over."""
+BETWEEN_S = 1000.0
+"""Longer than anybody waits for the other address where one that may have given way reads unsubscribed."""
 
 
 @dataclass(slots=True)
@@ -319,7 +321,7 @@ class History:
             before = self._writes()
             last = await self._daemon.everything()
             self._check()
-            await asyncio.sleep(120)
+            await asyncio.sleep(BETWEEN_S)
             if self._writes() == before and not self._open():
                 break
         else:

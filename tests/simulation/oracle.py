@@ -82,9 +82,33 @@ class Oracle:
             if word is None or word[0] not in {GLOBAL, name}:
                 continue
             scope, said_at = word
+            if self._written_since(former, row.account, row.container, as_kept(said_at)):
+                continue  # we unsubscribed them there too, for something else, before it was read: nobody can tell
             stands = (email, scope) in self._stage.noes and as_kept(said_at) > self.opened.get((email, scope), "")
             if stands and as_kept(said_at) <= str(row.observed_at) < sent_at:
                 raise BrokenError("wrongful", f"{what}, who was seen to say no at {row.account}/{row.container}")
+
+    def _nobody_could_tell(self, email: str, scope: str) -> bool:
+        """Whether it was said only where we unsubscribed them too, for something else, before that was read."""
+        said = [
+            (account, container, as_kept(at))
+            for (who, account, container), (what, at) in self._stage.words.items()
+            if who == email and what == scope
+        ]
+        query = "SELECT 1 FROM consent_event WHERE identity = :email AND scope = :scope AND level >= 3 AND at >= :since"
+        return bool(said) and all(
+            self._written_since(email, account, container, at)
+            and not self._stage.mirror.rows(query, email=email, scope=scope, since=at)
+            for account, container, at in said
+        )
+
+    def _written_since(self, email: str, account: str, container: str, said_at: str) -> bool:
+        query = (
+            "SELECT 1 FROM op WHERE account = :account AND container = :container AND identity = :email"
+            " AND kind = 'unsubscribe' AND sent_at >= :said_at"
+        )
+        place = {"account": account, "container": container, "email": email}
+        return bool(self._stage.mirror.rows(query, **place, said_at=said_at))
 
     # In the end ------------------------------------------------------------------------------------------------------
 
@@ -95,7 +119,7 @@ class Oracle:
         stage = self._stage
         stage.look_at_moves()
         for email, scope in sorted(stage.noes):
-            if email not in stage.waived:
+            if email not in stage.waived and not self._nobody_could_tell(email, scope):
                 self._left(email, scope)
         for email in sorted(set(ADDRESSES) - stage.doubled):
             for name in PLACES:
