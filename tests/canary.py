@@ -134,7 +134,10 @@ class Canary:
         answer = Response.__call__
 
         async def told(response: Response, scope: Any, receive: Any, send: Any) -> None:
-            if response.status_code >= 400 or scope.get("path") in {"/metrics", "/livez", "/readyz"}:
+            # An operator who is logged in is told whom a refusal is about.
+            told_to_operator = str(scope.get("path")).startswith(("/plan/", "/contact", "/act"))
+            refused = response.status_code >= 400 and not told_to_operator
+            if refused or scope.get("path") in {"/metrics", "/livez", "/readyz"}:
                 self.take("answer", bytes(response.body))
                 self.take("answer", b"\n".join(value for _, value in response.raw_headers))
             await answer(response, scope, receive, send)
@@ -170,6 +173,10 @@ def _ours(words: list[str]) -> bool:
     return any("syncd" in word for word in words)
 
 
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """A class of its own: a command that sets up its logs takes away what it takes for those of the one before."""
+
+
 class _Handler(logging.Handler):
     """What libraries log, and all of ours once a command has set up its logs."""
 
@@ -178,7 +185,7 @@ class _Handler(logging.Handler):
         self._canary = canary
         shared: list[Any] = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level]
         self.setFormatter(
-            structlog.stdlib.ProcessorFormatter(
+            _Formatter(
                 foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
                 processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering()],
             )

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 LOCKED = next(entry for entry in tomllib.loads((ROOT / "uv.lock").read_text())["package"] if entry["name"] == "syncd")
 
 
@@ -25,7 +26,11 @@ def locked(entries: list[dict[str, str]]) -> set[tuple[str, frozenset[str]]]:
 @pytest.mark.parametrize(
     ("asked", "written"),
     [
-        pytest.param(PROJECT["project"]["dependencies"], LOCKED["metadata"]["requires-dist"], id="product"),
+        pytest.param(
+            [*PROJECT["project"]["dependencies"], *(one for extra in EXTRAS.values() for one in extra)],
+            LOCKED["metadata"]["requires-dist"],
+            id="product",
+        ),
         pytest.param(PROJECT["dependency-groups"]["dev"], LOCKED["metadata"]["requires-dev"]["dev"], id="development"),
     ],
 )

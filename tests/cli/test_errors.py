@@ -75,7 +75,7 @@ def test_commands_that_do_not_exist_yet_are_not_there() -> None:
     declared = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     assert declared == {
         "init", "config", "db", "run", "sync", "plan", "approve", "reject", "status", "inspect", "explain",
-        "unsubscribe", "resubscribe", "erase", "resync", "check", "account", "parked", "list", "webhooks",
+        "unsubscribe", "resubscribe", "erase", "resync", "reload", "check", "account", "parked", "list", "webhooks",
         "leads", "connection", "notify", "salesrocks", "emulate", "demo", "unsubscribe-link", "preferences-link",
     }  # fmt: skip
 
