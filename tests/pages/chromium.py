@@ -39,7 +39,7 @@ class Chromium:
 
         def looking() -> T:
             profile = self._browser.new_context(**about)
-            profile.set_default_timeout(15_000)
+            profile.set_default_timeout(60_000)
             try:
                 return work(profile.new_page())
             finally:
