@@ -23,12 +23,22 @@ from syncd.reconcile.close import STICKS_MAX
 from syncd.reconcile.person import OPEN, Cell, Exemption, Former, No, Operation, OpState, Person, Place, Rename
 from syncd.store import exemptions, hygiene, renames
 from syncd.store.bulk import chunks
-from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
+from syncd.store.tables import (
+    AgendaRow,
+    CellRow,
+    ConsentEventRow,
+    ConsentRow,
+    Meta,
+    OpRow,
+    PersonRow,
+    PlanItemRow,
+)
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
 consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+item = PlanItemRow.__table__  # type: ignore[attr-defined]
 meta = Meta.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
@@ -543,3 +553,13 @@ def release_mass(connection: Connection, people: Sequence[SuppressionKey]) -> No
     """What a mass flip said is taken as said from here on."""
     for part in chunks(people, IN_MAX):
         connection.execute(consent_event.update().where(consent_event.c.person_key.in_(part)).values(mass=False))
+
+
+def release_outlived(connection: Connection, people: Sequence[SuppressionKey], before: datetime) -> bool:
+    """The same for what was learnt before that, of whom nothing waits and nobody forbade anything. True if any was."""
+    if not people:
+        return False
+    of_whom = consent_event.c.person_key.in_(people)
+    waits = sa.exists().where(item.c.person_key == consent_event.c.person_key, item.c.kind == "unsubscribe")
+    old = (consent_event.c.mass, consent_event.c.at <= before)
+    return connection.execute(consent_event.update().where(of_whom, *old, ~waits).values(mass=False)).rowcount > 0

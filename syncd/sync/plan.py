@@ -174,6 +174,9 @@ def _learn(
     chunk_count = 0
     for chunk_count, chunk in enumerate(_due(connection, context, among), 1):  # noqa: B007
         them = _load(connection, topology, chunk)
+        outlived = context.now() - timedelta(seconds=context.policy.mass_release_s)
+        if people.release_outlived(connection, [person.key for person in them if person.mass_scopes], outlived):
+            them = _load(connection, topology, chunk)
         for person in them:
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)

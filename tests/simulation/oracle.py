@@ -59,7 +59,8 @@ class Oracle:
             for scope in (GLOBAL, name):
                 if scope is None or (email, scope) not in self._stage.noes:
                     continue
-                if self.undone.get((email, scope), -1) < self.heard.get((former, scope), began) < began:
+                undone = max(self.undone.get((one, scope), -1) for one in (email, former))
+                if undone < self.heard.get((former, scope), began) < began:
                     raise BrokenError("wrongful", f"{path} at {account} adds {known_as}, who had told us no to {scope}")
             self._judge_by_cells(account, email, former, name, f"{path} at {account} adds {known_as}", sent_at)
 
