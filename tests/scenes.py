@@ -344,14 +344,19 @@ class Told:
 
 
 def command(world: World, *arguments: str) -> Told:
-    """A command as typed beside the running system, on its clock and with its providers."""
+    """A command as typed between two rounds, on the clock of the running system and with its providers.
+
+    No daemon has the mirror meanwhile, so that a command which sends does so itself.
+    """
     path = world._folder / "command.toml"
     path.write_text(re.sub(r'(?m)^url = ".*"$', lambda _: f'url = "{world.url}"', world._config, count=1))
     path.chmod(0o600)
     printed, beside = io.StringIO(), io.StringIO()
+    world.app.leave()
     with redirect_stdout(printed), redirect_stderr(beside):
         outside = Outside(now=world.clock, transport=world.transport, engine_for=hasty)
         code = main([*arguments, "--config", str(path)], outside)
+    assert world.app.take()
     CANARY.take_stderr(beside.getvalue(), arguments)
     quiet()
     return Told(code, printed.getvalue())
