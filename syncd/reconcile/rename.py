@@ -16,7 +16,7 @@ from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import ContainerId, Status, later, seconds_of
 from syncd.reconcile.fields import NAME_FIELDS, full_name
-from syncd.reconcile.person import Candidate, Cell, Person, Rename, Topology
+from syncd.reconcile.person import Candidate, Cell, Person, Rename, Topology, stands
 
 
 class Reading(StrEnum):
@@ -108,7 +108,7 @@ def _came_back(person: Person, rename: Rename) -> Iterator[Cell]:
     for cell in person.at(*rename.place):
         if cell.status_seq > rename.seq and cell.status not in {Status.REMOVED, Status.ABSENT}:
             stood = not rename.retired_at or later(cell.confirmed_at, rename.retired_at)
-            if stood or cell.status is Status.SUBSCRIBED:  # whoever only enters it somewhere is not yet anybody
+            if stood or stands(cell):
                 yield cell
 
 

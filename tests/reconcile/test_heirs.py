@@ -46,7 +46,7 @@ def there(status: Status = Status.SUBSCRIBED, **more: Any) -> Any:
         pytest.param([gone()], [there(status_seq=30)], [ANNA], id="it stood there before"),
         pytest.param([gone()], [there(Status.REMOVED)], [ANNA], id="it is gone there since"),
         pytest.param([gone()], [there(Status.UNSUBSCRIBED)], [ANNA], id="it was unsubscribed there since"),
-        pytest.param([gone()], [there(Status.PENDING)], [ANNA], id="it was entered there, and is not confirmed"),
+        pytest.param([gone()], [there(Status.PENDING)], [], id="it was entered there anew"),
         pytest.param([gone()], [there()], [], id="it stands there again"),
         pytest.param([gone()], [there(Status.UNSUBSCRIBED, confirmed_at="2000")], [], id="confirmed anew, and left"),
         pytest.param([gone()], [there(Status.UNSUBSCRIBED, confirmed_at="900")], [ANNA], id="it was confirmed before"),

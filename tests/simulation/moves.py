@@ -17,12 +17,13 @@ from tests.simulation.process import Mirror
 class Moves:
     """`heirs`: by address those that the person goes by since, as long as nobody came back to it. `ever`: every two
     addresses that one person went by. `retired`: the addresses at RocketResponder that left as another confirmed, by
-    list, with that one and the moment.
+    list, with that one and the moment; `away` are those that did not confirm there again.
     """
 
     heirs: dict[str, set[str]] = field(default_factory=dict)
     ever: set[frozenset[str]] = field(default_factory=set)
     retired: dict[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
+    away: set[tuple[str, str]] = field(default_factory=set)
 
     def move(self, old: str, new: str) -> None:
         self.came_back(new)
@@ -33,14 +34,16 @@ class Moves:
         """One record went by both: what it shows of its person was said under either."""
         self.ever.add(frozenset((old, new)))
 
-    def came_back(self, email: str) -> None:
+    def came_back(self, email: str, lid: str = "") -> None:
         """Somebody goes by this address anew: from here on it is its own person."""
         self.heirs.pop(email, None)
+        self.away.discard((email, lid))
 
     def retire(self, old: str, new: str, lid: str, at: datetime) -> None:
         """The provider unsubscribed the one as the other confirmed there. Nobody said anything."""
         self.shared(old, new)
         self.retired[old, lid] = new, at
+        self.away.add((old, lid))
 
     def seen_to_give_way(self, mirror: Mirror) -> Iterator[tuple[str, str]]:
         """Addresses of which the mirror knows by now what they gave way to at RocketResponder."""
@@ -48,7 +51,8 @@ class Moves:
             "SELECT successor FROM rename WHERE account = 'mail' AND container = :lid AND identity = :old"
             " AND retired_at IS NOT NULL"
         )
-        for (old, lid), (new, _) in self.retired.items():
+        for old, lid in sorted(self.away):
+            new, _ = self.retired[old, lid]
             if new not in self.heirs.get(old, ()) and any(
                 row.successor == new for row in mirror.rows(query, lid=lid, old=old)
             ):

@@ -329,7 +329,7 @@ class Stage:
         if left is not None and abs(self.clock().timestamp() + self.skews["mail"] - left.unsub_time) < LOOKS_LIKE_ONE_S:
             return False
         self.mail.confirm(lid, email)
-        self.moves.came_back(email)
+        self.moves.came_back(email, lid)
         if stands:
             self.moves.retire(former, email, lid, self.clock())
         if self.said_no(email, name):
