@@ -45,7 +45,7 @@ WORSE = ("success", "partial", "failed")
 
 @dataclass(slots=True)
 class AccountOutcome:
-    """What a round did at one account."""
+    """What a round did at one account. `read_back`: the operations that were, by number."""
 
     name: str
     provider: str
@@ -55,6 +55,7 @@ class AccountOutcome:
     pulled: Pulled = field(default_factory=Pulled)
     pushed: Pushed = field(default_factory=Pushed)
     vetted: Vetted = field(default_factory=Vetted)
+    read_back: set[int] = field(default_factory=set)
     readable: bool = True
 
     def worsen(self, result: str, reason: str, hint: str = "") -> None:
@@ -244,7 +245,7 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
 async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     outcome = done.accounts[lane.name]
     outcome.take(await push(lane, context))
-    read_back = await verify(lane, context)
+    read_back = await verify(lane, context, outcome.read_back)
     await look_up(lane, context, read_back, due=False)
     outcome.pulled.looked_up += read_back.looked_up
 
