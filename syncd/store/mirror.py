@@ -400,12 +400,12 @@ def hide_fields(
     return news
 
 
-def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
+def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> int:
     """Records whose absence is established:
 
-    two whole listings without them where nobody can be asked, or taken away by us and gone.
+    two whole listings without them where nobody can be asked, or taken away by us and gone. Returns how many.
     """
-    connection.execute(
+    return connection.execute(
         cell.update()
         .where(
             cell.c.account == account,
@@ -423,7 +423,7 @@ def remove(connection: Connection, account: str, container: str, identity: Ident
             missing_count=0,
             grade=Grade.VERIFIED.value,
         )
-    )
+    ).rowcount
 
 
 def _asked_and_gone(seq: int, at: datetime) -> dict[str, Any]:

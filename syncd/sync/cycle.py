@@ -58,7 +58,7 @@ WORSE = ("success", "partial", "failed")
 
 @dataclass(slots=True)
 class AccountOutcome:
-    """What a round did at one account."""
+    """What a round did at one account. `read_back`: the operations that were, by number."""
 
     name: str
     provider: str
@@ -68,6 +68,7 @@ class AccountOutcome:
     pulled: Pulled = field(default_factory=Pulled)
     pushed: Pushed = field(default_factory=Pushed)
     vetted: Vetted = field(default_factory=Vetted)
+    read_back: set[int] = field(default_factory=set)
     readable: bool = True
 
     def worsen(self, result: str, reason: str, hint: str = "") -> None:
@@ -287,7 +288,7 @@ async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     outcome = done.accounts[lane.name]
     between = _urgent(lane, context, outcome)
     outcome.take(await push(lane, context))
-    read_back = await verify(lane, context, between)
+    read_back = await verify(lane, context, outcome.read_back, between)
     await look_up(lane, context, read_back, due=False, between=between)
     outcome.pulled.looked_up += read_back.looked_up
     await vet_leads(lane, context, outcome.vetted, between)
