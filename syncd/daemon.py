@@ -208,8 +208,10 @@ class _Daemon:
 
     async def _came(self, wait_s: float) -> bool:
         """Whether something came in within this time."""
+        # Not `wait_for`: it loses a cancellation that comes together with the event, and the daemon would never end.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._came_in.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._came_in.wait()
         came = self._came_in.is_set()
         self._came_in.clear()
         return came

@@ -564,6 +564,21 @@ async def test_a_signal_stops_it_and_is_given_back(scene: Scene, number: signal.
     await app.aclose()
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_stop_is_not_lost_to_something_that_comes_in_with_it(scene: Scene, steps: int) -> None:
+    daemon = _Daemon(scene.app(), FAST)
+    task = asyncio.create_task(daemon._came(60.0))
+    await asyncio.sleep(0.01)
+    daemon._came_in.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if task.done():
+        return  # it came in before the stop
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
+
+
 async def test_a_round_that_takes_too_long_is_cut_off_and_known_as_such(scene: Scene) -> None:
     app = scene.app()
     scene.gate.hanging = "127.0.0.1:8702"
