@@ -52,13 +52,16 @@ def sortable_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What comes from outside the program, so that a rehearsal can put its own in place: clock, chance, transport."""
+    """What comes from outside the program, so that a rehearsal can put its own in place: clock, chance, transport,
+    and how the mirror at an address is opened.
+    """
 
     now: Callable[[], datetime] = wall_clock
     jitter: Callable[[], float] = random.random
     new_id: Callable[[], str] = sortable_id
     transport: Any = None
     read_backoff_s: float = 0.5
+    engine_for: Callable[[str], Engine] = open_engine
 
 
 class App:
@@ -72,7 +75,7 @@ class App:
         self.settings = settings
         self.outside = outside or Outside()
         self.log = structlog.get_logger("syncd")
-        self.engine = engine or _open(settings.mirror.url)
+        self.engine = engine or _open(settings.mirror.url, self.outside.engine_for)
         self.carriers: dict[str, Carrier] = {}
         lanes = {name: self._lane(name, options) for name, options in settings.accounts.items()}
         self.context = Context(
@@ -306,8 +309,8 @@ def shape_of(settings: Settings) -> str:
     return digest_of([accounts, lists, fields])
 
 
-def _open(url: str) -> Engine:
-    engine = open_engine(url)
+def _open(url: str, engine_for: Callable[[str], Engine]) -> Engine:
+    engine = engine_for(url)
     if engine.dialect.name == "sqlite" and current(engine) is None:
         upgrade(url)
     require_current(engine)

@@ -17,7 +17,7 @@ from syncd.app import Outside
 from syncd.cli import main
 from syncd.domain.identity import Identity
 from syncd.emulators.emulator import Call
-from tests.world import CONFIG, World, quiet
+from tests.world import CONFIG, World, hasty, quiet
 
 Open = Callable[..., World]
 """Opens a world that is closed when the test ends; takes what `World` takes."""
@@ -349,7 +349,8 @@ def command(world: World, *arguments: str) -> Told:
     path.chmod(0o600)
     printed = io.StringIO()
     with redirect_stdout(printed), redirect_stderr(io.StringIO()):
-        code = main([*arguments, "--config", str(path)], Outside(now=world.clock, transport=world.transport))
+        outside = Outside(now=world.clock, transport=world.transport, engine_for=hasty)
+        code = main([*arguments, "--config", str(path)], outside)
     quiet()
     return Told(code, printed.getvalue())
 

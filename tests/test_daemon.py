@@ -34,7 +34,7 @@ from syncd.store.session import reading, writing
 from syncd.sync import cycle, one_click
 from syncd.sync.ingest import UNSUBSCRIBES, accept, unsubscribe
 from tests.emulated import transport_for
-from tests.world import CONFIG
+from tests.world import CONFIG, hasty
 
 pytestmark = pytest.mark.loopback
 
@@ -106,7 +106,9 @@ class Scene:
             "SYNCD_SCHEDULE__INTERVAL": interval,
             "SYNCD_SCHEDULE__SETTLE": "0s",
         }
-        app = App(load(self._path, given | environ), Outside(transport=self.gate, read_backoff_s=0.001))
+        app = App(
+            load(self._path, given | environ), Outside(transport=self.gate, read_backoff_s=0.001, engine_for=hasty)
+        )
         self.apps.append(app)
         return app
 

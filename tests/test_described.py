@@ -34,7 +34,7 @@ from syncd.wire import Request, converse
 from tests.conformance.bench import Bench
 from tests.conformance.benches import Http, ReportingRokt, RocketResponder, Rocs, SalesRocks
 from tests.schemas import FORM, ROOT, VIOLATIONS, index
-from tests.world import CONFIG, quiet
+from tests.world import CONFIG, hasty, quiet
 
 examples = pytest.mark.parametrize("count", [3, pytest.param(40, marks=pytest.mark.long, id="many")])
 """For each call, so many of what fits and of what does not; `make long` looks further."""
@@ -100,7 +100,7 @@ def door(
     told = {"first_sync": "go", "max_count": 20, "on_unsubscribe": "remove", "on_absence": "ignore", "sales_list": "s"}
     file.write_text(CONFIG.format(url=f"sqlite:///{mirror}", **told))
     loaded = load(file, {})
-    app = App(loaded, Outside(now=lambda: datetime(2026, 11, 21, 12, 0, tzinfo=UTC)))
+    app = App(loaded, Outside(now=lambda: datetime(2026, 11, 21, 12, 0, tzinfo=UTC), engine_for=hasty))
     asgi = receiver(app.context, loaded.receiver, wake=lambda _: None, status=dict)
     loop = asyncio.new_event_loop()
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=asgi), base_url="http://syncd.test")

@@ -49,7 +49,7 @@ from syncd.sync.ingest import ingest, resubscribe, unsubscribe
 from syncd.sync.plan import plan
 from syncd.sync.standing import standing
 from syncd.wire import Request, Response
-from tests.world import CONFIG
+from tests.world import CONFIG, hasty
 
 LIMIT = 4096
 BASIC = {"authorization": "Basic " + base64.b64encode(b"rokt:rokt-secret").decode()}
@@ -86,7 +86,7 @@ class Door:
         )
         self.now = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         settings = load(path, {"SYNCD_MIRROR__URL": url, "SYNCD_RECEIVER__BODY_BYTES_MAX": str(LIMIT)})
-        self.app = App(settings, Outside(now=lambda: self.now))
+        self.app = App(settings, Outside(now=lambda: self.now, engine_for=hasty))
         self.context = self.app.context
         self.woken: list[str] = []
         self.draining = ""

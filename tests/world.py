@@ -213,7 +213,7 @@ class World:
             transport=self.transport,
             read_backoff_s=0.5,
         )
-        app = App(settings, outside, engine=hasty(open_engine(self.url)))
+        app = App(settings, outside, engine=hasty(self.url))
         assert app.take()
         return app
 
@@ -312,12 +312,15 @@ def _dead(*_: Any) -> None:
     raise KilledError
 
 
-def hasty(engine: sa.Engine) -> sa.Engine:
+def hasty(url: str) -> sa.Engine:
     """A mirror that does not wait for the disk, as here a kill never takes the machine with it, and that compiles no
     statement that another test of this process has compiled: a sixth of what a test of whole rounds takes.
     """
+    engine = open_engine(url)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    else:
+        engine.pool._pre_ping = False  # no server restarts here
     # What is compiled belongs to a dialect, of which each engine has its own.
     engine.dialect, compiled = _COMPILED.setdefault(engine.dialect.name, (engine.dialect, {}))
     engine.update_execution_options(compiled_cache=compiled)

@@ -259,6 +259,7 @@ def upgrade() -> None:
     sa.Column('word', sa.String(), nullable=False),
     sa.Column('checked_phone', sa.String(), nullable=False),
     sa.Column('phone_sound', sa.Boolean(), nullable=False),
+    sa.Column('phone_word', sa.String(), nullable=False),
     sa.PrimaryKeyConstraint('identity', name=op.f('pk_hygiene'))
     )
     with op.batch_alter_table('hygiene', schema=None) as batch_op:

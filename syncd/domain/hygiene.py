@@ -22,13 +22,15 @@ class Band(StrEnum):
 class Verification:
     """What a verifier said. `score`: 0 to 99, None where it gave none; `word`: its verdict in small letters.
 
-    `phone`: the number it was asked about, empty if there was none; `phone_sound`: whether that can be called.
+    `phone`: the number it was asked about, empty if there was none; `phone_sound`: whether that can be called, and if
+    not, `phone_word`: what it is instead.
     """
 
     score: int | None
     word: str
     phone: str = ""
     phone_sound: bool = True
+    phone_word: str = ""
 
 
 @dataclass(frozen=True, slots=True)

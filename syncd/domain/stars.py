@@ -44,11 +44,13 @@ def starred(text: str, secrets: Iterable[str]) -> str:
 
 
 def without_keys(text: str) -> str:
-    """An address without the password before its host and without its query; any other text as it is."""
+    """An address without the password before its host, its query and its fragment; any other text as it is."""
     found = _ADDRESS.fullmatch(text) or _DATABASE.fullmatch(text)
     if found is None:
         return text
     scheme, who, host, path, query = found.groups()
+    if "#" in path and _ADDRESS.fullmatch(text):  # a file, as of a database, may be called so
+        path, query = f"{path.partition('#')[0]}#{STARS}", None
     return f"{scheme}{(who and f'{STARS}@') or ''}{host}{path}{(query and f'?{STARS}') or ''}"
 
 

@@ -19,6 +19,9 @@ from syncd.reconcile.suppress import concerning, suppressing
 LOST = "it may have arrived, and is not repeated: look there, then syncd parked retry ID if it has not"
 """What a person reads of a delivery whose answer was lost, where nobody can be asked."""
 
+ASKED_PERHAPS = "the new address may be asked to confirm already: look there, then syncd parked retry ID if it is not"
+"""What a person reads of a change of address whose answer was lost, where what has yet to confirm need not be shown."""
+
 NOTHING_LEFT = "nothing is left there to unsubscribe: the records are gone, or read as asked"
 """Why an unsubscribe that has not been carried out ends all the same."""
 
@@ -50,6 +53,8 @@ def close(person: Person, topology: Topology, now: datetime) -> Iterator[Closing
                 yield settled_at
             elif verdict is False and _waits_for_word(op, person):
                 yield Closing(op, OpState.DONE, "the new address has yet to confirm")
+            elif verdict is False and op.state is OpState.UNKNOWN and op.replaces is not None:
+                yield Closing(op, OpState.PARKED, f"{op.reason or 'no answer came'}; {ASKED_PERHAPS}")
             elif verdict is False:
                 yield _refuted(op, person)
 

@@ -64,9 +64,10 @@ def decide(person: Person, topology: Topology, now: datetime) -> Decision:
     found += _confirm_absences(person)
     found += _ask_after(person, topology, closed)
     desired = [item for item in found if isinstance(item, Desired)]
-    settled = {_place(item.operation) for item in closings if item.state is OpState.VERIFIED or lost(item)}
+    told = {OpState.VERIFIED, OpState.PARKED}
+    settled = {_place(item.operation) for item in closings if item.state in told or lost(item)}
     if settled:
-        found.append(now)  # its cell says so from here on: whatever else is wanted there is decided next
+        found.append(now)  # what is known of it says so from here on: whatever else is wanted there is decided next
     sendable, by_hand = _sendable(person, topology, [w for w in desired if _place_of(w) not in settled], closings)
     return Decision(
         desired=tuple(sendable),

@@ -64,3 +64,11 @@ def ended_by(person: Person, topology: Topology, exemption: Exemption) -> Scope 
     """The scope of a "no" that reaches the cell and was learnt of after the grant."""
     reaching = topology.reaching(exemption.account, exemption.container)
     return next((no.scope for no in person.noes if no.scope in reaching and no.seq > exemption.seq), None)
+
+
+def ends_something(person: Person) -> bool:
+    """Whether a "no" that stands already is news all the same: it ends an exemption, or keeps one from being granted to
+    whoever confirmed elsewhere before it, which may not have been read yet.
+    """
+    latest = max((no.seq for no in person.noes), default=0)
+    return bool(person.exemptions) or any(cell.said_no_seq >= latest > 0 for cell in person.cells)

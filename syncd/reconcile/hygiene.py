@@ -61,7 +61,7 @@ def unsound(checked: Checked, rules: Hygiene) -> str:
     if not rules.takes(band):
         score = "no score" if checked.said.score is None else f"score {checked.said.score}"
         return f"the e-mail address is {band.value} ({score})"
-    return "" if checked.said.phone_sound else "the phone number cannot be called"
+    return "" if checked.said.phone_sound else f"the phone number cannot be called ({checked.said.phone_word})"
 
 
 def _until(checked: Checked, rules: Hygiene) -> datetime:

@@ -33,8 +33,8 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
     A suppressed reading is news if nothing suppresses its scope yet, if it says more than what is known, or if it is
     somebody's own word where only less stood for it so far. It is none if it is our own echo while a "no" to
     everything stands, or if it is from before the current epoch began, or if it shows what we wrote before that. While
-    an exemption stands, a "no" that ends it is news whatever is known. An absence is news only where the configuration
-    reads it as an opt-out.
+    an exemption stands, a "no" that ends it is news whatever is known, and so is one after the address that took the
+    place of theirs took it back. An absence is news only where the configuration reads it as an opt-out.
     """
     known, said = dict(person.consent), set[Scope]()
     events: list[ConsentEvent] = []
@@ -47,7 +47,8 @@ def learn(person: Person, topology: Topology, now: datetime, seq: int) -> list[C
             state = known.get(scope, ConsentState())
             overall = known.get(GLOBAL, ConsentState())
             past = state.epoch > 0 and (cell.status_seq <= state.seq or person.own_echo(cell))
-            again = not inferred and not past and scope not in said and _ends_exemption(person, topology, scope, cell)
+            ends = _ends_exemption(person, topology, scope, cell) or _was_undone(person, scope, cell)
+            again = not inferred and not past and scope not in said and ends
             better = not inferred and level == state.level and _rests_on_less(person, scope, cell)
             echo = level <= overall.level and _written_by_us(person, cell)
             if past or ((echo or (level <= state.level and not better)) and not again):
@@ -92,6 +93,15 @@ def _ends_exemption(person: Person, topology: Topology, scope: Scope, cell: Cell
     ) and not person.own_echo(cell)
 
 
+def _was_undone(person: Person, scope: Scope, cell: Cell) -> bool:
+    """Whether the address that took the place of theirs said yes since it was last said, and this is said later."""
+    undone = [at for rename in person.renames for of, at in rename.undone if of in {None, scope}]
+    if not undone or cell.status_at <= min(undone) or person.own_echo(cell):
+        return False
+    # Of what was read: a command beside the daemon has its number from another block, which may run ahead for days.
+    return all(no.seq < cell.status_seq for no in person.noes if no.scope == scope and no.container)
+
+
 def taught(person: Person, events: Sequence[ConsentEvent]) -> Person:
     """The person with what was just learnt."""
     consent = dict(person.consent)
@@ -99,7 +109,10 @@ def taught(person: Person, events: Sequence[ConsentEvent]) -> Person:
         state = consent.get(event.scope, ConsentState())
         consent[event.scope] = state.join(ConsentState(event.epoch, event.level, state.seq))
     noes = [No(e.scope, e.seq, e.epoch, e.source, e.container, e.identity) for e in events]
-    return replace(person, consent=consent, noes=[*person.noes, *noes])
+    concluded = {e.scope for e in events if e.inferred and e.scope not in person.consent}
+    said = {e.scope for e in events if not e.inferred}
+    inferred = (person.inferred_scopes | concluded) - said
+    return replace(person, consent=consent, noes=[*person.noes, *noes], inferred_scopes=inferred)
 
 
 def _evidence(cell: Cell, *, inferred: bool) -> str:

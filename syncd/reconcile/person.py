@@ -102,6 +102,7 @@ class Operation:
 
     `ended_seq`: from here on a reading may confirm it; `settled_seq`: from here on one may contradict it too, 0 before.
     `closed_seq`: when it was read back, 0 before. `keys`: the records it names. `reason`: why it stands as it does.
+    `replaces`: the address that gives way to this one.
     """
 
     id: int
@@ -117,6 +118,7 @@ class Operation:
     closed_seq: int = 0
     keys: tuple[str, ...] = ()
     reason: str = ""
+    replaces: str | None = None
 
     @property
     def place(self) -> Place:
@@ -158,7 +160,8 @@ class Rename:
     """An address that a provider said was changed, or that we changed there.
 
     `successor`: what it gave way to or, as long as it did not, what it is known to give way to. `retired_at`: the
-    provider's own time at which it did, empty where that is not known.
+    provider's own time at which it did, empty where that is not known. `undone`: what that one took back since, of all
+    that was said no to (None: at one record of it, whatever it was), and when.
     """
 
     account: str
@@ -169,6 +172,7 @@ class Rename:
     retired_at: str | None = None
     candidates: Sequence[Candidate] = ()
     successor: Identity | None = None
+    undone: Sequence[tuple[Scope | None, datetime]] = ()
 
     @property
     def place(self) -> Place:

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from syncd.domain.consent import ConsentEvent, ConsentState, Scope
+from syncd.domain.consent import ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.identity import Identity, suppression_key
-from syncd.domain.records import ContainerId, Status, seconds_of
+from syncd.domain.records import ContainerId, Status, later, seconds_of
 from syncd.reconcile.fields import NAME_FIELDS, full_name
-from syncd.reconcile.person import Candidate, Cell, Person, Rename, Topology
+from syncd.reconcile.person import Candidate, Cell, Person, Rename, Topology, stands
 
 
 class Reading(StrEnum):
@@ -90,6 +90,28 @@ def gave_way(person: Person, topology: Topology) -> Iterator[tuple[Rename, Ident
             yield rename, rename.successor, ""
 
 
+def heirs(person: Person) -> Iterator[tuple[Rename, Identity]]:
+    """The addresses that the person goes by since theirs gave way; none after somebody came back to it."""
+    gone = [rename for rename in person.renames if rename.retired_at is not None]
+    back = max((cell.status_seq for rename in gone for cell in _came_back(person, rename)), default=0)
+    found: set[Identity] = set()
+    for rename in gone:
+        successor = rename.successor
+        if successor is None or suppression_key(successor) == person.key or back > rename.seq or successor in found:
+            continue
+        found.add(successor)
+        yield rename, successor
+
+
+def _came_back(person: Person, rename: Rename) -> Iterator[Cell]:
+    """Where the address stands, or stood, again in the very place in which it gave way: somebody goes by it anew."""
+    for cell in person.at(*rename.place):
+        if cell.status_seq > rename.seq and cell.status not in {Status.REMOVED, Status.ABSENT}:
+            stood = not rename.retired_at or later(cell.confirmed_at, rename.retired_at)
+            if stood or stands(cell):
+                yield cell
+
+
 def place_of_former(person: Person, account: str, container: ContainerId, identity: Identity) -> str | None:
     """The former address of this one that stands in a container, as it is spelt there: the one to take the place of."""
     for former in person.formers:
@@ -115,7 +137,10 @@ def pending(person: Person, account: str, container: ContainerId, identity: Iden
 def inherited(
     person: Person, identity: Identity, known: Mapping[Scope, ConsentState], rename: Rename, now: datetime, seq: int
 ) -> list[ConsentEvent]:
-    """Each "no" of a person as one of the address that they go by from now on."""
+    """Each "no" of a person as one of the address that they go by from now on, as well founded as it is.
+
+    It was said in no container in which that one stands: there, too, it has yet to arrive.
+    """
     return [
         ConsentEvent(
             key=suppression_key(identity),
@@ -128,10 +153,11 @@ def inherited(
             source=rename.account,
             route="rename",
             evidence="said under the address that this one took the place of",
-            container=rename.container,
+            inferred=scope in person.inferred_scopes,
+            mass=scope in person.mass_scopes,
         )
         for scope, state in sorted(person.consent.items())
-        if state.level.suppresses
+        if state.level.suppresses and state.level is not Level.ERASED
     ]
 
 

@@ -25,6 +25,14 @@ def begin(connection: Connection, people: Iterable[SuppressionKey], at: datetime
         connection.execute(caution.insert(), rows)
 
 
+def begin_with(connection: Connection, people: sa.SelectBase, at: datetime) -> None:
+    """As `begin`, with whom a query finds."""
+    found = people.subquery()
+    known = sa.select(caution.c.person_key)
+    rows = sa.select(*found.c, sa.literal(at, type_=caution.c.since.type)).where(found.c[0].not_in(known))
+    connection.execute(caution.insert().from_select(["person_key", "since"], rows))
+
+
 def among(connection: Connection, people: Sequence[SuppressionKey]) -> set[SuppressionKey]:
     """Those of them with whom care is taken."""
     found: set[SuppressionKey] = set()

@@ -113,14 +113,6 @@ _ALL = sa.select(container).order_by(container.c.account, container.c.container)
 _OF_ACCOUNT = _ALL.where(container.c.account == sa.bindparam("of_account"))
 
 
-def whole_seq_of(connection: Connection, account: str, container_id: str) -> int:
-    """When the latest listing that counted as whole began."""
-    query = sa.select(container.c.whole_seq).where(
-        container.c.account == account, container.c.container == container_id
-    )
-    return connection.scalar(query) or 0
-
-
 def update_container(connection: Connection, account: str, container_id: str, **values: Any) -> None:
     connection.execute(_UPDATE, {"of_account": account, "of_container": container_id, **values})
 

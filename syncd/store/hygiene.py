@@ -31,7 +31,7 @@ def load(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[Suppres
     found: defaultdict[SuppressionKey, dict[Identity, Checked]] = defaultdict(dict)
     for part in chunks(keys, IN_MAX):
         for row in connection.execute(_CHECKED, {"people": part}):
-            said = Verification(row.score, row.word, row.checked_phone, row.phone_sound)
+            said = Verification(row.score, row.word, row.checked_phone, row.phone_sound, row.phone_word)
             found[SuppressionKey(row.person_key)][Identity(row.identity)] = Checked(said, row.checked_at)
     return dict(found)
 
@@ -60,7 +60,7 @@ def _hold(connection: Connection, row: Any, key: SuppressionKey, item: Withheld,
     }
     if row is None:
         new = {"identity": item.identity, "person_key": key, "since": at, "trouble": "", "word": ""}
-        new |= {"checked_phone": "", "phone_sound": True, "refused": False}
+        new |= {"checked_phone": "", "phone_sound": True, "phone_word": "", "refused": False}
         connection.execute(hygiene.insert().values(new | values))
         return
     if any(getattr(row, name) != value for name, value in values.items()):
@@ -96,6 +96,7 @@ def record(connection: Connection, identity: Identity, said: Verification, at: d
         "word": said.word,
         "checked_phone": said.phone,
         "phone_sound": said.phone_sound,
+        "phone_word": said.phone_word,
     }
     if not connection.execute(hygiene.update().where(hygiene.c.identity == identity).values(values)).rowcount:
         return None

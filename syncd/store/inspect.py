@@ -277,7 +277,9 @@ def history(connection: Connection, key: SuppressionKey) -> History:
         exemptions=rows(exemption, "account container identity evidence granted_at ended_at ended_by", order="id"),
         renames=shown_rows(connection, _RENAMES.where(rename.c.person_key == key)),
         hygiene=rows(
-            hygiene, "identity account state since checked_at score word phone_sound reason trouble", order="identity"
+            hygiene,
+            "identity account state since checked_at score word phone_sound phone_word reason trouble",
+            order="identity",
         ),
     )
 

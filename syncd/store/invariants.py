@@ -264,12 +264,12 @@ def _digest(connection: Connection, last: int) -> str:
 
 _UNWITNESSED = """
 SELECT e.id FROM consent_event e
-WHERE e.inferred
+WHERE e.inferred AND e.route <> 'rename'
   AND NOT EXISTS (SELECT 1 FROM container n
                   WHERE n.account = e.source AND n.container = e.container AND n.whole_seq > 0)
 UNION
 SELECT e.id FROM consent_event e
-WHERE e.inferred
+WHERE e.inferred AND e.route <> 'rename'
   AND NOT EXISTS (SELECT 1 FROM cell x WHERE x.person_key = e.person_key AND x.account = e.source
                   AND x.container = e.container AND (x.status = 'removed' AND x.status_seq <= e.seq OR x.seq > e.seq))
 """

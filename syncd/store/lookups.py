@@ -116,10 +116,10 @@ def count_wanted(connection: Connection, account: str | None = None) -> int:
 
 
 def wanted_among(connection: Connection, identities: Sequence[Identity]) -> set[Identity]:
-    """Those of them who are to be asked about."""
+    """Those of them who are to be asked about, or were when that was given up."""
     found: set[Identity] = set()
     for part in chunks(identities, IN_MAX):
-        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part), _OPEN).distinct()
+        query = sa.select(lookup.c.identity).where(lookup.c.identity.in_(part)).distinct()
         found |= {Identity(identity) for identity in connection.scalars(query)}
     return found
 
@@ -145,6 +145,30 @@ def sources_wanting(connection: Connection, accounts: Sequence[str], at: Sequenc
         .distinct()
     )
     return set(connection.scalars(query))
+
+
+def unasked(accounts: Sequence[str], paused: Sequence[str]) -> sa.Select[tuple[str]]:
+    """Who is from one of the accounts, or may be there, and of whom an account could not be asked: at whom it failed
+    until that was given up, or as a person paused it.
+    """
+    there = cell.alias()
+    asked = sa.and_(
+        there.c.account == lookup.c.account,
+        there.c.container == lookup.c.container,
+        there.c.identity == lookup.c.identity,
+    )
+    return (
+        sa.select(cell.c.person_key)
+        .join(lookup, lookup.c.identity == cell.c.identity)
+        .where(
+            sa.or_(~_OPEN, lookup.c.account.in_(paused)),
+            lookup.c.account != cell.c.account,
+            sa.or_(cell.c.account.in_(accounts), lookup.c.account.in_(accounts)),
+            cell.c.status == Status.SUBSCRIBED.value,
+            ~sa.exists(sa.select(there.c.key).where(asked)),
+        )
+        .distinct()
+    )
 
 
 _WANTING = sa.select(lookup.c.account).where(_OPEN).distinct()

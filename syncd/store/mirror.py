@@ -400,12 +400,12 @@ def hide_fields(
     return news
 
 
-def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> None:
+def remove(connection: Connection, account: str, container: str, identity: Identity, *, seq: int, at: datetime) -> int:
     """Records whose absence is established:
 
-    two whole listings without them where nobody can be asked, or taken away by us and gone.
+    two whole listings without them where nobody can be asked, or taken away by us and gone. Returns how many.
     """
-    connection.execute(
+    return connection.execute(
         cell.update()
         .where(
             cell.c.account == account,
@@ -423,7 +423,7 @@ def remove(connection: Connection, account: str, container: str, identity: Ident
             missing_count=0,
             grade=Grade.VERIFIED.value,
         )
-    )
+    ).rowcount
 
 
 def _asked_and_gone(seq: int, at: datetime) -> dict[str, Any]:
@@ -516,20 +516,26 @@ def write_told(
     seq: int,
     at: datetime,
     receipt: str | None,
+    sent_at: datetime | None = None,
 ) -> None:
     """A provider that cannot be read accepted what we sent: that is all that will ever be known, and its grade says so.
 
-    `UNKNOWN` stands for what was sent and never answered: they may be there.
+    `UNKNOWN` stands for what was sent and never answered: they may be there. Since when they are, or may be, is said by
+    `sent_at`: the answer may come when what they were sent for does not bring anybody there any more.
     """
     place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
     grade = Grade.UNKNOWN if status is Status.UNKNOWN else Grade.ACCEPTED
     values = {
-        "status": status.value, "status_seq": seq, "status_at": at, "seq": seq, "observed_at": at,
+        "status": status.value, "status_seq": seq, "status_at": sent_at or at, "seq": seq, "observed_at": at,
         "grade": grade.value, "receipt": receipt, "route": OWN_ANSWER,
     }  # fmt: skip
     if status in SUPPRESSED:
         values["said_no_seq"] = seq
-    if connection.execute(cell.update().where(*place).values(values)).rowcount:
+    moved: dict[str, Any] = dict(values)
+    if sent_at is not None:  # who may have been there since a try before this one came by that
+        lost = sa.and_(cell.c.status == Status.UNKNOWN.value, cell.c.grade == Grade.UNKNOWN.value)
+        moved["status_at"] = sa.case((lost, cell.c.status_at), else_=sent_at)
+    if connection.execute(cell.update().where(*place).values(moved)).rowcount:
         return
     connection.execute(cell.insert().values(_unread(account, container, identity, seq, at) | values))
 

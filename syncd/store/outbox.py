@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -178,6 +178,15 @@ _IDS = op.c.id.in_(sa.bindparam("ids", expanding=True))
 _BEGUN = sa.select(op.c.id).where(_IDS, op.c.began_seq == sa.bindparam("since"))
 
 
+def sent_at(connection: Connection, id: int) -> datetime | None:
+    """When an operation was put under way last."""
+    at: datetime | None = connection.scalar(_SENT_AT, {"of_id": id})
+    return at
+
+
+_SENT_AT = sa.select(op.c.sent_at).where(op.c.id == sa.bindparam("of_id"))
+
+
 def finish(
     connection: Connection,
     id: int,
@@ -326,28 +335,34 @@ def count_guarded(connection: Connection, since: datetime) -> dict[Group, int]:
     return {(account, ContainerId(cid), ChangeKind(kind)): n for account, cid, kind, n in connection.execute(query)}
 
 
-def awaiting_read(
-    connection: Connection, account: str
-) -> list[tuple[ContainerId, Identity, str, tuple[str, ...], SuppressionKey]]:
+class Awaited(NamedTuple):
+    """An operation that a read would settle, and whom to ask about."""
+
+    id: int
+    container: ContainerId
+    identity: Identity
+    address: str
+    keys: tuple[str, ...]
+
+
+def awaiting_read(connection: Connection, account: str) -> list[Awaited]:
     """Operations that a read would settle: accepted or unknown ones."""
     rows = connection.execute(_AWAITING_READ, {"of_account": account})
     return [
-        (ContainerId(cid), Identity(identity), address, tuple(keys), SuppressionKey(person_key))
-        for cid, identity, address, keys, person_key in rows
+        Awaited(op_id, ContainerId(cid), Identity(identity), address, tuple(keys))
+        for op_id, cid, identity, address, keys in rows
     ]
 
 
 _AWAITING_READ = (
-    sa.select(op.c.container, op.c.identity, op.c.address, op.c["keys"], op.c.person_key)
+    sa.select(op.c.id, op.c.container, op.c.identity, op.c.address, op.c["keys"])
     .where(op.c.account == sa.bindparam("of_account"), _TO_READ)
     .order_by(op.c.priority, op.c.id)
 )
 
 
-def unread_since(
-    connection: Connection, account: str, container: ContainerId, before: datetime
-) -> list[tuple[SuppressionKey, int]]:
-    """Operations that ended before then, and of whose record nothing was read since that may contradict them; with
+def unread_since(connection: Connection, account: str, container: ContainerId, before: datetime) -> list[int]:
+    """For each operation that ended before then, and of whose record nothing was read since that may contradict it:
     the number from which on it may.
     """
     since = sa.case((op.c.settled_seq > 0, op.c.settled_seq), else_=op.c.ended_seq)
@@ -357,14 +372,14 @@ def unread_since(
         cell.c.identity == op.c.identity,
         sa.or_(cell.c.seq > since, cell.c.missing_seq > since),
     )
-    query = sa.select(op.c.person_key, since).where(
+    query = sa.select(since).where(
         op.c.account == account,
         op.c.container == container,
         op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
         op.c.ended_at <= before,
         ~read,
     )
-    return [(SuppressionKey(key), seq) for key, seq in connection.execute(query)]
+    return list(connection.scalars(query))
 
 
 def taken_away(connection: Connection, account: str, container: ContainerId, since: int) -> int:

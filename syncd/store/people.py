@@ -23,12 +23,22 @@ from syncd.reconcile.close import STICKS_MAX
 from syncd.reconcile.person import OPEN, Cell, Exemption, Former, No, Operation, OpState, Person, Place, Rename
 from syncd.store import exemptions, hygiene, renames
 from syncd.store.bulk import chunks
-from syncd.store.tables import AgendaRow, CellRow, ConsentEventRow, ConsentRow, Meta, OpRow, PersonRow
+from syncd.store.tables import (
+    AgendaRow,
+    CellRow,
+    ConsentEventRow,
+    ConsentRow,
+    Meta,
+    OpRow,
+    PersonRow,
+    PlanItemRow,
+)
 
 agenda = AgendaRow.__table__  # type: ignore[attr-defined]
 cell = CellRow.__table__  # type: ignore[attr-defined]
 consent = ConsentRow.__table__  # type: ignore[attr-defined]
 consent_event = ConsentEventRow.__table__  # type: ignore[attr-defined]
+item = PlanItemRow.__table__  # type: ignore[attr-defined]
 meta = Meta.__table__  # type: ignore[attr-defined]
 op = OpRow.__table__  # type: ignore[attr-defined]
 person = PersonRow.__table__  # type: ignore[attr-defined]
@@ -83,6 +93,16 @@ _THESE = agenda.c.person_key.in_(sa.bindparam("people", expanding=True))
 _ON_AGENDA = sa.select(agenda.c.person_key).where(_THESE)
 _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", type_=agenda.c.due_at.type))
 _OFF_AGENDA = agenda.delete().where(_THESE)
+
+
+def accounts_due(connection: Connection, accounts: Sequence[str], now: datetime) -> set[str]:
+    """Those of the accounts at which somebody stands subscribed about whom is to be decided now."""
+    query = (
+        sa.select(cell.c.account)
+        .join(agenda, agenda.c.person_key == cell.c.person_key)
+        .where(agenda.c.due_at <= now, cell.c.account.in_(accounts), cell.c.status == Status.SUBSCRIBED.value)
+    )
+    return set(connection.scalars(query.distinct()))
 
 
 def due_among(connection: Connection, people: Sequence[SuppressionKey], now: datetime) -> list[SuppressionKey]:
@@ -152,7 +172,7 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
     suppressed = [key for key in keys if states[key]]
     said = _said(connection, suppressed) if suppressed else {}
     exempt = exemptions.load_open(connection, suppressed) if suppressed else {}
-    renamed = renames.load(connection, keys)
+    renamed = renames.load(connection, keys, frozenset(suppressed))
     checked = hygiene.load(connection, keys)
     former = renames.formers(connection, sorted({entry.identity for known in cells.values() for entry in known}))
     return [
@@ -186,6 +206,7 @@ _OPERATION = (
     "closed_seq",
     "keys",
     "reason",
+    "replaces",
 )
 _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VERIFIED, OpState.DONE]
 _CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
@@ -298,6 +319,7 @@ def _operation(row: Any) -> Operation:
         closed_seq=row.closed_seq,
         keys=tuple(row.keys),
         reason=row.reason,
+        replaces=row.replaces,
     )
 
 
@@ -420,12 +442,16 @@ def load_consent(connection: Connection, key: SuppressionKey) -> dict[Scope, Con
 
 def said_later(connection: Connection, key: SuppressionKey, than: SuppressionKey) -> set[Scope]:
     """The scopes in which the last word of the one came after that of the other."""
-    words = sa.select(consent.c.scope, consent.c.since).where(consent.c.person_key == sa.bindparam("of_person"))
-    theirs = {row.scope: row.since for row in connection.execute(words, {"of_person": than})}
-    mine = connection.execute(words, {"of_person": key})
-    return {Scope(scope) for scope, since in mine if scope not in theirs or since > theirs[scope]}
+    theirs = {row.scope: row.last for row in connection.execute(_LAST_WORDS, {"of_person": than})}
+    mine = connection.execute(_LAST_WORDS, {"of_person": key})
+    return {Scope(scope) for scope, last in mine if last > theirs.get(scope, 0)}
 
 
+_LAST_WORDS = (
+    sa.select(consent_event.c.scope, sa.func.max(consent_event.c.id).label("last"))
+    .where(consent_event.c.person_key == sa.bindparam("of_person"))
+    .group_by(consent_event.c.scope)
+)
 _CONSENT = sa.select(consent.c.scope, consent.c.epoch, consent.c.level, consent.c.seq).where(
     consent.c.person_key == sa.bindparam("of_person")
 )
@@ -516,3 +542,13 @@ def release_mass(connection: Connection, people: Sequence[SuppressionKey]) -> No
     """What a mass flip said is taken as said from here on."""
     for part in chunks(people, IN_MAX):
         connection.execute(consent_event.update().where(consent_event.c.person_key.in_(part)).values(mass=False))
+
+
+def release_outlived(connection: Connection, people: Sequence[SuppressionKey], before: datetime) -> bool:
+    """The same for what was learnt before that, of whom nothing waits and nobody forbade anything. True if any was."""
+    if not people:
+        return False
+    of_whom = consent_event.c.person_key.in_(people)
+    waits = sa.exists().where(item.c.person_key == consent_event.c.person_key, item.c.kind == "unsubscribe")
+    old = (consent_event.c.mass, consent_event.c.at <= before)
+    return connection.execute(consent_event.update().where(of_whom, *old, ~waits).values(mass=False)).rowcount > 0

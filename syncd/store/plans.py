@@ -30,6 +30,9 @@ plan = PlanRow.__table__  # type: ignore[attr-defined]
 item = PlanItemRow.__table__  # type: ignore[attr-defined]
 claim = ClaimRow.__table__  # type: ignore[attr-defined]
 
+Mark = tuple[str, ContainerId, ChangeKind, Identity, str]
+"""One change: account, container, kind, person, and a digest of the values."""
+
 IN_MAX = 500
 REASONS = {
     Hold.FIRST_CONTACT: "first contact with an account: nothing is added or concluded before somebody has looked at it",
@@ -134,23 +137,27 @@ _ITEMS = sa.select(item).where(item.c.person_key.in_(sa.bindparam("people", expa
 _DECIDED = _ITEMS.where(item.c.state == sa.bindparam("of_state"))
 
 
-def decided_items(
-    connection: Connection, people: Sequence[SuppressionKey], state: str
-) -> set[tuple[str, ContainerId, ChangeKind, Identity, str]]:
+def decided_items(connection: Connection, people: Sequence[SuppressionKey], state: str) -> set[Mark]:
     """Items of these people that somebody approved or rejected, with a digest of what exactly."""
     return set(_decided(connection, people, state))
 
 
-def approved_items(
-    connection: Connection, people: Sequence[SuppressionKey]
-) -> set[tuple[tuple[str, ContainerId, ChangeKind, Identity, str], str]]:
+def rejected_items(connection: Connection, people: Sequence[SuppressionKey]) -> set[Mark]:
+    """Items of these people that somebody rejected, as `refused` names them."""
+    return {refused(mark) for mark in _decided(connection, people, "rejected")}
+
+
+def refused(mark: Mark) -> Mark:
+    """What a rejection covers: an addition whatever the person is called by then, any other change with its values."""
+    return (*mark[:4], "") if mark[2] is ChangeKind.SUBSCRIBE else mark
+
+
+def approved_items(connection: Connection, people: Sequence[SuppressionKey]) -> set[tuple[Mark, str]]:
     """Items of these people that somebody approved, as `mark_of` names them, with what they rested on."""
     return set(_decided(connection, people, "approved").items())
 
 
-def _decided(
-    connection: Connection, people: Sequence[SuppressionKey], state: str
-) -> dict[tuple[str, ContainerId, ChangeKind, Identity, str], str]:
+def _decided(connection: Connection, people: Sequence[SuppressionKey], state: str) -> dict[Mark, str]:
     found = {}
     for part in chunks(people, IN_MAX):
         for row in connection.execute(_DECIDED, {"people": part, "of_state": state}):
@@ -158,12 +165,12 @@ def _decided(
     return found
 
 
-def mark_of(wish: Desired) -> tuple[str, ContainerId, ChangeKind, Identity, str]:
+def mark_of(wish: Desired) -> Mark:
     change = wish.change
     return wish.account, change.container, change.kind, change.identity, digest_of(dict(change.fields))
 
 
-def mark_of_item(row: Any) -> tuple[str, ContainerId, ChangeKind, Identity, str]:
+def mark_of_item(row: Any) -> Mark:
     """The mark of the change that an item holds."""
     place = row.account, ContainerId(row.container), ChangeKind(row.kind), Identity(row.identity)
     return *place, digest_of(row.fields)

@@ -137,9 +137,10 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     done["op"] = _operations(connection, key, names, known, at)
     done["propagation"] = _ledger(connection, key, names)
     _hand_on(connection, key, seq, at, source)
-    for table in (person, claim, agenda, caution, exemption, rename, hygiene):
-        done[table.name] = connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     spellings = sorted(known.identities)
+    done["rename"] += _bridge(connection, key, spellings)
+    for table in (person, claim, agenda, caution, exemption, rename, hygiene):
+        done[table.name] += connection.execute(table.delete().where(table.c.person_key == key)).rowcount
     done["lookup"] = _look_ups(connection, names, known, at)
     done["rename"] += connection.execute(rename.delete().where(rename.c.successor.in_(spellings))).rowcount
     done["plan_move"] = connection.execute(move.delete().where(move.c.identity.in_(spellings))).rowcount
@@ -149,6 +150,20 @@ def scrub(veil: Veil, key: SuppressionKey, known: Known, *, seq: int, at: dateti
     done["cell"] += _nameless(connection, spellings)
     _say_erased(connection, suppression_key(names[min(names)]), names[min(names)], seq, at, source)
     return done
+
+
+def _bridge(connection: Connection, key: SuppressionKey, spellings: Sequence[Identity]) -> int:
+    """Addresses whose place theirs took gave way to the one that took theirs: what is said there goes on to count.
+
+    Returns how many rows that concerned.
+    """
+    over = (rename.c.retired_at.is_not(None), rename.c.successor.is_not(None))
+    nexts = connection.scalars(sa.select(rename.c.successor).where(rename.c.person_key == key, *over).distinct())
+    (successor, *others) = [one for one in nexts if one not in spellings] or [None]
+    if successor is None or others:
+        return 0
+    before = (rename.c.successor.in_(spellings), rename.c.identity != successor, rename.c.person_key != key)
+    return connection.execute(rename.update().where(*before, *over).values(successor=successor)).rowcount
 
 
 def _hand_on(connection: Connection, key: SuppressionKey, seq: int, at: datetime, source: str) -> None:

@@ -579,6 +579,7 @@ class HygieneRow(SQLModel, table=True):
     word: str = ""
     checked_phone: str = ""
     phone_sound: bool = True
+    phone_word: str = ""
 
 
 class InboxRow(SQLModel, table=True):

@@ -43,12 +43,13 @@ class Trace:
 class Forms:
     """What to look for. `exact` and `lowered` are forms of the address; `told` what was known of the person besides.
 
-    A name or a number is another's as well: it counts only where no other address stands beside it.
+    A name or a number is another's as well: it counts only where no other address stands beside it, and a name only as
+    whole words: "lea" stands in "leads", and "dee" in many a hash.
     """
 
     lowered: Mapping[bytes, str]
     exact: Mapping[bytes, str]
-    told: tuple[tuple[str, tuple[bytes, ...]], ...] = ()
+    told: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = ()
 
     def __len__(self) -> int:
         return len(self.lowered) + len(self.exact) + len(self.told)
@@ -59,8 +60,10 @@ class Forms:
         return found | {form for needle, form in self.exact.items() if needle in data}
 
     def of_rest(self, data: bytes) -> set[str]:
-        lowered = data.lower()
-        return {form for form, parts in self.told if all(part in lowered for part in parts)}
+        text = data.decode("utf-8", "replace").lower()
+        if _ANY_ADDRESS.search(text):
+            return set()
+        return {form for form, parts in self.told if all(part.search(text) for part in parts)}
 
 
 def forms_of(addresses: Iterable[str], values: Iterable[Mapping[str, str]] = ()) -> Forms:
@@ -94,17 +97,17 @@ def _base64_of(data: bytes) -> Iterator[bytes]:
         yield whole.translate(bytes.maketrans(b"+/", b"-_"))
 
 
-def _told(values: Iterable[Mapping[str, str]]) -> Iterator[tuple[str, tuple[bytes, ...]]]:
-    found: dict[tuple[bytes, ...], str] = {}
+def _told(values: Iterable[Mapping[str, str]]) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
+    found: dict[tuple[str, ...], str] = {}
     for fields in values:
-        names = tuple(fields[name].lower().encode() for name in ("first_name", "last_name") if fields.get(name))
+        names = tuple(fields[name].lower() for name in ("first_name", "last_name") if fields.get(name))
         if len(names) == 2:
-            found[names] = "name"
+            found[tuple(rf"(?<!\w){re.escape(name)}(?!\w)" for name in names)] = "name"
         digits = re.sub(r"\D", "", fields.get("phone", ""))
         if len(digits) >= _PHONE_DIGITS_MIN:
-            found[(digits.encode(),)] = "phone"
+            found[(digits,)] = "phone"
     for parts, form in found.items():
-        yield form, parts
+        yield form, tuple(map(re.compile, parts))
 
 
 # Where ---------------------------------------------------------------------------------------------------------------
@@ -135,8 +138,9 @@ def _in_table(connection: Connection, table: sa.Table, forms: Forms) -> Iterator
                 for name, data in held.items()
                 for form in sorted(forms.of_address(data))
             )
-        elif (rest := forms.of_rest(whole)) and not _ANY_ADDRESS.search(whole.decode("utf-8", "replace").lower()):
-            yield from (Trace(table.name, "*", _where(row, keys, forms), form) for form in sorted(rest))
+        else:
+            rest = sorted(forms.of_rest(whole))
+            yield from (Trace(table.name, "*", _where(row, keys, forms), form) for form in rest)
 
 
 def _where(row: Any, keys: list[str], forms: Forms) -> str:

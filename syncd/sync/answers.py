@@ -71,11 +71,7 @@ class Ended:
         match ack.outcome:
             case Outcome.ACCEPTED if not self.lane.capabilities.readable:
                 self._finish(op, OpState.DONE, ack)
-                change = op.change
-                mirror.write_told(
-                    self.connection, self.lane.name, change.container, change.identity, TOLD[change.kind],
-                    seq=self.ended, at=self.now, receipt=ack.receipt,
-                )  # fmt: skip
+                self._told(op, TOLD[op.change.kind], ack.receipt)
                 self.pushed.accepted += 1
             case Outcome.ACCEPTED:
                 self._finish(op, OpState.ACCEPTED, ack)
@@ -96,6 +92,7 @@ class Ended:
             self._postpone([op], self.now + self._wait(op.attempts + REFUSED_HEAD_START), f"refused: {reason}")
         else:
             outbox.finish(self.connection, op.id, OpState.PARKED, self.ended, self.now, reason=reason)
+            self._no_change_of_address(op)
             self.pushed.parked += 1
         people.put_on_agenda(self.connection, [op.key], self.now)
 
@@ -107,9 +104,13 @@ class Ended:
         attempts = max(op.attempts for op in batch)
         match error:
             case UnreachableError() | UnauthorisedError():
+                for op in batch:
+                    self._no_change_of_address(op)
                 self._postpone(batch, self.now, error.message, counts=False)
                 return True
             case ThrottledError():
+                for op in batch:
+                    self._no_change_of_address(op)
                 policy = self.context.policy
                 wait = policy.wait_asked(error.retry_after_s) if error.retry_after_s else self._wait(attempts)
                 self._postpone(batch, self.now + wait, error.message, counts=False)
@@ -159,6 +160,8 @@ class Ended:
         outbox.finish(self.connection, op.id, OpState.SUPERSEDED, 0, self.now, reason=reason)
         if any(seen.identity == op.change.identity for seen in ack.seen):
             self._changed_address(op)
+        else:
+            self._no_change_of_address(op)
         for seen in ack.seen:
             fresh = [mirror.Reading(seen, digest_of(seen.raw))]
             readings = veiled(self.connection, self.context, self.lane.name, fresh)
@@ -177,20 +180,35 @@ class Ended:
     def _tell_again(self, op: Sendable, reason: str) -> None:
         """A "no" as often as it takes; a delivery some times, and meanwhile the person may be there already."""
         if op.change.kind is not ChangeKind.UNSUBSCRIBE:
-            mirror.write_told(
-                self.connection, self.lane.name, op.change.container, op.change.identity, Status.UNKNOWN,
-                seq=self.ended, at=self.now, receipt=None,
-            )  # fmt: skip
+            self._told(op, Status.UNKNOWN)
             if op.attempts + 1 >= self.context.policy.attempts_max:
                 self.refused(op, f"{reason}, {op.attempts + 1} times")
                 return
         self._postpone([op], self.now + self._wait(op.attempts), f"{reason}; told again")
 
+    def _told(self, op: Sendable, status: Status, receipt: str | None = None) -> None:
+        """What holds from now on where nobody can be read. Whoever was delivered came when that was sent."""
+        added = op.change.kind is ChangeKind.SUBSCRIBE
+        mirror.write_told(
+            self.connection, self.lane.name, op.change.container, op.change.identity, status,
+            seq=self.ended, at=self.now, receipt=receipt,
+            sent_at=outbox.sent_at(self.connection, op.id) if added else None,
+        )  # fmt: skip
+
     def _changed_address(self, op: Sendable) -> None:
         """Which address the former one gives way to, where that was asked for and taken."""
         former = None if op.change.replaces is None else read_address(op.change.replaces)
         if former is not None and not is_pseudonym(op.change.identity):
-            renames.expect(self.connection, self.lane.name, op.change.container, former, op.change.identity)
+            renames.expect(
+                self.connection, self.lane.name, op.change.container, former, op.change.identity, at=self.now
+            )
+
+    def _no_change_of_address(self, op: Sendable) -> None:
+        """Nobody was asked to confirm it: whoever is unsubscribed from now on said no."""
+        # What the call began was noted as from just before it.
+        former = None if op.change.replaces is None else read_address(op.change.replaces)
+        if former is not None:
+            renames.withdraw(self.connection, self.lane.name, op.change.container, former, seq=self.began - 1)
 
     def _finish(self, op: Sendable, state: OpState, ack: Ack) -> None:
         # Of somebody who was erased the ids that the answer names are not kept: one may be their address.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from syncd.domain.consent import Scope
@@ -167,23 +167,7 @@ class Context:
                 if made.unlinked_at is not None and made.container not in places.get(made.account, ())
             }
             lists[entry.name] = MailingList(entry.name, entry.scope, places, entry.spread, ended)
-        return {name: replace(entry, ended=self._until(entry, lists)) for name, entry in lists.items()}
-
-    def _until(
-        self, entry: MailingList, lists: Mapping[str, MailingList]
-    ) -> Mapping[tuple[str, ContainerId], datetime]:
-        """Until when whoever came to a place came by this list.
-
-        What was on its way to a connection when its list was unlinked is answered for later: where no list is delivered
-        any more, it came by the one that was unlinked last.
-        """
-        until = dict(entry.ended)
-        for place, at in entry.ended.items():
-            last = max(other.ended.get(place, at) for other in lists.values())
-            lives = any(other.holds(*place) for other in lists.values())
-            if self.lanes[place[0]].capabilities.connection and at == last and not lives:
-                until[place] = _FOR_GOOD
-        return until
+        return lists
 
     def save_links(self) -> bool:
         """Write the resolved links down for the views; says whether they changed."""
@@ -207,9 +191,6 @@ class Context:
             named = self.lists[made.list].places.get(made.account, ())
             if named and made.unlinked_at is None and self.lanes[made.account].capabilities.connection:
                 links.unlink(connection, made, self.now())
-
-
-_FOR_GOOD = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def _merged(places: Mapping[str, tuple[str, ...]], more: Iterable[Commanded]) -> Mapping[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from syncd.domain.errors import ProviderError, SyncdError, ThrottledError, Unaut
 from syncd.reconcile.convergence import IN_TROUBLE
 from syncd.reconcile.person import Topology
 from syncd.store import caution, hygiene, journal, lookups, outbox, people, plans, protection
-from syncd.store.session import reading, writing
+from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
 from syncd.sync.hygiene import Vetted, vet_leads
@@ -45,7 +45,7 @@ WORSE = ("success", "partial", "failed")
 
 @dataclass(slots=True)
 class AccountOutcome:
-    """What a round did at one account."""
+    """What a round did at one account. `read_back`: the operations that were, by number."""
 
     name: str
     provider: str
@@ -55,6 +55,7 @@ class AccountOutcome:
     pulled: Pulled = field(default_factory=Pulled)
     pushed: Pushed = field(default_factory=Pushed)
     vetted: Vetted = field(default_factory=Vetted)
+    read_back: set[int] = field(default_factory=set)
     readable: bool = True
 
     def worsen(self, result: str, reason: str, hint: str = "") -> None:
@@ -244,7 +245,7 @@ async def _pull(lane: Lane, context: Context, done: Round, *, full: bool) -> Non
 async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
     outcome = done.accounts[lane.name]
     outcome.take(await push(lane, context))
-    read_back = await verify(lane, context)
+    read_back = await verify(lane, context, outcome.read_back)
     await look_up(lane, context, read_back, due=False)
     outcome.pulled.looked_up += read_back.looked_up
 
@@ -290,32 +291,48 @@ def _join(context: Context, chosen: Sequence[str], done: Round) -> None:
     everybody was asked about and nothing waits for a person.
 
     Whoever is met before the others are has nobody to be compared with: what came of it would be agreed on unseen. Whom
-    a verifier refuses keeps no account in it: their additions wait for a person all the same, should it come to any.
+    a verifier refuses, or whom an account could not be asked about, keeps no account in it: their additions wait for a
+    person all the same, should it come to any.
+    All of it is judged where it is written down: what another round has read by then, and not decided about, counts.
     """
     with reading(context.engine) as connection:
-        rows = {row.name: row for row in journal.load_accounts(connection)}
-        new = [name for name in chosen if not rows[name].joined and rows[name].last_good_read and done.worked(name)]
-        if not new:
-            return
-        topology = context.topology(connection)
-        unread = protection.accounts_to_reread(connection)
-        held_back = plans.accounts_in_first_contact(connection, context.lanes, states=("held", "approved"))
-        held_back |= lookups.accounts_wanting(connection)
-        held_back |= lookups.sources_wanting(connection, new, [n for n in context.lanes if _takes(rows[n], context)])
-        held_back |= hygiene.first_contact_waits(connection)
+        new = _unmet(connection, chosen, done)
+    if not new:
+        return
+    with writing(context.engine) as connection:
+        ready = _ready(connection, context, _unmet(connection, chosen, done))
+        for name in ready:
+            journal.update_account(connection, name, joined=True, protected="")
+            context.log.info("account.joined", account=name)
+
+
+def _unmet(connection: Connection, chosen: Sequence[str], done: Round) -> list[str]:
+    """Those of the accounts that were read, and whose first contact goes on."""
+    rows = {row.name: row for row in journal.load_accounts(connection)}
+    return [name for name in chosen if not rows[name].joined and rows[name].last_good_read and done.worked(name)]
+
+
+def _ready(connection: Connection, context: Context, new: Sequence[str]) -> list[str]:
+    """Those of them of which nothing is open any more, and care begun with whom that leaves out."""
+    rows = {row.name: row for row in journal.load_accounts(connection)}
+    topology = context.topology(connection)
+    unread = protection.accounts_to_reread(connection)
+    held_back = plans.accounts_in_first_contact(connection, context.lanes, states=("held", "approved"))
+    held_back |= people.accounts_due(connection, new, context.now())
+    held_back |= lookups.accounts_wanting(connection)
+    held_back |= lookups.sources_wanting(connection, new, [n for n in context.lanes if _takes(rows[n], context)])
+    held_back |= hygiene.first_contact_waits(connection)
     read = {
         name
         for name, lane in context.lanes.items()
         if rows[name].last_good_read and name not in unread and _read_whole(lane, topology)
     }
-    met = read | {name for name in context.lanes if rows[name].state == "paused"}
-    ready = [name for name in new if name in read - held_back and _partners(name, topology) <= met]
+    paused = {name for name in context.lanes if rows[name].state == "paused"}
+    ready = [name for name in new if name in read - held_back and _partners(name, topology) <= read | paused]
     watched = [name for name in ready if context.policy.hold_first_contact or rows[name].protected]
-    with writing(context.engine) as connection:
-        caution.begin(connection, hygiene.refused_in_first_contact(connection, watched), context.now())
-        for name in ready:
-            journal.update_account(connection, name, joined=True, protected="")
-            context.log.info("account.joined", account=name)
+    caution.begin(connection, hygiene.refused_in_first_contact(connection, watched), context.now())
+    caution.begin_with(connection, lookups.unasked(watched, sorted(paused)), context.now())
+    return ready
 
 
 def _takes(row: Any, context: Context) -> bool:

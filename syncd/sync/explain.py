@@ -13,6 +13,7 @@ from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.exempt import lifted
 from syncd.reconcile.learn import learn, taught
 from syncd.reconcile.person import OPEN, Person, Topology
+from syncd.reconcile.rename import heirs
 from syncd.reconcile.suppress import suppressing_at
 from syncd.store import erasure, inspect, journal, ledger, people
 from syncd.store.inspect import History, Shown
@@ -67,6 +68,7 @@ def explain(context: Context, identity: Identity) -> dict[str, Any] | None:
         "accounts": [_account(case, name) for name in topology.accounts],
         "by_hand": list(decision.by_hand),
         "sentences": _about_consent(case)
+        + [f"What {rename.identity} says no to, {heir} says no to." for rename, heir in heirs(person)]
         + [_vetted(row) for row in history.hygiene if row["checked_at"] or row["state"] == "waiting"],
     }
 
@@ -114,7 +116,7 @@ def _vetted(row: Shown) -> str:
         why = f" It could not yet: {row['trouble']}." if row["trouble"] else ""
         return f"{row['since']}: {asked}, which {row['account']} verifies before they are added elsewhere.{why}"
     score = "no score" if row["score"] is None else f"score {row['score']}"
-    phone = "" if row["phone_sound"] else ", and a number that cannot be called"
+    phone = "" if row["phone_sound"] else f", and a number that cannot be called ({row['phone_word']})"
     said = (
         f"{row['checked_at']}: {row['account']} verified {row['identity']}: {row['word'] or 'no word'}, {score}{phone}"
     )

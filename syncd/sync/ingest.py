@@ -12,15 +12,18 @@ from typing import Any
 
 from syncd.domain.consent import GLOBAL, ConsentEvent, ConsentState, Level, Scope
 from syncd.domain.errors import DeliveryError, SyncdError
-from syncd.domain.identity import Identity, SuppressionKey, suppression_key
+from syncd.domain.identity import Identity, suppression_key
 from syncd.domain.records import ContainerId, Delivery, Hint, Observation, digest_of
 from syncd.providers.contact_points import read_address
 from syncd.providers.protocol import CanBeTried, CanNotify
 from syncd.reconcile.desired import LookUp
+from syncd.reconcile.exempt import ends_something
+from syncd.reconcile.rename import heirs
 from syncd.store import containers, erasure, hashed, inbox, leads, lookups, mirror, outbox, people, renames
 from syncd.store.scrub import REASON
 from syncd.store.session import Connection, reading, writing
 from syncd.sync.context import Context, Lane
+from syncd.sync.heirs import pass_on
 from syncd.sync.leads import note_test
 from syncd.sync.ledger import keep_ledger
 from syncd.sync.seen import observe
@@ -226,7 +229,8 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
             seq = min(seq, people.last_turn(connection, key))
         else:  # for the same reason: no reading that is known by now came after this "no"
             seq = max(seq, people.last_turn(connection, key))
-        again = level.suppresses and _ends_something(connection, key)
+        (before,) = people.load_people(connection, [key])
+        again = level.suppresses and (ends_something(before) or any(heirs(before)))
         event = ConsentEvent(
             key=key,
             identity=known,
@@ -242,16 +246,9 @@ def _record(context: Context, address: str, scope: Scope, level: Level, *, sourc
         )
         people.record_consent(connection, [event])
         topology = context.topology(connection)
+        if level.suppresses:  # now, as somebody may come back to a former address before anything is planned
+            pass_on(connection, context, topology, [key], seq)
         person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
         keep_ledger(connection, context, topology, [person])
         people.put_on_agenda(connection, [key], context.now())
     return identity
-
-
-def _ends_something(connection: Connection, key: SuppressionKey) -> bool:
-    """Whether a "no" that stands already is news all the same: it ends an exemption, or keeps one from being granted to
-    whoever confirmed elsewhere before it, which may not have been read yet.
-    """
-    (person,) = people.load_people(connection, [key])
-    latest = max((no.seq for no in person.noes), default=0)
-    return bool(person.exemptions) or any(cell.said_no_seq >= latest > 0 for cell in person.cells)

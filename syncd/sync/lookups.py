@@ -109,15 +109,15 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
                 _note_turn(connection, lane, target, context.now())
             return True
         found = ()  # an address that this provider will not even look for cannot be added there either
-    pulled.looked_up += 1
     now = context.now()
-    nameless = False
+    nameless, gone = False, 0
     with writing(context.engine) as connection:
         target = _as_known_now(connection, target)
         if target.identity in outbox.fenced(connection, lane.name, target.container, seq):
+            pulled.looked_up += 1
             return True  # a write came between: asked again when it has ended
         if found is None:
-            mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now)
+            gone = mirror.remove(connection, lane.name, target.container, target.identity, seq=seq, at=now)
         elif not found:
             mirror.record_absence(
                 connection, lane.name, target.container, target.identity, target.address, seq=seq, at=now
@@ -137,7 +137,9 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
         if not nameless:
             lookups.done(connection, lane.name, target.container, target.identity)
         _note_turn(connection, lane, target, now)
-        people.put_on_agenda(connection, [suppression_key(target.identity)], now)
+        if found is not None or gone:  # who learnt nothing has nothing to do: to plan them anew would ask again at once
+            pulled.looked_up += 1
+            people.put_on_agenda(connection, [suppression_key(target.identity)], now)
     if nameless:  # it stands there, and said nothing of anybody: as good as no answer
         reason = FailedError("what stands there shows no address that can be read", call="look-up")
         note_unanswered(lane, context, target, reason)

@@ -25,7 +25,7 @@ from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
 from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.reconcile.rename import gave_way, inherited
+from syncd.reconcile.rename import heirs
 from syncd.store import (
     caution,
     containers,
@@ -44,6 +44,7 @@ from syncd.store import (
 from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
+from syncd.sync.heirs import Gone, hand_over, noes, pass_on, retire
 from syncd.sync.ledger import keep_ledger
 
 CHUNK = 400
@@ -167,37 +168,29 @@ def _learn(
     """
     written: list[ConsentEvent] = []
     them: list[Person] = []
+    gone: list[Gone] = []
+    gave: list[SuppressionKey] = []
     chunk_count = 0
     for chunk_count, chunk in enumerate(_due(connection, context, among), 1):  # noqa: B007
         them = _load(connection, topology, chunk)
+        outlived = context.now() - timedelta(seconds=context.policy.mass_release_s)
+        if people.release_outlived(connection, [person.key for person in them if person.mass_scopes], outlived):
+            them = _load(connection, topology, chunk)
         for person in them:
             events = learn(person, topology, context.now(), seq)
             written += people.record_consent(connection, events)
             knowing = taught(person, events)
-            written += _retire(connection, context, topology, knowing, seq, planned)
+            gone += retire(connection, context, topology, knowing)
+            gave += [person.key] if noes(knowing) and any(heirs(person)) else []
             planned.claims += _judge_claims(connection, context, topology, knowing, seq, planned)
     planned.learnt = len(written)
     if written:
         _flag_mass(connection, context, written)
-    untouched = not (written or planned.retired or planned.exempted)
+    planned.retired = len(gone)
+    heard = hand_over(connection, context, topology, gone, seq)
+    passed = pass_on(connection, context, topology, [*gave, *heard], seq) or bool(heard)
+    untouched = not (written or passed or planned.retired or planned.exempted)
     return them if untouched and chunk_count == 1 else None
-
-
-def _retire(
-    connection: Connection, context: Context, topology: Topology, person: Person, seq: int, planned: Planned
-) -> list[ConsentEvent]:
-    """Note which addresses gave way to others; what the person ever said no to goes with them."""
-    written: list[ConsentEvent] = []
-    for rename, successor, retired_at in gave_way(person, topology):
-        renames.retire(connection, rename, successor, retired_at)
-        planned.retired += 1
-        key = suppression_key(successor)
-        people.put_on_agenda(connection, [key], context.now())
-        if key != person.key:
-            known = people.load_consent(connection, key)
-            events = inherited(person, successor, known, rename, context.now(), seq)
-            written += people.record_consent(connection, events)
-    return written
 
 
 def _judge_claims(
@@ -293,13 +286,13 @@ def _sift(
     if not wishes:
         return [], []
     approved = plans.approved_items(connection, chunk)
-    rejected = plans.decided_items(connection, chunk, "rejected")
+    rejected = plans.rejected_items(connection, chunk)
     passed, undecided = [], []
     for wish in wishes:
         mark = plans.mark_of(wish)
         if approved and (mark, plans.basis_of(wish, cells.get(wish.change.identity, ()))) in approved:
             passed.append(wish)
-        elif mark not in rejected or _own_word(wish):
+        elif plans.refused(mark) not in rejected or _own_word(wish):
             undecided.append(wish)
     policy = context.policy
     counted = Counter(outbox.count_guarded(connection, context.now() - timedelta(seconds=policy.limits.window_s)))
@@ -342,13 +335,13 @@ def _note_closed(connection: Connection, context: Context, closing: Closing, seq
     if closing.state is OpState.VERIFIED and op.kind is ChangeKind.UNSUBSCRIBE:
         mirror.remove(connection, op.account, op.container, op.identity, seq=seq, at=context.now())
         mirror.note_said_no(connection, op.account, op.container, op.identity)
-    if closing.state is OpState.VERIFIED and op.kind is ChangeKind.SUBSCRIBE:
+    if closing.state in {OpState.VERIFIED, OpState.PARKED} and op.kind is ChangeKind.SUBSCRIBE:
         renames.took_over(connection, op.id)
     if lost(closing):
-        there = Status.UNKNOWN
         mirror.write_told(
-            connection, op.account, op.container, op.identity, there, seq=seq, at=context.now(), receipt=None
-        )
+            connection, op.account, op.container, op.identity, Status.UNKNOWN,
+            seq=seq, at=context.now(), receipt=None, sent_at=outbox.sent_at(connection, op.id),
+        )  # fmt: skip
 
 
 def _release_due_plans(connection: Connection, context: Context) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import groupby
 
 from syncd.domain.changes import Change, ChangeKind
@@ -120,10 +121,12 @@ def _said(
 
 def _note_changes(connection: Connection, lane: Lane, context: Context, changes: Sequence[Change], began: int) -> None:
     """Addresses that are about to give way to others: whoever is unsubscribed for that has not said no."""
+    now = context.now()
+    since = now - timedelta(seconds=lane.rename_open_s)
     for change in changes:
         former = None if change.replaces is None else read_address(change.replaces)
         if former is not None:
-            renames.begin(connection, lane.name, change.container, former, seq=began - 1, at=context.now())
+            renames.begin(connection, lane.name, change.container, former, seq=began - 1, at=now, open_since=since)
 
 
 async def _refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncd.domain.errors import SyncdError
 from syncd.domain.records import UNREAD
-from syncd.store import containers, inbox, inspect, journal, lookups, mirror, outbox, people
+from syncd.store import containers, inbox, inspect, journal, lookups, mirror, outbox, people, renames
 from syncd.store.session import writing
 from syncd.sync.context import Context
 
@@ -58,6 +58,7 @@ def retry(context: Context, parked_id: str) -> str:
             lookups.try_again(connection, found["account"], found["remote_list"], found["email"], context.now())
         else:
             outbox.retry_parked(connection, int(parked_id), context.now())
+            renames.ask_again(connection, int(parked_id))
             mirror.forget_lost(connection, found["account"], found["remote_list"], found["email"])
             people.put_on_agenda(connection, [inspect.person_of(connection, int(parked_id))], context.now())
         return str(found["what"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from syncd.domain.changes import Target
 from syncd.domain.errors import FailedError
-from syncd.domain.identity import SuppressionKey
+from syncd.domain.identity import suppression_key
 from syncd.domain.records import ContainerId
 from syncd.providers.protocol import CanFeed, CanLookup, CanSnapshot
 from syncd.store import containers, lookups, outbox, people
@@ -23,22 +24,25 @@ ASKED_ONE_BY_ONE = 25
 """With more than this many to read back in one container, listing it is cheaper than asking."""
 
 
-async def verify(lane: Lane, context: Context) -> Pulled:
-    """Read back every operation that waits for it, by the cheapest way the provider has."""
+async def verify(lane: Lane, context: Context, read: set[int]) -> Pulled:
+    """Read back every operation that waits for it, by the cheapest way the provider has.
+
+    `read`: the operations that were read back in this round; it is added to. A provider that does not show yet what it
+    took is not asked again and again at the same moment.
+    """
     pulled = Pulled()
     with reading(context.engine) as connection:
-        waiting = outbox.awaiting_read(connection, lane.name)
+        waiting = [one for one in outbox.awaiting_read(connection, lane.name) if one.id not in read]
         if not waiting:
             return pulled
+        unanswered = lookups.unanswered(connection, lane.name)  # their turn comes, if they were not given up
+        waiting = [one for one in waiting if (one.container, one.identity) not in unanswered]
         rows = {row.container: row for row in containers.load_containers(connection, lane.name)}
-        unanswered = lookups.unanswered(connection, lane.name)
         targets: dict[ContainerId, list[Target]] = {}
-        for container, identity, address, keys, _ in waiting:
-            if (container, identity) in unanswered:
-                continue  # their turn comes, if they were not given up
-            target = lookups.target_of(connection, lane.name, container, identity, address)
-            known = tuple(sorted({*target.keys, *keys}))
-            targets.setdefault(container, []).append(Target(container, identity, address, known, target.account_key))
+        for one in waiting:
+            target = lookups.target_of(connection, lane.name, one.container, one.identity, one.address)
+            known = tuple(sorted({*target.keys, *one.keys}))
+            targets.setdefault(one.container, []).append(replace(target, keys=known))
     for container, wanted in sorted(targets.items()):
         row = rows.get(container)
         many = len(wanted) > ASKED_ONE_BY_ONE and isinstance(lane.provider, CanSnapshot)
@@ -49,7 +53,8 @@ async def verify(lane: Lane, context: Context) -> Pulled:
             await _list_if_unread(lane, context, row, pulled)
         elif row is not None and isinstance(lane.provider, CanSnapshot):
             await read_whole(lane, context, row, pulled)
-            _look_again(lane, context, container, _unread(lane, context, container))
+        _plan_again(context, wanted)
+    read.update(one.id for one in waiting)
     return pulled
 
 
@@ -58,31 +63,17 @@ async def _list_if_unread(lane: Lane, context: Context, row: Any, pulled: Pulled
 
     So what a feed does not show, once the provider has had time to settle, is listed whole.
     """
-    container = ContainerId(row.container)
-    unread = _unread(lane, context, container)
-    if any(seq >= row.whole_seq for _, seq in unread):
-        await read_whole(lane, context, row, pulled)
-    _look_again(lane, context, container, unread)
-
-
-def _unread(lane: Lane, context: Context, container: ContainerId) -> list[tuple[SuppressionKey, int]]:
-    """What had its time to settle, and was not read since; with the number from which on a reading counts."""
     before = context.now() - timedelta(seconds=lane.settle_s)
     with reading(context.engine) as connection:
-        return outbox.unread_since(connection, lane.name, container, before)
+        unread = outbox.unread_since(connection, lane.name, ContainerId(row.container), before)
+    if any(seq >= row.whole_seq for seq in unread):
+        await read_whole(lane, context, row, pulled)
 
 
-def _look_again(
-    lane: Lane, context: Context, container: ContainerId, unread: Sequence[tuple[SuppressionKey, int]]
-) -> None:
-    """Whoever a whole listing showed as before is planned again: a record that did not change put nobody there."""
-    if not unread:
-        return
-    with reading(context.engine) as connection:
-        whole_seq = containers.whole_seq_of(connection, lane.name, container)
+def _plan_again(context: Context, wanted: Sequence[Target]) -> None:
+    """A record that reads as before puts nobody on the agenda, and what was sent to it may have arrived by now."""
     with writing(context.engine) as connection:
-        listed = [key for key, seq in unread if seq < whole_seq]
-        people.put_on_agenda(connection, listed, context.now())
+        people.put_on_agenda(connection, [suppression_key(target.identity) for target in wanted], context.now())
 
 
 async def _ask_all(lane: Lane, context: Context, wanted: list[Target], pulled: Pulled) -> bool:

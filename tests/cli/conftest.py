@@ -30,7 +30,7 @@ from syncd.emulators.salesrocks import SalesRocksEmulator
 from syncd.store import journal
 from syncd.store.session import open_engine, writing
 from tests.emulated import transport_for
-from tests.world import CONFIG
+from tests.world import CONFIG, hasty
 
 SCHEMAS = Path(__file__).parents[2] / "schemas" / "cli"
 
@@ -114,6 +114,7 @@ class Desk:
             new_id=lambda: f"id-{next(self._ids):08d}",
             transport=transport_for(self.emulators),
             read_backoff_s=0.001,
+            engine_for=hasty,
         )
 
     def run(self, *arguments: str) -> Done:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from syncd.app import App, Outside
 from syncd.config import load
-from syncd.store.session import open_engine, reading
+from syncd.store.session import reading
 from syncd.sync.cycle import run_round
 from syncd.sync.ingest import accept, unsubscribe
 from tests.conformance.bench import Bench
@@ -58,7 +58,7 @@ class Pair:
         outside = Outside(
             now=clock, jitter=lambda: 0.5, new_id=lambda: f"id-{next(ids):08d}", transport=transport, read_backoff_s=0.1
         )
-        self.app = App(load(path, {"SYNCD_MIRROR__URL": url}), outside, engine=hasty(open_engine(url)))
+        self.app = App(load(path, {"SYNCD_MIRROR__URL": url}), outside, engine=hasty(url))
         assert self.app.take()
 
     def settle(self, rounds: int) -> None:

@@ -111,9 +111,13 @@ def test_where_secrets_overlap_no_half_of_one_is_left(text: str, secrets: list[s
         ("postgresql+psycopg://db/x?password=canary", f"postgresql+psycopg://db/x?{STARS}"),
         ("sqlite:////var/lib/syncd/mirror.db", "sqlite:////var/lib/syncd/mirror.db"),
         ("a text: 3 of 4?", "a text: 3 of 4?"),
+        ("https://h/a#canary", f"https://h/a#{STARS}"),
+        ("https://h#canary?b", f"https://h#{STARS}"),
+        ("https://h/a?canary#canary", f"https://h/a?{STARS}"),
+        ("sqlite:////srv/a#1.db", "sqlite:////srv/a#1.db"),
     ],
 )
-def test_an_address_is_shown_without_its_password_and_its_query(address: str, shown: str):
+def test_an_address_is_shown_without_its_password_its_query_and_its_fragment(address: str, shown: str):
     assert without_keys(address) == shown
 
 

@@ -87,6 +87,7 @@ def test_h01_no_connection_marks_nothing_as_done_and_keeps_nobody_else_waiting(o
     for _ in range(3):
         world.wait(300)
         world.round()
+        run(world.loop, run_round(world.app.context, pull_first=False))  # which sends without having read before
     assert NOBODY[how] in account(world, "crm")["reason"]
     assert account(world, "crm")["state"] == "failing"
     (op,) = operations(world, account="crm", kind="unsubscribe")

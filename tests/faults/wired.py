@@ -10,7 +10,6 @@ from typing import Any
 
 from syncd.app import App, Outside
 from syncd.config import load
-from syncd.store.session import open_engine
 from tests.faults.proxy import Kind, Mishap, Proxy
 from tests.scenes import configured
 from tests.virtual import run
@@ -66,7 +65,7 @@ class Wired(World):
             new_id=lambda: f"id-{next(self._ids):08d}",
             read_backoff_s=0.01,
         )
-        app = App(load(path, {"SYNCD_MIRROR__URL": self.url}), outside, engine=hasty(open_engine(self.url)))
+        app = App(load(path, {"SYNCD_MIRROR__URL": self.url}), outside, engine=hasty(self.url))
         assert app.take()
         return app
 

@@ -27,6 +27,7 @@ class Mutant:
 FENCE, GUARD, ABSENCE, BAD = (
     f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
 )
+HEIRS = "tests/system/test_heirs.py::test_"
 LINKED = "tests/reconcile/test_connection.py::test_"
 UNLINKED = "tests/system/test_links.py::test_"
 DOOR, CARRIER = (f"tests/test_{name}.py::test_" for name in ("receiver", "carrier"))
@@ -252,6 +253,28 @@ MUTANTS = (
         "no.scope in reaching and no.seq > exemption.seq),",
         "no.scope in reaching and no.seq < exemption.seq),",
         ("tests/reconcile/test_exempt.py::test_a_later_no_that_reaches_the_cell_ends_it",),
+    ),
+    # Who goes by another address.
+    Mutant(
+        "a no from the former mailbox stays with it",
+        "syncd/sync/plan.py",
+        "[person.key] if noes(knowing) and any(heirs(person)) else []",
+        "[]",
+        (f"{HEIRS}a_no_under_the_address_before_is_one_of_the_address_they_go_by",),
+    ),
+    Mutant(
+        "a no does not go beyond the next address",
+        "syncd/sync/heirs.py",
+        "                left.append((after, scopes & noes(after)))\n",
+        "",
+        (f"{HEIRS}it_goes_down_to_the_last_address",),
+    ),
+    Mutant(
+        "an address that gave way is taken to have said no",
+        "syncd/reconcile/learn.py",
+        " or reading_of(person, topology, cell, now) is not Reading.NO",
+        " or reading_of(person, topology, cell, now) is Reading.WAITS",
+        ("tests/system/test_rename.py::test_the_new_address_inherits_every_no_of_the_person",),
     ),
     # The guard.
     Mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -417,3 +418,13 @@ def test_an_addition_to_a_whole_account_that_is_a_list_of_ours_is_not_wanted_aft
 def test_an_operation_under_way_is_left_alone():
     op = operation(SUBSCRIBE, OpState.INFLIGHT)
     assert outcome(op, cell(status=NO, seq=99), said={GLOBAL: Level.COMPLAINT}) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "became"),
+    [(OpState.UNKNOWN, OpState.PARKED), (OpState.ACCEPTED, OpState.REFUTED)],
+    ids=["no answer", "accepted"],
+)
+def test_a_change_of_address_that_nobody_answered_for_is_not_asked_again(state, became):
+    op = replace(sent(SUBSCRIBE, replaces="olga@example.org"), state=state)
+    assert outcome(op, cell(status=Status.ABSENT, seq=21)) is became

@@ -70,7 +70,7 @@ def test_a_new_lead_waits_to_be_verified_with_the_number_they_have():
         (checked(None, "invalid"), "the e-mail address is invalid (no score)"),
         (checked(None, "accept all"), "the e-mail address is risky (no score)"),
         (checked(None, "valid"), ""),
-        (checked(95, phone=PHONE, phone_sound=False), "the phone number cannot be called"),
+        (checked(95, phone=PHONE, phone_sound=False, phone_word="pager"), "the phone number cannot be called (pager)"),
         (checked(12, phone=PHONE, phone_sound=False), "the e-mail address is invalid (score 12)"),
     ],
 )

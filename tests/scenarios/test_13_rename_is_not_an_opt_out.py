@@ -46,7 +46,7 @@ def test_13_an_address_that_gave_way_to_a_confirmed_one_is_retired_and_no_no_goe
     world.rokt.person_unsubscribes(OLD)
     world.settle(2)
     assert member(world, OLD) == "unsubscribed", "a later no is one"
-    assert standing(world, NEW) == JOINED
+    assert standing(world, NEW) == LEFT, "and one of the address that they go by since"
 
 
 def test_13_where_the_new_address_is_never_confirmed_it_was_a_no_and_goes_everywhere(open_world):

@@ -37,6 +37,8 @@ RESTART_S = 1.0
 COLLECT_EVERY = 400
 CALM_S = 2 * 86_400.0
 """Look-ups and whole listings are due by then, and every pause is over."""
+BETWEEN_S = 1000.0
+"""Longer than anybody waits for the other address where one that may have given way reads unsubscribed."""
 
 
 @dataclass(slots=True)
@@ -232,7 +234,7 @@ class History:
         if kind == "unsubscribe":
             self.oracle.heard[args[0], args[1]] = daemon.app.context.sequence.take()
         elif kind == "resubscribe" and done:
-            self.oracle.heard.pop((args[0], args[1]), None)
+            self.oracle.undone[args[0], args[1]] = daemon.app.context.sequence.take()
             self.oracle.opened[args[0], args[1]] = as_kept(self.clock())
         daemon.press()
 
@@ -319,7 +321,7 @@ class History:
             before = self._writes()
             last = await self._daemon.everything()
             self._check()
-            await asyncio.sleep(120)
+            await asyncio.sleep(BETWEEN_S)
             if self._writes() == before and not self._open():
                 break
         else:

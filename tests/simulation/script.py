@@ -15,6 +15,9 @@ from syncd.emulators.emulator import FaultKind
 ACCOUNTS = ("crm", "sales", "mail", "leads")
 LISTS = ("newsletter", "events")
 PEOPLE = tuple(f"p{n}@example.org" for n in range(5))
+NEXT = {email: f"q{n}@example.net" for n, email in enumerate(PEOPLE)}
+"""The other address that each may come to go by."""
+ADDRESSES = (*PEOPLE, *NEXT.values())
 
 FAULTS = (
     FaultKind.THROTTLED,
@@ -78,12 +81,23 @@ def script(seed: int, rounds: int) -> list[Happening]:
     return found
 
 
+def _address(rng: random.Random) -> str:
+    email = rng.choice(PEOPLE)
+    return NEXT[email] if rng.random() < 0.2 else email
+
+
 def _person(rng: random.Random) -> tuple[Any, ...]:
-    return (rng.choice(PEOPLE),)
+    return (_address(rng),)
 
 
 def _person_list(rng: random.Random) -> tuple[Any, ...]:
-    return (rng.choice(PEOPLE), rng.choice(LISTS))
+    return (_address(rng), rng.choice(LISTS))
+
+
+def _move(rng: random.Random) -> tuple[Any, ...]:
+    """From one address to the next; now and then back, or to one that is somebody else's."""
+    email, other = rng.sample(PEOPLE, 2)
+    return rng.choices(((email, NEXT[email]), (NEXT[email], email), (email, other)), (8, 2, 1))[0]
 
 
 def _number(rng: random.Random) -> tuple[Any, ...]:
@@ -103,9 +117,13 @@ DRAWS: dict[str, tuple[float, Callable[[random.Random], tuple[Any, ...]]]] = {
     "complain": (0.5, _person_list),
     "leave sales": (3, _person_list),
     "leave leads": (2, _person),
-    "edit crm": (4, lambda rng: (rng.choice(PEOPLE), rng.choice(("Ann", "Bea", "Cid")))),
+    "edit crm": (4, lambda rng: (_address(rng), rng.choice(("Ann", "Bea", "Cid")))),
     "edit sales": (2, lambda rng: (*_person_list(rng), rng.choice(("Ann Lee", "Bea Lee")))),
     "vanish sales": (1, _person_list),
+    # Who goes by another address from now on, in the CRM, or at RocketResponder once it is confirmed.
+    "move crm": (2, _move),
+    "move mail": (1.5, lambda rng: (*_move(rng), rng.choice(LISTS))),
+    "confirm mail": (4, _number),
     # What a foreign program does: it subscribes people again who left.
     "re-subscribe": (6, lambda rng: (*_person_list(rng), rng.choice(ACCOUNTS))),
     # What goes wrong.
@@ -122,8 +140,8 @@ DRAWS: dict[str, tuple[float, Callable[[random.Random], tuple[Any, ...]]]] = {
     "reject": (0.5, _number),
     "pause": (0.4, _one_of(*ACCOUNTS)),
     "resume": (1.2, _one_of(*ACCOUNTS)),
-    "unsubscribe": (1.5, lambda rng: (rng.choice(PEOPLE), rng.choice((*LISTS, "global")))),
-    "resubscribe": (1.5, lambda rng: (rng.choice(PEOPLE), rng.choice((*LISTS, "global")))),
+    "unsubscribe": (1.5, lambda rng: (_address(rng), rng.choice((*LISTS, "global")))),
+    "resubscribe": (1.5, lambda rng: (_address(rng), rng.choice((*LISTS, "global")))),
     "retry": (0.3, _number),
     "sync": (1.2, lambda rng: (rng.choice(ACCOUNTS), rng.random() < 0.3)),
     # What wakes the daemon.

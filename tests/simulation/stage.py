@@ -4,12 +4,13 @@
 word that was lost before it could reach us, or that another program wrote over before we read it, is in nobody's power.
 `words` says where they said it, as one can see it there, and when last.
 `back` holds the lists at RocketResponder where somebody confirmed anew since: there, and only there, they may stay.
+What was said under an address that a person went by before counts for the one that they go by, see `moves`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from syncd.emulators.salesrocks import SalesRocksEmulator
 from syncd.sync import approve, ingest, steer
 from syncd.wire import Request
 from tests.scenes import EVENTS, IN, TWO_LISTS
+from tests.simulation.moves import Moves
 from tests.simulation.process import KilledError, Mirror, skewed
-from tests.simulation.script import ACCOUNTS, PEOPLE
+from tests.simulation.script import ACCOUNTS, ADDRESSES, PEOPLE
 
 NEWSLETTER = "NewsletterSalesRocks"
 PLACES = {
@@ -37,6 +39,9 @@ PLACES = {
     "events": {"crm": "L-2", "sales": EVENTS, "mail": "155"},
 }
 LIST_OF = {container: name for name, places in PLACES.items() for container in places.values() if container != "*"}
+
+LOOKS_LIKE_ONE_S = 15.0
+"""Who leaves, and so soon before or after confirms another address there, cannot be told from one who changed it."""
 
 No = tuple[str, str]
 """An address and what was said no to: a list of ours, or everything."""
@@ -70,8 +75,9 @@ class Stage:
             "on_absence": rng.choice(("ignore", "unsubscribe")),
             "sales_list": NEWSLETTER,
         }
-        self.oids: dict[str, str] = {}
+        self.moves = Moves()
         self.noes: set[No] = set()
+        self.ever: set[No] = set()
         self.words: dict[tuple[str, str, str], tuple[Scope, datetime]] = {}
         self.waived: set[str] = set()
         self.doubled: set[str] = set()
@@ -96,11 +102,11 @@ class Stage:
                 for action in ("subscribe", "confirm", "unsubscribe", "modify"):
                     self.mail.webhook_urls[lid, action] = f"{IN}/mail/{lid}/{action}/mail-hook"
         for email in PEOPLE[:3]:
-            self.oids[email] = self.crm.add_customer(email, "First", email[:2].upper())
+            customer = self.crm.add_customer(email, "First", email[:2].upper())
             for name, places in PLACES.items():
                 match rng.randrange(4):
                     case 0 | 1:
-                        self.crm.add_member(places["crm"], self.oids[email])
+                        self.crm.add_member(places["crm"], customer)
                     case 2:
                         self.sales.add_contact(places["sales"], email, "First Last")
                     case _ if name == "events":
@@ -108,12 +114,13 @@ class Stage:
 
     # Who is where ----------------------------------------------------------------------------------------------------
 
-    def member(self, email: str, name: str) -> str | None:
-        found = self.crm.lists[PLACES[name]["crm"]].members.get(self.oids.get(email, ""))
-        return None if found is None else found.status
+    def members(self, email: str, name: str) -> set[str]:
+        """The words of all that go by this address there: it may be two by now."""
+        found = self.crm.lists[PLACES[name]["crm"]].members
+        return {found[one.id].status for one in self.customers(email) if one.id in found}
 
-    def customer(self, email: str) -> Any:
-        return self.crm.customers.get(self.oids.get(email, ""))
+    def customers(self, email: str) -> list[Any]:
+        return [one for one in self.crm.customers.values() if one.email.lower() == email]
 
     def rows(self, email: str, name: str) -> list[dict[str, Any]]:
         found = self.sales.contacts_of(PLACES[name]["sales"])
@@ -123,19 +130,34 @@ class Stage:
         found = self.mail.subscriber(PLACES[name]["mail"], email)
         return None if found is None else found.status
 
-    def learn_customers(self) -> None:
-        """Customers that syncd made are customers of ours too."""
-        for key, one in self.crm.customers.items():
-            self.oids.setdefault(one.email.lower(), key)
-
     def no(self, email: str, scope: str, account: str = "", container: str = "", at: datetime | None = None) -> None:
         """Somebody says no to this, or said so at that time. Given the place, it can be seen at that record."""
         said = at or self.clock()
-        self.noes.add((email, scope))
+        repeated = (email, scope) in self.noes
         self.words[email, account, container] = Scope(scope), self.clock()
+        self.ever.add((email, scope))
+        self.noes.add((email, scope))
+        self._ends_back(email, scope, said)
+        for heir in self.moves.after(email):
+            self.noes.add((heir, scope))
+            # Whether what is only read, and was known before, came after a confirmation under another address elsewhere
+            # can be told by nobody.
+            if not (repeated and account):
+                self._ends_back(heir, scope, said)
+
+    def _ends_back(self, email: str, scope: str, said: datetime) -> None:
         for name in PLACES:
             if scope in {name, GLOBAL} and self.back.get((email, name), said) <= said:
                 self.back.pop((email, name), None)
+
+    def move(self, old: str, new: str) -> None:
+        """They go by the other address from here on, and it inherits every "no"."""
+        self.moves.move(old, new)
+        for heir in self.moves.after(old):
+            self.noes |= {(heir, scope) for email, scope in self.noes if email == old}
+
+    def formers(self, email: str) -> list[str]:
+        return [old for old in ADDRESSES if email in self.moves.after(old)]
 
     def said_no(self, email: str, name: str) -> bool:
         return (email, name) in self.noes or (email, GLOBAL) in self.noes
@@ -157,13 +179,13 @@ class Stage:
     # What people do: each says whether anything came of it -----------------------------------------------------------
 
     def act(self, kind: str, args: tuple[Any, ...]) -> bool:
-        self.learn_customers()
+        self.look_at_moves()
         done = getattr(self, "_" + kind.replace(" ", "_").replace("-", "_"))(*args)
         return done is not False
 
     def _join(self, email: str, name: str, account: str) -> bool:
         """Somebody new joins at one place. Who said no does not: that would be a word of theirs."""
-        here = (self.member(email, name), self.subscriber(email, name))
+        here = (self.members(email, name), self.subscriber(email, name))
         if self.said_no(email, name) or any(here) or self.rows(email, name) or email in self.leads.leads:
             return False
         if account == "leads":
@@ -175,21 +197,21 @@ class Stage:
         elif account == "mail":
             self.mail.add_subscriber(PLACES[name]["mail"], email, "New Comer")
         else:
-            if self.customer(email) is None:
-                self.oids[email] = self.crm.add_customer(email, "New", "Comer")
-            self.crm.add_member(PLACES[name]["crm"], self.oids[email])
+            if not self.customers(email):
+                self.crm.add_customer(email, "New", "Comer")
+            self.crm.add_member(PLACES[name]["crm"], self.customers(email)[0].id)
+        self.moves.came_back(email)
         return True
 
     def _leave_crm(self, email: str, name: str) -> bool:
-        if self.member(email, name) != "subscribed":
+        if "subscribed" not in self.members(email, name):
             return False
         self.crm.mark_member(PLACES[name]["crm"], email, "unsubscribed")
         self.no(email, name, "crm", PLACES[name]["crm"])
         return True
 
     def _withdraw(self, email: str) -> bool:
-        customer = self.customer(email)
-        if customer is None or not customer.consent:
+        if not any(one.consent for one in self.customers(email)):
             return False
         # No time comes with this consent: one that was given and withdrawn again between two reads is seen by nobody.
         query = "SELECT 1 FROM cell WHERE account = 'crm' AND container = '*' AND identity = :email AND status = :no"
@@ -226,10 +248,9 @@ class Stage:
         self.leads.person_unsubscribes(email)  # a "no" once it has reached us: nothing can be read there
 
     def _edit_crm(self, email: str, first: str) -> bool:
-        if self.customer(email) is None:
-            return False
-        self.crm.edit_customer(self.oids[email], first_name=first)
-        return True
+        for one in self.customers(email):
+            self.crm.edit_customer(one.id, first_name=first)
+        return bool(self.customers(email))
 
     def _edit_sales(self, email: str, name: str, whole: str) -> bool:
         return bool(self.sales.set_field(PLACES[name]["sales"], email, "name", whole))
@@ -243,8 +264,8 @@ class Stage:
         """Another program subscribes somebody again. It writes over no word that we have not had a chance to read."""
         if not self.known_no(email, name) or not self._read_everywhere(email, name):
             return False
-        if account == "crm" and self.customer(email) is not None:
-            self.crm.add_member(PLACES[name]["crm"], self.oids[email])
+        if account == "crm" and self.customers(email):
+            self.crm.add_member(PLACES[name]["crm"], self.customers(email)[0].id)
             if (email, GLOBAL) in self.noes:
                 self.crm.give_consent(email)
         elif account == "sales":
@@ -252,13 +273,73 @@ class Stage:
             self.doubled.add(email)
         elif account == "mail" and self.subscriber(email, name) is not None:
             # That is more than a word set by a program: the person follows the link of a confirmation mail.
-            self.mail.confirm(PLACES[name]["mail"], email)
-            self.back[email, name] = self.clock()
+            self._confirms(email, name)
         elif account == "leads" and name == "newsletter":
             self.leads.send_lead(email, "Re", "Import")
         else:
             return False
         return True
+
+    def _move_crm(self, old: str, new: str) -> bool:
+        """A record goes by another address. What it was called, and what was said at it, has been read before."""
+        here = self.customers(old)
+        query = "SELECT container, key FROM cell WHERE account = 'crm' AND identity = :old AND status != 'removed'"
+        seen = {(row.container, row.key) for row in self.mirror.rows(query, old=old)}
+        if not here or not all(self._read_everywhere(old, name) for name in PLACES):
+            return False
+        (one, *_) = here
+        containers = [places["crm"] for places in PLACES.values() if one.id in self.crm.lists[places["crm"]].members]
+        if not all(
+            any(container == c and key.startswith(one.id) for c, key in seen) for container in ("*", *containers)
+        ):
+            return False
+        self.crm.edit_customer(one.id, email=new)
+        self.moves.shared(old, new)
+        if not self.customers(old):
+            self.move(old, new)
+        return True
+
+    def _move_mail(self, old: str, new: str, name: str) -> bool:
+        """Somebody enters another address of theirs at RocketResponder, which has yet to confirm."""
+        if self.subscriber(old, name) != "Confirmed" or self.subscriber(new, name) or not self.known(old):
+            return False
+        self.mail.person_changes_address(PLACES[name]["mail"], old, new)
+        return True
+
+    def _confirm_mail(self, number: int) -> bool:
+        """One of those who were asked to confirm, by themselves or by us, does."""
+        waiting = [(one.email, name) for name, one in self._unconfirmed()]
+        if not waiting:
+            return False
+        return self._confirms(*waiting[number % len(waiting)])
+
+    def _unconfirmed(self) -> Iterator[tuple[str, Any]]:
+        for name, places in PLACES.items():
+            for email in ADDRESSES:
+                if self.subscriber(email, name) == "Unconfirmed":
+                    yield name, self.mail.subscriber(places["mail"], email)
+
+    def _confirms(self, email: str, name: str) -> bool:
+        lid = PLACES[name]["mail"]
+        found = self.mail.subscriber(lid, email)
+        assert found is not None
+        former = (found.replaces or "").lower()
+        stands = former and self.subscriber(former, name) == "Confirmed"
+        left = self.mail.subscriber(lid, former) if former and not stands else None
+        if left is not None and abs(self.clock().timestamp() + self.skews["mail"] - left.unsub_time) < LOOKS_LIKE_ONE_S:
+            return False
+        self.mail.confirm(lid, email)
+        self.moves.came_back(email, lid)
+        if stands:
+            self.moves.retire(former, email, lid, self.clock())
+        if self.said_no(email, name):
+            self.back[email, name] = self.clock()
+        return True
+
+    def look_at_moves(self) -> None:
+        """What has been seen to give way at RocketResponder by now."""
+        for old, new in list(self.moves.seen_to_give_way(self.mirror)):
+            self.move(old, new)
 
     def _read_everywhere(self, email: str, name: str) -> bool:
         """Whether everything this person said about the list, or about everything, is known to the mirror."""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from syncd.store.session import Engine, open_engine
+from syncd.store.session import Engine
+from tests.world import hasty
 
 
 @pytest.fixture
 def engine(migrated_url: str) -> Iterator[Engine]:
-    opened = open_engine(migrated_url)
+    opened = hasty(migrated_url)
     yield opened
     opened.dispose()

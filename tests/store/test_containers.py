@@ -106,12 +106,3 @@ def test_how_many_a_container_holds_is_counted_or_told(engine: Engine):
         assert containers.sizes(connection) == {("rocs", "R1"): 5, ("rocs", "R2"): 7}
         assert containers.subscribed(connection, "rocs", "R1") == 1
         assert containers.subscribed(connection, "rocs", "R2") == 0
-
-
-def test_when_the_latest_whole_listing_began_is_known(engine: Engine):
-    save(engine, Container(R1, "News"))
-    with writing(engine) as connection:
-        assert containers.whole_seq_of(connection, "rocs", "R1") == 0
-        containers.update_container(connection, "rocs", "R1", whole_seq=9)
-        assert containers.whole_seq_of(connection, "rocs", "R1") == 9
-        assert containers.whole_seq_of(connection, "rocs", "R2") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from functools import reduce
 from itertools import count
 from typing import Any
@@ -293,6 +294,33 @@ def test_a_mass_is_flagged_where_it_was_learnt_and_released_for_whom_it_is(engin
     with writing(engine) as connection:
         people.release_mass(connection, [KEY])
     assert (load(engine).mass_scopes, load(engine).mass_sources) == (frozenset(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("waits", "after", "released"),
+    [
+        pytest.param(False, timedelta(hours=-1), False, id="it may still be a mistake"),
+        pytest.param(False, timedelta(0), True, id="nobody has objected"),
+        pytest.param(True, timedelta(days=9), False, id="somebody is to decide, or decided"),
+    ],
+)
+def test_what_a_mass_said_is_taken_as_said_once_it_is_old(engine: Engine, waits, after, released):
+    record(engine, event(mass=True))
+    with writing(engine) as connection:
+        if waits:
+            place = {"account": "rocs", "container": "R1", "kind": "unsubscribe", "identity": str(KEY)}
+            about = {
+                "hold": "mass",
+                "person_key": KEY,
+                "why": "no",
+                "basis": "",
+                "state": "rejected",
+                "created_at": NOW,
+            }
+            connection.execute(people.item.insert().values(**place, **about, fields={}, first_contact=[]))
+        assert people.release_outlived(connection, [KEY], NOW + after) is released
+        assert not people.release_outlived(connection, [], NOW + after)
+    assert load(engine).mass_scopes == (frozenset() if released else {NEWS})
 
 
 ROCS = Account("rocs", "rocs", Capabilities(Facts(), frozenset(ChangeKind), True, True, True, True, True), 60.0)

@@ -1,4 +1,4 @@
-"""Worlds that are closed when the test ends."""
+"""Worlds that are closed when the test ends; where no engine can change the outcome, Postgres is for `make long`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,33 @@ from typing import Any
 import pytest
 
 from tests.world import World, quiet
+
+ENGINE_MATTERS = frozenset(
+    {
+        "test_check",  # what the mirror itself refuses
+        "test_connection",  # each of these four: a route from end to end
+        "test_convergence",
+        "test_leads",
+        "test_links",
+        "test_dark",  # views
+        "test_ledger",
+        "test_mirror",
+        "test_resync",  # a rehearsal is taken back
+        "test_erasure",  # whatever is left anywhere in the database
+        "test_hygiene",
+        "test_first_contact",  # plans, and how an approval keeps what it was shown
+        "test_stale_approval",
+    }
+)
+"""Files whose tests the suite plays on both engines. Of the others, which are about rules of the core, emulators and
+adapters, it plays the half on SQLite; the scenarios, the store and the adapters' suite are on both.
+"""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    chosen = getattr(item, "callspec", None)
+    if chosen is not None and chosen.params.get("mirror_kind") == "postgres" and item.path.stem not in ENGINE_MATTERS:
+        item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture

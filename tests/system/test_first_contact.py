@@ -92,6 +92,19 @@ def test_a_rejected_plan_is_not_asked_again_and_nobody_of_it_is_added(open_small
     assert contacts(world, one) == contacts(world, two) == []
 
 
+def test_a_rejected_addition_is_not_asked_again_though_the_person_is_called_otherwise(open_small_world):
+    world = open_small_world(first_sync="hold")
+    customer = person(world, "ann@example.org", "Ann", "Bee")
+    world.settle(2)
+    for row in plans(world):
+        reject(world.app.context, row["id"])
+    world.settle(2)
+    world.rocs.edit_customer(customer, last_name="Dee")
+    world.settle(2)
+    assert plans(world) == []
+    assert subscriber(world, "ann@example.org") is None
+
+
 def test_somebody_who_says_no_while_the_plan_waits_leaves_it(open_small_world):
     world = open_small_world(first_sync="hold")
     one, two, _ = held_everywhere(world)

@@ -115,7 +115,7 @@ def test_a_number_that_cannot_be_called_keeps_a_lead_and_is_not_asked_about_wher
     asked = [json.loads(call.body) for call in world.sales.calls if call.path.endswith("phoneVerifier")]
     assert asked == [{"phones": ["3897841883"]}, {"phones": ["46701740605"]}]
     assert standing(world, "bad@example.com") == LEAD
-    assert row_of(world, "bad@example.com")["reason"] == "the phone number cannot be called"
+    assert row_of(world, "bad@example.com")["reason"] == "the phone number cannot be called (not valid)"
 
 
 def test_nobody_is_asked_about_twice_until_what_was_said_is_old(open_small_world):
@@ -209,7 +209,7 @@ def test_a_number_of_a_kind_that_is_not_called_keeps_a_lead(open_small_world):
     world.settle(2)
     assert standing(world, "pager@example.com") == LEAD
     assert standing(world, "voip@example.com") == JOINED
-    assert row_of(world, "pager@example.com")["reason"] == "the phone number cannot be called"
+    assert row_of(world, "pager@example.com")["reason"] == "the phone number cannot be called (pager)"
 
 
 def test_one_address_that_the_verifier_does_not_take_waits_and_stops_nobody_else(open_small_world):

@@ -153,6 +153,24 @@ def test_who_is_answered_for_after_the_unlink_came_before_it(open_small_world: O
     assert taken_back(world) == [(ANN, "ev")]
 
 
+def test_what_was_lost_on_its_way_came_by_the_list_it_was_sent_for_though_another_has_its_id(open_small_world: Open):
+    world = with_two_lists(open_small_world(config=CONNECTED))
+    for name in ("events", "newsletter"):
+        command(world, "connection", "link", "partner", name, "--as", "ev")
+    person(world, ANN, lists=("L-2",))
+    assert world.killed_round([], request=1, after_effect=True, path="/subscribers")
+    world.wait(1)
+    command(world, "connection", "unlink", "partner", "events")
+    world.wait(1)
+    world.settle()
+    person(world, BOB, lists=("L-1", "L-2"))
+    world.settle()
+    for email in (ANN, BOB):
+        command(world, "unsubscribe", email, "--list", "events")
+    world.settle()
+    assert taken_back(world) == [(ANN, "ev")], "Bob came by the list that is delivered still"
+
+
 # What unlinking stops ------------------------------------------------------------------------------------------------
 
 

@@ -5,13 +5,17 @@ looked, and its first contact lasts until then.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from syncd.domain.identity import Identity
 from syncd.emulators.emulator import Fault, FaultKind
-from syncd.store import protection
+from syncd.store import lookups, protection
 from syncd.store.session import writing
 from syncd.sync.approve import approve, reject
-from syncd.sync.steer import pause, resume
+from syncd.sync.steer import pause, resume, retry
 from tests.scenes import EVENTS, account, agreed, contacts, person, plans, subscriber
 from tests.world import World
 
@@ -38,6 +42,22 @@ def with_shop(world: World, *emails: str) -> None:
     config = world._config.replace("\n[lists.newsletter]", SHOP)
     world._config = config.replace('first_sync = "go"', 'first_sync = "hold"')
     world.restart()
+
+
+def of_two(world: World) -> World:
+    """An account more, with Ida, shares a list with RocketResponder and nobody else."""
+    with_shop(world, IDA)
+    world.mail.add_list("Shop", lid="155")
+    world._config = (
+        world._config.replace(f'\nshop = "{EVENTS}"', "")
+        + f"""
+[lists.shop]
+shop = "{EVENTS}"
+mail = "155"
+"""
+    )
+    world.restart()
+    return world
 
 
 def rounds(world: World, count: int = 3) -> None:
@@ -125,6 +145,19 @@ def test_a_protected_account_that_comes_back_last_is_so_until_its_people_were_lo
     assert account(world, "crm")["joined"]
 
 
+def test_first_contact_goes_on_while_what_was_seen_was_not_decided_about(open_small_world):
+    world = of_two(open_small_world())
+    world.app.context.policy = replace(world.app.context.policy, passes_max=1)
+    world.round()  # ends as soon as it was asked if Ida is at the other, and before anything follows
+    assert subscriber(world, IDA, "155") is None
+    assert not account(world, "shop")["joined"]
+    rounds(world)
+    assert set(waiting(world)) == {"mail subscribe"}
+    reject(world.app.context, waiting(world)["mail subscribe"])
+    rounds(world)
+    assert account(world, "shop")["joined"]
+
+
 def test_first_contact_goes_on_while_it_was_not_asked_yet_whether_its_people_are_elsewhere(open_small_world):
     world = open_small_world()
     with_shop(world, IDA)
@@ -143,3 +176,34 @@ def test_first_contact_goes_on_while_it_was_not_asked_yet_whether_its_people_are
     reject(world.app.context, waiting(world)["mail subscribe"])
     rounds(world)
     assert account(world, "shop")["joined"]
+
+
+@pytest.mark.parametrize("why", ["given up", "paused"])
+def test_what_follows_for_people_who_could_not_be_asked_about_waits_for_a_person(open_small_world, why):
+    world = of_two(open_small_world())
+    if why == "paused":
+        pause(world.app.context, "mail")
+    else:
+        world.mail.faults.append(Fault(FaultKind.UNAVAILABLE, "/subscriber/lookup", times=10**6))
+        rounds(world, 1)
+        world.mail.faults.clear()
+        with writing(world.app.engine) as connection:
+            lookups.note_failure(
+                connection, "mail", "155", Identity(IDA), until=world.clock(), given_up="HTTP 500, 8 times"
+            )
+        rounds(world)
+        reject(world.app.context, waiting(world)["mail subscribe"])  # of whom it could be asked
+    rounds(world)
+    assert account(world, "shop")["joined"], "or it would wait for them for ever"
+    if why == "paused":
+        resume(world.app.context, "mail")
+    else:
+        (parked,) = world.rows("SELECT id FROM v_parked WHERE what = 'look-up'")
+        retry(world.app.context, parked["id"])
+    rounds(world)
+    assert subscriber(world, IDA, "155") is None
+    ((_, plan),) = [(row["hold"], row["id"]) for row in plans(world, account="mail", kind="subscribe")]
+    approve(world.app.context, plan)
+    rounds(world)
+    assert subscriber(world, IDA, "155") == "Confirmed"
+    assert world.rows("SELECT * FROM caution") == []

@@ -9,8 +9,10 @@ import pytest
 from syncd.domain.consent import Scope
 from syncd.domain.identity import Identity
 from syncd.emulators.emulator import Fault, FaultKind
+from syncd.reconcile.close import ASKED_PERHAPS
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
+    DAY,
     JOINED,
     TWO_LISTS,
     changes_address,
@@ -128,7 +130,7 @@ def test_a_name_that_somebody_else_wrote_may_be_more_than_a_name(open_small_worl
 THANKS = "https://x.example/thanks"
 
 
-def moves(world: World) -> dict[str, int]:
+def moves(world: World, new: str = NEW) -> dict[str, int]:
     """Somebody who is everywhere goes by another address in the CRM; returns the marks from before that."""
     notices(world)
     customer = person(world, OLD, "Olga", "Old")
@@ -136,7 +138,7 @@ def moves(world: World) -> dict[str, int]:
     assert standing(world, OLD) == JOINED
     world.wait(600)
     before = marks(world)
-    world.rocs.edit_customer(customer, email=NEW, last_name="New")
+    world.rocs.edit_customer(customer, email=new, last_name="New")
     return before
 
 
@@ -185,8 +187,8 @@ def test_who_leaves_under_the_old_address_before_the_new_one_confirms_said_no(op
     assert suppressed(world, "newsletter") == set(), "the new address may yet be seen"
     world.wait(900)
     world.settle(2)
-    assert suppressed(world, "newsletter") == {OLD}
-    assert subscriber(world, NEW) == "Unconfirmed", "a pending confirmation is theirs to give"
+    assert suppressed(world, "newsletter") == {OLD, NEW}, "their record goes by the new one already"
+    assert subscriber(world, NEW) == "Unsubscribed"
 
 
 def test_nobody_is_moved_who_said_no_where_they_are_to_be_moved(open_small_world):
@@ -218,6 +220,70 @@ def test_an_answer_that_is_lost_asks_for_no_second_confirmation(open_small_world
     world.mail.confirm("154", NEW)
     world.settle(3)
     assert [subscriber(world, email) for email in (OLD, NEW)] == ["Unsubscribed", "Confirmed"]
+
+
+def test_where_nothing_tells_if_it_was_asked_nobody_is_asked_twice(open_small_world):
+    world = open_small_world()
+    world.mail.shows_unconfirmed_changes = False
+    before = moves(world)
+    world.mail.faults.append(Fault(FaultKind.ANSWER_LOST, "modify"))
+    world.settle(3)
+    world.wait(20 * DAY)
+    world.settle(3)
+    assert asked(world, before) == [("modify", NEW)]
+    (op,) = operations(world, account="mail", identity=NEW)
+    assert op["state"] == "parked", "a person can look there"
+    assert ASKED_PERHAPS in op["reason"]
+    world.mail.confirm("154", NEW)
+    world.settle(3)
+    assert [subscriber(world, email) for email in (OLD, NEW)] == ["Unsubscribed", "Confirmed"]
+    assert standing(world, NEW) == JOINED
+    assert world.rows("SELECT * FROM consent_event") == []
+
+
+def test_it_is_asked_again_when_a_person_has_seen_that_it_never_was(open_small_world):
+    world = open_small_world()
+    world.mail.shows_unconfirmed_changes = False
+    before = moves(world)
+    world.mail.faults.append(Fault(FaultKind.ANSWER_LOST, "modify"))
+    world.settle(3)
+    del world.mail.subscribers["154", NEW]
+    (op,) = operations(world, account="mail", identity=NEW, state="parked")
+    assert command(world, "parked", "retry", str(op["id"])).code == 0
+    world.settle(3)
+    assert asked(world, before) == [("modify", NEW)] * 2
+    world.mail.confirm("154", NEW)
+    world.settle(3)
+    assert standing(world, NEW) == JOINED
+
+
+@pytest.mark.parametrize("why", ["refused", "not taken now"])
+def test_no_no_waits_for_an_address_that_was_not_asked_to_confirm(open_small_world, why):
+    world = open_small_world()
+    world.mail.strict_emails = True
+    new = "olga.new@example.museum" if why == "refused" else NEW
+    moves(world, new)
+    world.mail.faults.append(Fault(FaultKind.THROTTLED, "modify", times=99))
+    world.settle(2)
+    (op,) = operations(world, account="mail", identity=new)
+    assert (op["state"], op["replaces"]) == ("parked" if why == "refused" else "ready", OLD)
+    world.mail.person_unsubscribes("154", OLD)
+    world.settle(3)
+    assert suppressed(world, "newsletter") == {OLD, new}
+    assert subscriber(world, new) is None
+
+
+def test_a_change_that_began_otherwise_goes_on_though_ours_is_refused(open_small_world):
+    world = open_small_world()
+    world.mail.shows_unconfirmed_changes = False
+    before = moves(world)
+    world.mail.person_changes_address("154", OLD, NEW)
+    world.settle(4)
+    assert asked(world, before) == [("modify", NEW)], "which is refused, as the address waits there already"
+    world.mail.confirm("154", NEW)
+    world.settle(3)
+    assert world.rows("SELECT * FROM consent_event") == []
+    assert standing(world, NEW) == JOINED
 
 
 def test_a_record_takes_every_no_along_to_the_address_that_it_goes_by_now(open_small_world):

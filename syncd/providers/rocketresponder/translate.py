@@ -256,7 +256,7 @@ def says_not_there(text: str) -> bool:
 
 def says_already(text: str) -> bool:
     """What was asked for is so already, or the person is in another standing than we believe."""
-    return re.search(r"\balready\b", text.casefold()) is not None
+    return re.search(r"\balready\b|\bis on (?:the|this|that|your) list\b", text.casefold()) is not None
 
 
 def _error_text(error: Any) -> str:

@@ -8,8 +8,6 @@ from typing import Any
 from syncd.providers.rokt.options import ApiKeyAuth, BasicAuth, ClientAuth, RoktOptions
 from syncd.providers.rokt.sheet import DIGESTS, EXAMPLES, REJECTIONS, About, encoded, meaning_of
 
-ANSWER = {"created": "201", "duplicate": "200"}
-
 
 def openapi_of(about: About, version: str) -> Mapping[str, Any]:
     """A whole document: the two routes of this account and nothing else of the receiver."""

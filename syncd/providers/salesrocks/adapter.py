@@ -223,8 +223,10 @@ class SalesRocksAdapter:
         if not phone:
             return Verification(score, word)
         (number,) = yield from verify_phones(self.calls, [phone.removeprefix("+")])
-        sound = number.status == "VALID" and kind_of(number) not in self._options.hygiene_refused_numbers
-        return Verification(score, word, phone, phone_sound=sound)
+        refused = number.status == "VALID" and kind_of(number) in self._options.hygiene_refused_numbers
+        why = "" if number.status == "VALID" else "not valid"
+        why = kind_of(number).replace("_", " ") if refused else why
+        return Verification(score, word, phone, phone_sound=not why, phone_word=why)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

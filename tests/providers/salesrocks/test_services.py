@@ -197,6 +197,7 @@ def test_each_kind_of_number_is_told_and_means_that_it_is_called_or_not(account,
     assert (found.status, found.number_type) == ("VALID", kind)
     said = account.talk(account.adapter.vet("ann@example.com", f"+{NUMBERS[kind]}"))
     assert said.phone_sound == (kind not in NOT_CALLED)
+    assert said.phone_word == (kind.lower() if kind in NOT_CALLED else "")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_somebody_is_vetted_by_address_and_by_the_number_they_have(account):
     assert said == Verification(56, "accept all")
     assert account.paths() == ["emailVerifier"]
     said = account.talk(account.adapter.vet("ann@example.com", "+3897841883"))
-    assert said == Verification(95, "valid", "+3897841883", phone_sound=False)
+    assert said == Verification(95, "valid", "+3897841883", phone_sound=False, phone_word="not valid")
     assert account.last_body() == {"phones": ["3897841883"]}
     account.emulator.services.bare = True
     assert account.talk(account.adapter.vet("ann@example.com", "+46701740605")) == Verification(
