@@ -6,7 +6,7 @@ but inserts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,8 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 COPY_FROM = 200
 """From so many rows on, Postgres takes them faster by COPY."""
@@ -59,16 +61,47 @@ def native_time(connection: Connection, at: datetime) -> datetime | str:
     return at
 
 
-def one_of(dialect: str, column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
-    """`column IN (…)` with one parameter, made by `many`: a thousand of them cost more to prepare than to look up."""
-    if dialect == "postgresql":
-        return column == sa.any_(sa.bindparam(name, type_=ARRAY(sa.Text)))
-    return column.in_(sa.select(sa.func.json_each(sa.bindparam(name)).table_valued("value").c.value))
+class _Texts(sa.types.TypeDecorator[Any]):
+    """Many texts as one parameter. None may hold a NUL, where SQLite ends a value and Postgres refuses it."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        return dialect.type_descriptor(ARRAY(sa.Text()) if dialect.name == "postgresql" else sa.Text())
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
+        return list(value) if dialect.name == "postgresql" else msgspec.json.encode(value).decode()
 
 
-def many(connection: Connection, values: Sequence[str]) -> list[str] | str:
-    """Values as the parameter of `one_of`. None may hold a NUL, where SQLite ends a value and Postgres refuses it."""
-    return list(values) if connection.dialect.name == "postgresql" else msgspec.json.encode(values).decode()
+class _OneOf(FunctionElement[bool]):
+    inherit_cache = True
+    name = "one_of"
+    type = sa.Boolean()
+
+
+def one_of(column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
+    """`column IN (…)` with one parameter, however many texts it holds: a place for each of them would make another
+    statement for each number, put together at each execution for twice the cost of the rest.
+    """
+    return _OneOf(column, sa.bindparam(name, type_=_Texts()))
+
+
+@compiles(_OneOf)
+def _one_of(element: _OneOf, compiler: Any, **given: Any) -> str:
+    column, texts = (compiler.process(part, **given) for part in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 (compiled parts)
+
+
+@compiles(_OneOf, "postgresql")
+def _one_of_postgres(element: _OneOf, compiler: Any, **given: Any) -> str:
+    column, texts = (compiler.process(part, **given) for part in element.clauses)
+    return f"{column} = ANY ({texts})"
+
+
+def spelled(column: sa.ColumnElement[str], words: Iterable[str]) -> sa.ColumnElement[bool]:
+    """`column IN (…)` for words of ours, which never change: written into the statement, not given to it each time."""
+    return column.in_([sa.literal_column(f"'{word}'", sa.Text()) for word in sorted(words)])
 
 
 def chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -28,7 +28,7 @@ from syncd.domain.records import PRESENT, SUPPRESSED, Observation
 from syncd.reconcile.desired import LookUp
 from syncd.reconcile.person import OPEN
 from syncd.store import journal
-from syncd.store.bulk import chunks, many, one_of
+from syncd.store.bulk import chunks, one_of
 from syncd.store.mirror import Reading
 from syncd.store.tables import AgendaRow, CellRow, ErasureRow, LookUpRow, OpRow, TransitRow
 
@@ -82,8 +82,8 @@ class Veil:
     def _known(self, hashes: set[str]) -> set[str]:
         if not hashes:
             return set()
-        query = sa.select(erasure.c.hash).where(one_of(self.connection.dialect.name, erasure.c.hash, "hashes"))
-        return set(self.connection.scalars(query, {"hashes": many(self.connection, sorted(hashes))}))
+        query = sa.select(erasure.c.hash).where(one_of(erasure.c.hash, "hashes"))
+        return set(self.connection.scalars(query, {"hashes": sorted(hashes)}))
 
 
 def veil_of(connection: Connection) -> Veil | None:

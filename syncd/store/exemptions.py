@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId
 from syncd.reconcile.person import Exemption, Place
-from syncd.store.bulk import chunks
+from syncd.store.bulk import chunks, one_of
 from syncd.store.tables import ExemptionRow
 
 exemption = ExemptionRow.__table__  # type: ignore[attr-defined]
@@ -32,7 +32,7 @@ def load_open(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[Su
 
 _OPEN = (
     sa.select(exemption)
-    .where(exemption.c.person_key.in_(sa.bindparam("people", expanding=True)), exemption.c.ended_seq.is_(None))
+    .where(one_of(exemption.c.person_key, "people"), exemption.c.ended_seq.is_(None))
     .order_by(exemption.c.id)
 )
 

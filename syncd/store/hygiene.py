@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from syncd.domain.hygiene import Checked, Verification
 from syncd.domain.identity import Identity, SuppressionKey
 from syncd.reconcile.desired import Withheld
-from syncd.store.bulk import chunks
+from syncd.store.bulk import chunks, one_of
 from syncd.store.tables import HygieneRow
 
 hygiene = HygieneRow.__table__  # type: ignore[attr-defined]
@@ -21,7 +21,7 @@ hygiene = HygieneRow.__table__  # type: ignore[attr-defined]
 IN_MAX = 500
 WAITING, WITHHELD, CLEAR = "waiting", "withheld", "clear"
 
-_THESE = hygiene.c.person_key.in_(sa.bindparam("people", expanding=True))
+_THESE = one_of(hygiene.c.person_key, "people")
 _CHECKED = sa.select(hygiene).where(_THESE, hygiene.c.checked_at.is_not(None))
 _KNOWN = sa.select(hygiene).where(_THESE)
 

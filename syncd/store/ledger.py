@@ -18,7 +18,7 @@ from syncd.domain.identity import Identity, SuppressionKey
 from syncd.domain.records import ContainerId
 from syncd.reconcile.ledger import Arrival, Entry, Said, Sent
 from syncd.reconcile.person import OPEN, OpState
-from syncd.store.bulk import chunks, insert_rows, native_time
+from syncd.store.bulk import chunks, insert_rows, native_time, one_of
 from syncd.store.inspect import Shown, shown_rows
 from syncd.store.tables import ConsentEventRow, OpRow, PropagationRow
 
@@ -61,16 +61,15 @@ def load_pages(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[S
     return found
 
 
-_PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
-_KEPT = sa.select(propagation).where(propagation.c.person_key.in_(_PEOPLE))
+_KEPT = sa.select(propagation).where(one_of(propagation.c.person_key, "people"))
 _SAID = (
     sa.select(*(consent_event.c[name] for name in ("person_key", "id", "scope", "epoch", "at", "source", "container")))
-    .where(consent_event.c.person_key.in_(_PEOPLE), consent_event.c.level >= int(Level.UNSUBSCRIBED))
+    .where(one_of(consent_event.c.person_key, "people"), consent_event.c.level >= int(Level.UNSUBSCRIBED))
     .order_by(consent_event.c.id)
 )
 _SENT = sa.select(
     *(op.c[name] for name in ("person_key", "id", "account", "container", "identity", "state", "created_at"))
-).where(op.c.person_key.in_(_PEOPLE), op.c.kind == ChangeKind.UNSUBSCRIBE.value)
+).where(one_of(op.c.person_key, "people"), op.c.kind == ChangeKind.UNSUBSCRIBE.value)
 
 
 def _entry(row: Any) -> Entry:

@@ -13,7 +13,7 @@ from syncd.domain.changes import Target
 from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import LookUp
-from syncd.store.bulk import chunks
+from syncd.store.bulk import chunks, spelled
 from syncd.store.tables import CellRow, ContainerRow, LinkRow, LookUpRow
 
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
@@ -319,7 +319,7 @@ _KEYS = (
         cell.c.account == sa.bindparam("of_account"),
         cell.c.identity == sa.bindparam("of_identity"),
         cell.c.container == sa.bindparam("of_container"),
-        cell.c.status.not_in([Status.ABSENT.value, Status.REMOVED.value]),
+        ~spelled(cell.c.status, (Status.ABSENT, Status.REMOVED)),
     )
     .order_by(cell.c.key)
 )

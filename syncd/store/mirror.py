@@ -28,7 +28,7 @@ from syncd.domain.records import (
 )
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.store import renames
-from syncd.store.bulk import chunks, insert_rows, many, native_time, one_of
+from syncd.store.bulk import chunks, insert_rows, native_time, one_of
 from syncd.store.tables import CellRow, ContainerRow, CounterSampleRow, PageRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
@@ -120,16 +120,16 @@ def _select(
 ) -> Sequence[Any]:
     if not keys:
         return []
-    place = {"of_account": account, "of_container": container, "keys": many(connection, keys)}
-    return connection.execute(_selection(connection.dialect.name, names), place).all()
+    place = {"of_account": account, "of_container": container, "keys": keys}
+    return connection.execute(_selection(names), place).all()
 
 
 @lru_cache(maxsize=8)
-def _selection(dialect: str, names: tuple[str, ...]) -> sa.Select[Any]:
+def _selection(names: tuple[str, ...]) -> sa.Select[Any]:
     return sa.select(cell.c.key, *(cell.c[name] for name in names)).where(
         cell.c.account == sa.bindparam("of_account"),
         cell.c.container == sa.bindparam("of_container"),
-        one_of(dialect, cell.c.key, "keys"),
+        one_of(cell.c.key, "keys"),
     )
 
 
@@ -294,7 +294,7 @@ def touch(connection: Connection, account: str, container: str, keys: Sequence[s
 
 _TOUCH = (
     cell.update()
-    .where(*_HERE, cell.c.key.in_(sa.bindparam("keys", expanding=True)), cell.c.seq <= sa.bindparam("until"))
+    .where(*_HERE, one_of(cell.c.key, "keys"), cell.c.seq <= sa.bindparam("until"))
     .values(missing_seq=0, missing_count=0, grade=_VERIFIED)
 )
 

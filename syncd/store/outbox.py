@@ -24,7 +24,7 @@ from syncd.domain.records import ContainerId
 from syncd.reconcile.desired import Closing, Desired
 from syncd.reconcile.guard import Group
 from syncd.reconcile.person import OPEN, OpState
-from syncd.store.bulk import chunks
+from syncd.store.bulk import chunks, spelled
 from syncd.store.session import respecting
 from syncd.store.tables import CellRow, OpRow
 
@@ -34,7 +34,8 @@ cell = CellRow.__table__  # type: ignore[attr-defined]
 PRIORITY = {ChangeKind.UNSUBSCRIBE: 0, ChangeKind.UPDATE: 1, ChangeKind.SUBSCRIBE: 2}
 """Unsubscribes first, then corrections, then the rest."""
 
-_OPEN_WORDS = [state.value for state in OPEN]
+_SENT = (OpState.ACCEPTED, OpState.UNKNOWN)
+"""States in which an operation waits to be read back."""
 IN_MAX = 500
 
 REFUSED_BY_THE_MIRROR = "the person has said no: the mirror let nothing else be sent"
@@ -119,7 +120,7 @@ _OPEN_AT = sa.select(op.c.id, op.c.state).where(
     op.c.account == sa.bindparam("of_account"),
     op.c.container == sa.bindparam("of_container"),
     op.c.identity == sa.bindparam("of_identity"),
-    op.c.state.in_(_OPEN_WORDS),
+    spelled(op.c.state, OPEN),
 )
 
 
@@ -257,7 +258,7 @@ def note_settled(connection: Connection, account: str, ended_before: datetime, s
     connection.execute(_NOTE_SETTLED, {"of_account": account, "before": ended_before, "settled_seq": seq})
 
 
-_WAITS = op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]) & (op.c.settled_seq == 0)
+_WAITS = spelled(op.c.state, _SENT) & (op.c.settled_seq == 0)
 _UNSETTLED = sa.select(op.c.account).where(_WAITS).distinct()
 _NOTE_SETTLED = op.update().where(
     op.c.account == sa.bindparam("of_account"), _WAITS, op.c.ended_at <= sa.bindparam("before")
@@ -287,7 +288,7 @@ def accounts_with_work(connection: Connection, now: datetime) -> set[str]:
     return set(connection.scalars(_WITH_WORK, {"now": now}))
 
 
-_TO_READ = op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value])
+_TO_READ = spelled(op.c.state, _SENT)
 _WITH_WORK = (
     sa.select(op.c.account)
     .where(sa.or_(sa.and_(op.c.state == OpState.READY.value, op.c.not_before <= sa.bindparam("now")), _TO_READ))
@@ -375,7 +376,7 @@ def unread_since(connection: Connection, account: str, container: ContainerId, b
     query = sa.select(since).where(
         op.c.account == account,
         op.c.container == container,
-        op.c.state.in_([OpState.ACCEPTED.value, OpState.UNKNOWN.value]),
+        spelled(op.c.state, _SENT),
         op.c.ended_at <= before,
         ~read,
     )

@@ -22,7 +22,7 @@ from syncd.domain.records import UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.close import STICKS_MAX
 from syncd.reconcile.person import OPEN, Cell, Exemption, Former, No, Operation, OpState, Person, Place, Rename
 from syncd.store import exemptions, hygiene, renames
-from syncd.store.bulk import chunks
+from syncd.store.bulk import chunks, one_of, spelled
 from syncd.store.tables import (
     AgendaRow,
     CellRow,
@@ -89,7 +89,7 @@ _DUE = (
     .order_by(agenda.c.person_key)
     .limit(sa.bindparam("most"))
 )
-_THESE = agenda.c.person_key.in_(sa.bindparam("people", expanding=True))
+_THESE = one_of(agenda.c.person_key, "people")
 _ON_AGENDA = sa.select(agenda.c.person_key).where(_THESE)
 _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", type_=agenda.c.due_at.type))
 _OFF_AGENDA = agenda.delete().where(_THESE)
@@ -185,12 +185,11 @@ def load_people(connection: Connection, keys: Sequence[SuppressionKey]) -> list[
 
 
 _UNREAD = frozenset({"raw", "digest", "remote_id", "observed_at", "receipt", "asked_at"})
-_PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
 _CELLS = sa.select(*(column for column in cell.columns if column.name not in _UNREAD)).where(
-    cell.c.person_key.in_(_PEOPLE)
+    one_of(cell.c.person_key, "people")
 )
-_STATES = sa.select(consent).where(consent.c.person_key.in_(_PEOPLE))
-_FIELDS = sa.select(person).where(person.c.person_key.in_(_PEOPLE))
+_STATES = sa.select(consent).where(one_of(consent.c.person_key, "people"))
+_FIELDS = sa.select(person).where(one_of(person.c.person_key, "people"))
 _OPERATION = (
     "id",
     "person_key",
@@ -212,7 +211,7 @@ _TELLING = [*OPEN, OpState.REFUTED, OpState.BLOCKED, OpState.PARKED, OpState.VER
 _CARRIED_OUT = [OpState.ACCEPTED, OpState.VERIFIED, OpState.DONE]
 _OPERATIONS = (
     sa.select(*(op.c[name] for name in _OPERATION))
-    .where(op.c.person_key.in_(_PEOPLE), op.c.state.in_([state.value for state in _TELLING]))
+    .where(one_of(op.c.person_key, "people"), spelled(op.c.state, _TELLING))
     .order_by(op.c.id)
 )
 
@@ -505,7 +504,7 @@ def _said(connection: Connection, keys: Sequence[SuppressionKey]) -> dict[str, _
 _EVENT = ("person_key", "identity", "scope", "inferred", "mass", "source", "container", "seq", "epoch", "level")
 _EVENTS = (
     sa.select(*(consent_event.c[name] for name in _EVENT))
-    .where(consent_event.c.person_key.in_(_PEOPLE))
+    .where(one_of(consent_event.c.person_key, "people"))
     .order_by(consent_event.c.id)
 )
 

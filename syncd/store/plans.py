@@ -22,7 +22,7 @@ from syncd.reconcile.desired import Desired
 from syncd.reconcile.guard import Group, Held, Hold
 from syncd.reconcile.person import Cell
 from syncd.store import superseded
-from syncd.store.bulk import chunks
+from syncd.store.bulk import chunks, one_of
 from syncd.store.superseded import PlanGroup
 from syncd.store.tables import ClaimRow, PlanItemRow, PlanRow
 
@@ -133,7 +133,7 @@ def basis_of(wish: Desired, cells: Sequence[Cell]) -> str:
     return digest_of([wish.why.value, here])
 
 
-_ITEMS = sa.select(item).where(item.c.person_key.in_(sa.bindparam("people", expanding=True)))
+_ITEMS = sa.select(item).where(one_of(item.c.person_key, "people"))
 _DECIDED = _ITEMS.where(item.c.state == sa.bindparam("of_state"))
 
 

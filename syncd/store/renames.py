@@ -17,7 +17,7 @@ from syncd.domain.identity import Identity, SuppressionKey, identity_of, suppres
 from syncd.domain.records import PRESENT, SUPPRESSED, UNREAD_FIELD, ContainerId, Status
 from syncd.reconcile.fields import full_name
 from syncd.reconcile.person import OPEN, Candidate, Former, Rename
-from syncd.store.bulk import chunks
+from syncd.store.bulk import chunks, one_of, spelled
 from syncd.store.tables import CellRow, ConsentEventRow, ConsentRow, ExemptionRow, OpRow, RenameRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def begin(
         cell.c.account == account,
         cell.c.container == container,
         cell.c.identity == identity,
-        cell.c.status.in_(_STANDING),
+        spelled(cell.c.status, _STANDING),
     )
     if connection.scalar(standing.limit(1)) is None:
         return
@@ -165,8 +165,9 @@ def load(
     return dict(found)
 
 
-_PEOPLE: sa.BindParameter[Any] = sa.bindparam("people", expanding=True)
-_OF_PEOPLE = sa.select(rename).where(rename.c.person_key.in_(_PEOPLE)).order_by(rename.c.account, rename.c.container)
+_OF_PEOPLE = (
+    sa.select(rename).where(one_of(rename.c.person_key, "people")).order_by(rename.c.account, rename.c.container)
+)
 
 
 def retire(connection: Connection, of: Rename, successor: Identity, retired_at: str | None) -> None:
@@ -231,13 +232,13 @@ def _reached(nexts: Mapping[SuppressionKey, Sequence[SuppressionKey]], first: Su
 
 
 _NEXT = sa.select(rename.c.person_key, rename.c.successor).where(
-    rename.c.person_key.in_(_PEOPLE), rename.c.retired_at.is_not(None), rename.c.successor.is_not(None)
+    one_of(rename.c.person_key, "people"), rename.c.retired_at.is_not(None), rename.c.successor.is_not(None)
 )
 _SAID_YES = sa.select(consent.c.person_key, consent.c.scope, consent.c.since).where(
-    consent.c.person_key.in_(_PEOPLE), consent.c.epoch > 0, consent.c.level < int(Level.UNSUBSCRIBED)
+    one_of(consent.c.person_key, "people"), consent.c.epoch > 0, consent.c.level < int(Level.UNSUBSCRIBED)
 )
 _CAME_BACK = sa.select(exemption.c.person_key, exemption.c.granted_at).where(
-    exemption.c.person_key.in_(_PEOPLE), exemption.c.ended_seq.is_(None)
+    one_of(exemption.c.person_key, "people"), exemption.c.ended_seq.is_(None)
 )
 
 
@@ -351,7 +352,7 @@ def _former(row: Any, last: Identity, known: _Known) -> Former:
 
 _FORMERS = (
     sa.select(rename)
-    .where(rename.c.successor.in_(sa.bindparam("these", expanding=True)))
+    .where(one_of(rename.c.successor, "these"))
     .order_by(rename.c.account, rename.c.container, rename.c.identity)
 )
 _SAID = (
@@ -366,22 +367,22 @@ _SAID = (
         consent_event,
         sa.and_(consent_event.c.person_key == consent.c.person_key, consent_event.c.scope == consent.c.scope),
     )
-    .where(consent.c.person_key.in_(_PEOPLE))
+    .where(one_of(consent.c.person_key, "people"))
     .group_by(consent.c.person_key, consent.c.scope, consent.c.level, consent.c.since)
 )
 _BUSY = sa.exists().where(
     op.c.account == cell.c.account,
     op.c.container == cell.c.container,
     op.c.identity == cell.c.identity,
-    op.c.state.in_([state.value for state in OPEN]),
+    spelled(op.c.state, OPEN),
 )
 _STANDS = (
     sa.select(cell.c.identity, cell.c.account, cell.c.container, cell.c.address, _BUSY.label("busy"))
-    .where(cell.c.person_key.in_(_PEOPLE), cell.c.status == Status.SUBSCRIBED.value)
+    .where(one_of(cell.c.person_key, "people"), cell.c.status == Status.SUBSCRIBED.value)
     .order_by(cell.c.account, cell.c.container, cell.c.key)
 )
 _LEFT = sa.select(cell.c.identity, cell.c.status_at).where(
-    cell.c.person_key.in_(_PEOPLE),
+    one_of(cell.c.person_key, "people"),
     cell.c.status == Status.UNSUBSCRIBED.value,
     sa.exists().where(
         rename.c.account == cell.c.account,

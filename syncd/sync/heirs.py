@@ -45,7 +45,7 @@ def hand_over(
     for key, rename, successor in gone:
         if suppression_key(successor) == key:
             continue
-        person = _load(connection, topology, key)
+        person = _Loaded(connection, topology)[key]
         if _hand_down(connection, context, person, rename, successor, noes(person), seq):
             found.append(suppression_key(successor))
     return found
@@ -60,8 +60,11 @@ def pass_on(
     that took it back. It is as well founded as the one that it comes from, by the guard too. True if anybody learnt.
     """
     passed = False
+    known = _Loaded(connection, topology)
+    known.fetch(keys)
+    known.fetch([suppression_key(successor) for key in keys for _, successor in heirs(known[key])])
     for key in dict.fromkeys(keys):
-        person = _load(connection, topology, key)
+        person = known[key]
         if person.erased:
             continue
         met, left = {key}, deque([(person, noes(person))])  # addresses may have given way to each other
@@ -73,20 +76,34 @@ def pass_on(
                     continue
                 met.add(theirs)
                 later = scopes & people.said_later(connection, key, theirs)
-                passed |= _hand_down(connection, context, person, rename, successor, later, seq)
-                after = _load(connection, topology, theirs)
-                left.append((after, scopes & noes(after)))
+                if _hand_down(connection, context, person, rename, successor, later, seq):
+                    known.pop(theirs, None)
+                    passed = True
+                left.append((known[theirs], scopes & noes(known[theirs])))
     return passed
+
+
+class _Loaded(dict[SuppressionKey, Person]):
+    """People as they stand, each loaded when first asked for; several at once by `fetch`."""
+
+    def __init__(self, connection: Connection, topology: Topology) -> None:
+        super().__init__()
+        self._connection = connection
+        self._topology = topology
+
+    def fetch(self, keys: Sequence[SuppressionKey]) -> None:
+        new = [key for key in dict.fromkeys(keys) if key not in self]
+        for person in people.load_people(self._connection, new) if new else ():
+            self[person.key] = person.at_accounts(self._topology.accounts)
+
+    def __missing__(self, key: SuppressionKey) -> Person:
+        self.fetch([key])
+        return self[key]
 
 
 def noes(person: Person) -> set[Scope]:
     """What somebody said no to, and did not take back."""
     return {scope for scope in person.consent if person.said_no(scope)}
-
-
-def _load(connection: Connection, topology: Topology, key: SuppressionKey) -> Person:
-    (person,) = people.load_people(connection, [key])
-    return person.at_accounts(topology.accounts)
 
 
 def _hand_down(

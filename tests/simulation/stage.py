@@ -295,6 +295,7 @@ class Stage:
             return False
         self.crm.edit_customer(one.id, email=new)
         self.moves.shared(old, new)
+        self._may_be_doubled(new)
         if not self.customers(old):
             self.move(old, new)
         return True
@@ -330,11 +331,24 @@ class Stage:
             return False
         self.mail.confirm(lid, email)
         self.moves.came_back(email, lid)
+        self._may_be_doubled(email)
         if stands:
             self.moves.retire(former, email, lid, self.clock())
         if self.said_no(email, name):
             self.back[email, name] = self.clock()
         return True
+
+    def _may_be_doubled(self, email: str) -> None:
+        """Whoever turns up under an address at one place, while its row at Sales.Rocks was not read yet, may be added
+        there beside it: nobody can be looked for by address, and a list takes an address twice.
+        """
+        query = "SELECT 1 FROM cell WHERE account = 'sales' AND container = :place AND key = :key"
+        for places in PLACES.values():
+            for row in self.sales.contacts_of(places["sales"]):
+                if str(row.get("email", "")).lower() == email and not self.mirror.rows(
+                    query, place=places["sales"], key=row["_id"]["$oid"]
+                ):
+                    self.doubled.add(email)
 
     def look_at_moves(self) -> None:
         """What has been seen to give way at RocketResponder by now."""
