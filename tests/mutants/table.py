@@ -266,7 +266,7 @@ MUTANTS = (
     Mutant(
         "a no does not go beyond the next address",
         "syncd/sync/heirs.py",
-        "                left.append((after, scopes & noes(after)))\n",
+        "                left.append((known[theirs], scopes & noes(known[theirs])))\n",
         "",
         (f"{HEIRS}it_goes_down_to_the_last_address",),
     ),
