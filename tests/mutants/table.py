@@ -364,8 +364,8 @@ MUTANTS = (
     Mutant(
         "the signature is that of the body written anew",
         "syncd/providers/rocs/webhook.py",
-        "hmac.new(secret, delivery.body, sha256)",
-        "hmac.new(secret, msgspec.json.encode(msgspec.json.decode(delivery.body)), sha256)",
+        "hmac.new(secret, content, sha256)",
+        "hmac.new(secret, msgspec.json.encode(msgspec.json.decode(content)), sha256)",
         ("tests/providers/rocs/test_webhook.py::test_the_signature_is_that_of_the_raw_body",),
     ),
     Mutant(

@@ -24,6 +24,7 @@ import httpx
 
 from syncd.app import App, Outside
 from syncd.domain.errors import DeliveryError
+from syncd.store.session import fence
 from syncd.sync.cycle import Round
 from tests.emulated import transport_for
 from tests.simulation.oracle import ROUNDS_TO_CONVERGE, BrokenError, Oracle, as_kept
@@ -160,6 +161,7 @@ class History:
             new_id=lambda: f"id-{next(self._ids):08d}",
             transport=self.network,
         )
+        fence(self.mirror.engine, None)  # it is another process, though it has the engine of the one before
         app = App(self._settings, outside, engine=self.mirror.engine)
         assert app.take()
         return Daemon(app, lambda what: self._break("fault", what), self._finished)
