@@ -30,7 +30,7 @@ from syncd.providers.registry import provider_for
 from syncd.providers.salesrocks.options import SalesRocksOptions
 from syncd.reconcile.guard import Limits
 from syncd.settings import Settings
-from syncd.store import journal, mirror, outbox, people, protection, resync, witness
+from syncd.store import journal, mirror, outbox, people, protection, resync, waits, witness
 from syncd.store.lock import FileLock
 from syncd.store.plans import digest_of
 from syncd.store.sequence import Sequence
@@ -277,9 +277,11 @@ class App:
             if self._token is None:
                 return False
             self._protect(connection, doubted)
-            recovered = outbox.recover(connection, seq, now)
+            recovered = outbox.recover(connection, seq, now, "syncd stopped during the call")
             people.put_on_agenda(connection, recovered, now)
             journal.abandon_runs(connection, now)
+            if waits.from_later(connection, now):
+                waits.end(connection, now)
             beat = journal.beat(connection)
         fence(self.engine, self._require)
         witness.note(self.engine, beat)

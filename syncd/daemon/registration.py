@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from urllib.parse import quote
 
@@ -24,22 +25,29 @@ class Registration:
         self._pace = pace
         self._log = app.log
         self._unregistered = False
+        self._one_at_a_time = asyncio.Lock()
 
     async def register(self) -> None:
         """Tell providers where to send notices, where they take that and have a secret to sign with."""
-        self._unregistered = False
-        for lane in self._app.context.lanes.values():
-            provider, options = lane.provider, self._app.settings.accounts.get(lane.name)
-            public_url = self._app.settings.receiver.public_url
-            if (
-                public_url is None
-                or options is None  # taken out of the configuration
-                or not isinstance(provider, CanRegister)
-                or not getattr(options, "webhook_secret", ())
-            ):
-                continue
-            callback_url = f"{public_url}/in/{quote(lane.name, safe='')}/webhook"
-            await self._register_at(lane, provider, callback_url, mark_of(callback_url, options))
+        async with self._one_at_a_time:
+            self._unregistered = False
+            for name in list(self._app.context.lanes):
+                await self._register(name)
+
+    async def _register(self, name: str) -> None:
+        # All of it as it is now: a reload may have exchanged it since the account before was asked.
+        lane, options = self._app.context.lanes.get(name), self._app.settings.accounts.get(name)
+        public_url = self._app.settings.receiver.public_url
+        if (
+            public_url is None
+            or lane is None
+            or options is None  # taken out of the configuration
+            or not isinstance(lane.provider, CanRegister)
+            or not getattr(options, "webhook_secret", ())
+        ):
+            return
+        callback_url = f"{public_url}/in/{quote(name, safe='')}/webhook"
+        await self._register_at(lane, lane.provider, callback_url, mark_of(callback_url, options))
 
     async def again(self) -> None:
         """Once more, beside what is done from time to time."""

@@ -17,7 +17,7 @@ from syncd.config import load
 from syncd.control import mirror_of, place_to_listen
 from syncd.daemon.acts import Acts
 from syncd.daemon.control import Control, control_listening
-from syncd.daemon.faults import again_and_again
+from syncd.daemon.faults import again_and_again, report
 from syncd.daemon.hold import keep, take
 from syncd.daemon.listening import address_of, listening, server, started
 from syncd.daemon.live import Live
@@ -28,11 +28,13 @@ from syncd.daemon.reload import Current, Reload, end_later
 from syncd.daemon.rounds import Rounds
 from syncd.daemon.timers import Timers
 from syncd.daemon.watchdog import Watchdog, line_of, tell_status
+from syncd.domain.errors import MirrorError
 from syncd.notices import Notices
 from syncd.receiver import receiver
 from syncd.receiver.letters import Letters
+from syncd.receiver.operator import Sessions
 from syncd.settings import Settings
-from syncd.store import journal
+from syncd.store import journal, waits
 from syncd.store.session import writing
 from syncd.sync.check import conclude, due, examine
 from syncd.sync.standing import standing
@@ -116,7 +118,8 @@ class Daemon:
         clock, now = asyncio.get_running_loop().time, app.outside.now
         self._live = Live(clock, now, hang_s)
         self._watchdog = Watchdog(self._live, self._systemd, clock, app.log)
-        self._timers = Timers(clock, now, app.outside.jitter, app.log, pace.jitter_max_s)
+        self._timers = Timers(clock, now, app.outside.jitter, app.log, pace.jitter_max_s, self._clock_went_back)
+        self._sessions = Sessions()
         self._rounds = Rounds(app, pace, self._live, self._timers)
         self._registration = Registration(app, pace)
         self._reload = Reload(app, self._systemd, reread or partial(load, app.settings.source, os.environ))
@@ -193,10 +196,10 @@ class Daemon:
             try:
                 turned = self._turn()
             except Exception as error:  # noqa: BLE001  said in the log, and to systemd: the old one goes on
-                for future in asking:
+                for future in _waited_for(asking):
                     future.set_exception(error)
             else:
-                for future in asking:
+                for future in _waited_for(asking):
                     future.set_result(turned)
 
     async def reload(self) -> Turned:
@@ -209,11 +212,23 @@ class Daemon:
     def _turn(self) -> Turned:
         turned = self._reload.turn(self._status)
         self._live.slack_s = self._pace.hang_s or self._app.settings.daemon.hang_after
-        self._application.application = self.receiver()
         self._rounds.tend_all(at_once=turned.changed)
         end_later(self._app, turned, self._rounds.errand)
+        self._rounds.errand(self._exchange_receiver())
         self._rounds.errand(self._registration.again())
         return turned
+
+    async def _exchange_receiver(self) -> None:
+        """The receiver as it is configured by now; the mirror, which has its keys, may be away just now."""
+        settings = self._app.settings
+        while settings is self._app.settings:  # another reload sees to it itself
+            try:
+                self._application.application = self.receiver()
+            except Exception as error:  # noqa: BLE001  the old one goes on meanwhile
+                report(self._log, "receiver", error)
+                await asyncio.sleep(self._pace.tick_s)
+            else:
+                return
 
     def _status(self) -> str:
         line = line_of(*standing(self._context, self._app.intervals))
@@ -232,7 +247,17 @@ class Daemon:
             status=lambda: standing(self._context, self._app.intervals)[1],
             ready=lambda: "syncd is stopping" if self._draining else "",
             form=self._app.settings.subscribe_form,
+            sessions=self._sessions,
         )
+
+    def _clock_went_back(self) -> None:
+        """What waits until a time of the old clock waits no more: that time may be days away."""
+        try:
+            with writing(self._context.engine) as connection:
+                waits.end(connection, self._context.now())
+        except MirrorError as error:
+            report(self._log, "clock", error)
+        self._rounds.came_in.set()
 
     async def _send_letters(self) -> None:
         """Confirmation links are mailed where there is a form that asks for them."""
@@ -286,6 +311,11 @@ class Daemon:
             with writing(self._context.engine) as connection:
                 journal.abandon_runs(connection, self._context.now())
         self._log.info("daemon.stopped", cut_off=len(late))
+
+
+def _waited_for(asking: Sequence[asyncio.Future[Turned]]) -> list[asyncio.Future[Turned]]:
+    """Without those whose asker hung up."""
+    return [future for future in asking if not future.done()]
 
 
 def _done(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:

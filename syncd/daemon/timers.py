@@ -36,13 +36,17 @@ class Timers:
         jitter: Callable[[], float],
         log: Any,
         jitter_max_s: float,
+        went_back: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` is the loop's, `now` the wall's; `jitter` gives 0…1, of which each wait is made longer by a tenth."""
+        """`clock` is the loop's, `now` the wall's; `jitter` gives 0…1, of which each wait is made longer by a tenth.
+        `went_back` is called when the wall clock did.
+        """
         self._clock = clock
         self._now = now
         self._jitter = jitter
         self._jitter_max_s = jitter_max_s
         self._log = log
+        self._went_back = went_back
         self._timers: dict[str, Timer] = {}
         self._seen = (now(), clock())
         self._scheduler = AsyncIOScheduler(
@@ -91,6 +95,8 @@ class Timers:
                 self._begin(name)
             else:
                 self._set(name)
+        if jumped_s < 0:
+            self._went_back()
 
     async def supervise(self, live: Live, tick_s: float) -> None:
         while True:

@@ -17,7 +17,7 @@ from syncd.receiver.answers import rejected
 from syncd.receiver.deliveries import Deliveries
 from syncd.receiver.describe import Description
 from syncd.receiver.health import Health
-from syncd.receiver.operator import Operator
+from syncd.receiver.operator import Operator, Sessions
 from syncd.receiver.overview import Overview
 from syncd.receiver.people import People
 from syncd.receiver.shell import Shell
@@ -35,14 +35,15 @@ def receiver(
     status: Callable[[], Mapping[str, Any]],
     ready: Callable[[], str] = lambda: "",
     form: SubscribeFormSettings = _NO_FORM,
+    sessions: Sessions | None = None,
 ) -> FastAPI:
     """The application. `wake` is called with the account once something of it is durable, or with `ONE_CLICK`
     or `OPERATOR`.
 
     `status` gives what `syncd status --json` prints; `ready` says why deliveries should go elsewhere, or nothing.
-    `form`: with what people subscribe.
+    `form`: with what people subscribe. `sessions`: those of operators, which go on when the application is made anew.
     """
-    operator = Operator(context, settings)
+    operator = Operator(context, settings, sessions)
     page = Overview(context, operator, status)
     app = FastAPI(title="syncd", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for part in (

@@ -1,13 +1,14 @@
 """Who may see persons and decide: an operator who gave the token. And who may see the page at all.
 
-A session is a cookie that is signed with the mirror's key and the token, so it ends with either. Every form carries a
-token of its session, so that no other site can send one in an operator's name.
+A session is a cookie that is signed with a key of the mirror, the process and the token, so it ends with any of them.
+Every form carries a token of its session, so that no other site can send one in an operator's name.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -50,19 +51,32 @@ class Said:
     moved: tuple[Any, ...] = field(default=(), repr=False)
 
 
-class Operator:
-    """Sessions of one mirror and one token. Without a token nobody can log in."""
+@dataclass(slots=True)
+class Sessions:
+    """What is known of sessions for as long as the process lives, however often the receiver is configured anew.
 
-    def __init__(self, context: Context, settings: ReceiverSettings) -> None:
+    `nonce` is in every session, so none outlives the process: nobody would know any more which of them had ended.
+    """
+
+    nonce: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
+    failures: OrderedDict[str, list[datetime]] = field(default_factory=OrderedDict)
+    ended: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    said: OrderedDict[str, Said] = field(default_factory=OrderedDict)
+
+
+class Operator:
+    """Sessions of one mirror, one process and one token. Without a token nobody can log in."""
+
+    def __init__(self, context: Context, settings: ReceiverSettings, sessions: Sessions | None = None) -> None:
+        sessions = sessions or Sessions()
         self._context = context
         self._settings = settings
         token = settings.operator_token.get_secret_value() if settings.operator_token else ""
         self._digest = sha256(token.encode()).digest()
-        self._key = hmac.digest(one_click.signing_key(context.engine), b"syncd operator\n" + self._digest, sha256)
+        secret = b"syncd operator\n" + sessions.nonce + self._digest
+        self._key = hmac.digest(one_click.signing_key(context.engine), secret, sha256)
         self.configured = bool(token)
-        self._failures: OrderedDict[str, list[datetime]] = OrderedDict()
-        self._ended: OrderedDict[str, None] = OrderedDict()
-        self._said: OrderedDict[str, Said] = OrderedDict()
+        self._failures, self._ended, self._said = sessions.failures, sessions.ended, sessions.said
 
     # Who sees what ---------------------------------------------------------------------------------------------------
 

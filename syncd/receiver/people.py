@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from syncd import pages
-from syncd.domain.consent import GLOBAL
+from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.errors import DeliveryError
 from syncd.domain.identity import Identity
 from syncd.providers.contact_points import read_address
@@ -67,15 +67,24 @@ class People:
         ticket = one_click.read_token(self._key, token, self._context.now())
         if ticket is None:
             return html_page(pages.no_such_link_page(), 404)
+        scope = self._reached_by(ticket.scope)
         if request.method != "POST":
-            return html_page(pages.unsubscribe_page(ticket.scope))
+            return html_page(pages.unsubscribe_page(scope))
         if wait_s := self._links.take(_digest(token)):
             return _too_many(wait_s)
         evidence = "the person used a one-click link"
-        ingest.unsubscribe(self._context, ticket.identity, ticket.scope, source=ONE_CLICK, evidence=evidence)
-        self._context.log.info("one_click.taken", scope=ticket.scope)
+        if scope != ticket.scope:
+            evidence += f", made for {ticket.scope}, which no list has any more"
+        ingest.unsubscribe(self._context, ticket.identity, scope, source=ONE_CLICK, evidence=evidence)
+        self._context.log.info("one_click.taken", scope=scope, asked=ticket.scope)
         self._wake(ONE_CLICK)
-        return html_page(pages.unsubscribed_page(ticket.scope))
+        return html_page(pages.unsubscribed_page(scope))
+
+    def _reached_by(self, scope: Scope) -> Scope:
+        """What a link ends. It is good for ever, and lists are renamed: where none has its scope, it ends everything,
+        since nothing less is sure to reach what the person means.
+        """
+        return scope if scope in {entry.scope for entry in self._context.lists.values()} else GLOBAL
 
     # What they get ---------------------------------------------------------------------------------------------------
 

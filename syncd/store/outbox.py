@@ -265,33 +265,67 @@ _NOTE_SETTLED = op.update().where(
 )
 
 
-def recover(connection: Connection, seq: int, at: datetime) -> list[SuppressionKey]:
-    """At the start: whatever was under way may or may not have arrived. Returns whom it concerns."""
-    under_way = op.c.state == OpState.INFLIGHT.value
-    concerned = [SuppressionKey(key) for key in connection.scalars(sa.select(op.c.person_key).where(under_way))]
+def in_flight(connection: Connection, account: str) -> bool:
+    """Whether anything is under way at an account, as far as is written down."""
+    return connection.scalar(_IN_FLIGHT, {"of_account": account}) is not None
+
+
+_IN_FLIGHT = (
+    sa.select(op.c.id)
+    .where(op.c.account == sa.bindparam("of_account"), spelled(op.c.state, [OpState.INFLIGHT]))
+    .limit(1)
+)
+
+
+def recover(
+    connection: Connection, seq: int, at: datetime, reason: str, *, account: str | None = None
+) -> list[SuppressionKey]:
+    """Nobody is calling any more: whatever was under way, at all accounts or one, may or may not have arrived.
+
+    Returns whom it concerns.
+    """
+    under_way = [op.c.state == OpState.INFLIGHT.value, *([] if account is None else [op.c.account == account])]
+    concerned = [SuppressionKey(key) for key in connection.scalars(sa.select(op.c.person_key).where(*under_way))]
     connection.execute(
         op.update()
-        .where(under_way)
-        .values(
-            state=OpState.UNKNOWN.value,
-            ended_seq=seq,
-            settled_seq=0,
-            ended_at=at,
-            reason="syncd stopped during the call",
-        )
+        .where(*under_way)
+        .values(state=OpState.UNKNOWN.value, ended_seq=seq, settled_seq=0, ended_at=at, reason=reason)
     )
     return concerned
 
 
+def no_waits(connection: Connection, account: str, now: datetime) -> bool:
+    """Whether an unsubscribe is due at an account."""
+    return connection.scalar(_NO_WAITS, {"of_account": account, "now": now}) is not None
+
+
+_NO_WAITS = (
+    sa.select(op.c.id)
+    .where(
+        op.c.account == sa.bindparam("of_account"),
+        op.c.kind == ChangeKind.UNSUBSCRIBE.value,
+        spelled(op.c.state, [OpState.READY]),
+        op.c.not_before <= sa.bindparam("now", type_=op.c.not_before.type),
+    )
+    .limit(1)
+)
+
+
 def accounts_with_work(connection: Connection, now: datetime) -> set[str]:
-    """Accounts with something to send now, or something sent that waits to be read back."""
+    """Accounts with something to send now, or something sent that waits to be read back or to be heard of."""
     return set(connection.scalars(_WITH_WORK, {"now": now}))
 
 
 _TO_READ = spelled(op.c.state, _SENT)
 _WITH_WORK = (
     sa.select(op.c.account)
-    .where(sa.or_(sa.and_(op.c.state == OpState.READY.value, op.c.not_before <= sa.bindparam("now")), _TO_READ))
+    .where(
+        sa.or_(
+            sa.and_(op.c.state == OpState.READY.value, op.c.not_before <= sa.bindparam("now")),
+            op.c.state == OpState.INFLIGHT.value,
+            _TO_READ,
+        )
+    )
     .distinct()
 )
 

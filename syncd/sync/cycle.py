@@ -297,9 +297,14 @@ async def _push_and_verify(lane: Lane, context: Context, done: Round) -> None:
 
 
 def _urgent(lane: Lane, context: Context, outcome: AccountOutcome) -> Between:
-    """While the lane is at something else: unsubscribes are sent, and whom a notice named is asked about."""
+    """While the lane is at something else: unsubscribes are sent, and whom a notice named is asked about.
+
+    Also one that was passed over, or that failed and is due again: of those nobody tells the lane.
+    """
 
     async def between() -> None:
+        with reading(context.engine) as connection:
+            lane.urgent |= outbox.no_waits(connection, lane.name, context.now())
         while lane.urgent or lane.noticed:
             if lane.urgent:
                 outcome.take(await push(lane, context, urgent=True))

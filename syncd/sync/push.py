@@ -36,12 +36,14 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
     """Send what is due at one account; if `urgent`, unsubscribes only, and none of people of whom there is news that
     nobody has thought about yet: they may have said yes.
 
-    Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted for.
+    Only with the lane's lock. Raises `ProviderError` when it makes no sense to go on; whatever was sent is accounted
+    for.
     """
     pushed = Pushed()
     lane.urgent = False
     if not isinstance(lane.provider, CanApply):
         return pushed
+    _take_up(lane, context)
     tried: set[int] = set()
     while True:
         with reading(context.engine) as connection:
@@ -51,12 +53,30 @@ async def push(lane: Lane, context: Context, *, urgent: bool = False) -> Pushed:
             due = outbox.sendable(connection, lane.name, now, most, urgent=urgent)
             unplanned = set(people.due_among(connection, [op.key for op in due], now)) if urgent else set()
         due = [op for op in due if op.id not in tried and op.key not in unplanned]
-        tried |= {op.id for op in due}
         if not due:
             return pushed
         for number, batch in enumerate(_batches(lane, due), 1):
+            tried |= {op.id for op in batch}
             await _send(lane, context, batch, pushed)
             context.progress(lane.name, "push", number, None)
+            if lane.urgent and not urgent:
+                lane.urgent = False
+                break  # a "no" came meanwhile, and what is due next begins with it
+
+
+def _take_up(lane: Lane, context: Context) -> None:
+    """What is still in flight although nobody is calling: the mirror was away when the answer was to be written down.
+
+    Whether it arrived is not known, so it is looked up like anything else that nobody answered for.
+    """
+    with reading(context.engine) as connection:
+        if not outbox.in_flight(connection, lane.name):
+            return
+    seq, now = context.sequence.take(), context.now()
+    with writing(context.engine) as connection:
+        concerned = outbox.recover(connection, seq, now, "the mirror was away as the call ended", account=lane.name)
+        people.put_on_agenda(connection, concerned, now)
+    context.log.warning("push.taken_up", account=lane.name, operations=len(concerned))
 
 
 def _batches(lane: Lane, due: Sequence[Sendable]) -> Iterator[list[Sendable]]:
@@ -143,6 +163,8 @@ async def _refused(
         outbox.postpone(connection, [op.id for op in batch], context.now(), "its batch was refused", counts=False)
     for op in batch:
         await _send(lane, context, [op], pushed)
+        if lane.urgent and batch[0].change.kind is not ChangeKind.UNSUBSCRIBE:
+            return  # a "no" came meanwhile; the others wait in the outbox
 
 
 @contextmanager

@@ -32,12 +32,13 @@ DEADLINE_S = 30.0
 
 
 class Gate(httpx.AsyncBaseTransport):
-    """The emulators, of which one may be made to hang."""
+    """The emulators, of which one may be made to hang; others answer after `delay_s`, by host."""
 
     def __init__(self, inner: httpx.MockTransport) -> None:
         self._inner = inner
         self.hanging = ""
         self.hung = 0
+        self.delay_s: dict[str, float] = {}
         self.opens = asyncio.Event()
         self.urls: list[str] = []
 
@@ -46,6 +47,8 @@ class Gate(httpx.AsyncBaseTransport):
         if self.hanging and self.hanging in str(request.url):
             self.hung += 1
             await self.opens.wait()
+        if delay_s := self.delay_s.get(request.url.netloc.decode()):
+            await asyncio.sleep(delay_s)
         return await self._inner.handle_async_request(request)
 
 

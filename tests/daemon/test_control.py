@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from syncd.app import Outside
 from syncd.cli import main
@@ -86,6 +87,21 @@ async def test_it_says_hello_and_does_what_it_is_asked(scene: Scene, place: Path
             await talk.ask("sync", accounts=["mial"])
         assert "mail" in unknown.value.hint
     assert mode_of(place) is None, "it is gone"
+
+
+@pytest.mark.parametrize("half", [True, False], ids=["half closed", "closed"])
+async def test_whoever_hangs_up_after_asking_for_a_reload_ends_nothing(scene: Scene, place: Path, half: bool) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with controlled(scene, place) as (daemon, talk):
+            reader, writer = await asyncio.open_unix_connection(place)
+            await reader.readline()
+            writer.write(b'{"do":"reload"}\n')
+            writer.write_eof() if half else writer.close()
+            await until(lambda: [line for line in lines if line["event"] == "daemon.reloaded"], "it is read anew")
+            writer.close()
+            await writer.wait_closed()
+            assert (await talk.ask("status"))["accounts"]
+            assert not daemon.task.done()
 
 
 async def test_one_sees_what_runs_right_now(scene: Scene, place: Path) -> None:

@@ -10,6 +10,7 @@ import structlog
 from syncd.emulators.emulator import FaultKind
 from syncd.store import journal, meters
 from syncd.store.session import writing
+from syncd.sync import steer
 from tests.daemon.scene import ANN, Scene, quiet, rows, running, until
 
 pytestmark = pytest.mark.loopback
@@ -96,3 +97,20 @@ async def test_nothing_is_sent_to_an_account_that_a_person_paused(scene: Scene) 
         await until(lambda: scene.in_rocs["ann@example.org"] == "unsubscribed", "ROCS knows")
         await until(lambda: "ann@example.org" not in scene.in_sales, "Sales.Rocks knows")
     assert len(scene.mail.calls) == calls
+
+
+async def test_a_no_does_not_wait_for_the_additions_before_it(scene: Scene) -> None:
+    app = scene.app(SYNCD_GUARD__MAX_SHARE="1", SYNCD_GUARD__MAX_COUNT="100000")
+    async with running(app) as daemon:
+        await until(lambda: scene.everywhere("ann@example.org") and quiet(daemon.app), "Ann is everywhere")
+        scene.gate.delay_s["127.0.0.1:8703"] = 0.05
+        for number in range(60):
+            scene.rocs.add_member("L-1", scene.rocs.add_customer(f"new{number}@example.net"))
+        steer.ask_for_round(daemon.app.context, ["crm"])
+        under_way = "SELECT 1 FROM op WHERE account = 'mail' AND kind = 'subscribe' AND state = 'inflight'"
+        await until(lambda: rows(daemon.app, under_way), "somebody is being added")
+        before = len(scene.mail.calls)
+        await daemon.says_no(ANN)
+        await until(lambda: scene.in_mail["ann@example.org"].lower() == "unsubscribed", "RocketResponder knows")
+        assert len(scene.mail.calls) - before < 20
+        await until(lambda: "new59@example.net" in scene.in_mail, "nobody is forgotten for that")

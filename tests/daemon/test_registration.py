@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
+from syncd.daemon.pace import PACE
+from syncd.daemon.registration import Registration
 from syncd.domain.errors import UnavailableError
+from syncd.store.session import open_engine
 from tests.daemon.scene import Scene, running, until
 
 pytestmark = pytest.mark.loopback
@@ -56,3 +62,58 @@ async def test_no_webhook_is_registered_without_an_address_to_send_to(scene: Sce
     async with running(scene.app()):
         await until(lambda: scene.everywhere("ann@example.org"), "Ann is everywhere")
     assert scene.rocs.registrations == {}
+
+
+class Noting:
+    """Takes registrations as ROCS does, which shows no secrets: one that is there stays as it is, unless made anew."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, str] = {}
+        self.free = asyncio.Event()
+        self.free.set()
+
+    def lane(self, name: str, secret: str, *, slow: bool = False) -> Any:
+        async def carry(asked: tuple[str, bool]) -> str:
+            if slow:
+                await self.free.wait()
+            if asked[1] or name not in self.secrets:
+                self.secrets[name] = secret
+            return "id"
+
+        def register(url: str, *, anew: bool = False) -> tuple[str, bool]:
+            return url, anew
+
+        return SimpleNamespace(
+            name=name, provider=SimpleNamespace(register=register), carrier=SimpleNamespace(carry=carry)
+        )
+
+
+async def test_a_secret_that_is_exchanged_while_others_are_registered_is_the_one_that_stays(
+    migrated_url: str,
+) -> None:
+    noting = Noting()
+    options = {name: SimpleNamespace(webhook_secret=(SecretStr(name),)) for name in ("same", "old", "new")}
+    settings = SimpleNamespace(
+        accounts={"a": options["same"], "b": options["old"]},
+        receiver=SimpleNamespace(public_url="https://sync.example.org"),
+        schedule=SimpleNamespace(register_every=3600),
+    )
+    lanes = {"a": noting.lane("a", "same", slow=True), "b": noting.lane("b", "old")}
+    engine = open_engine(migrated_url)
+    app: Any = SimpleNamespace(
+        engine=engine, log=structlog.get_logger(), context=SimpleNamespace(lanes=lanes), settings=settings
+    )
+    registration = Registration(app, PACE)
+    await registration.register()
+    noting.free.clear()
+    hourly = asyncio.create_task(registration.register())
+    await asyncio.sleep(0)
+    app.context.lanes = lanes | {"b": noting.lane("b", "new")}
+    settings.accounts = {"a": options["same"], "b": options["new"]}
+    reloaded = asyncio.create_task(registration.again())
+    await asyncio.sleep(0)
+    noting.free.set()
+    await asyncio.gather(hourly, reloaded)
+    await registration.register()
+    engine.dispose()
+    assert noting.secrets == {"a": "same", "b": "new"}

@@ -24,10 +24,13 @@ class Wall:
         self.loop = VirtualLoop()
         self.clock = Clock(self.loop)
         self.wakes: list[float] = []
+        self.back: list[float] = []
 
     async def hour(self, *, jump_at: float, jump_s: float) -> None:
         """An account with an interval of five minutes; somewhere the wall clock is set."""
-        timers = Timers(self.loop.time, self.clock, lambda: 0.0, structlog.get_logger(), 30.0)
+        timers = Timers(
+            self.loop.time, self.clock, lambda: 0.0, structlog.get_logger(), 30.0, lambda: self.back.append(jump_s)
+        )
         wake = asyncio.Event()
         timers.arm("crm", 300.0, wake)
         timers.start()
@@ -69,6 +72,7 @@ def test_rounds_go_on_at_their_interval_when_the_wall_clock_is_set(wall: Wall, j
     with structlog.testing.capture_logs() as lines:
         run(wall.loop, wall.hour(jump_at=1000.5, jump_s=jump_s))
     assert [round(at) for at in wall.wakes] == [300 * n for n in range(1, 13)]
+    assert wall.back == ([jump_s] if jump_s < 0 else [])
     assert [line for line in lines if line["event"] == "clock.jumped"] == [
         {"event": "clock.jumped", "seconds": jump_s, "log_level": "warning"}
     ]

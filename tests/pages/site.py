@@ -19,6 +19,7 @@ from syncd.domain.records import CampaignStats, Delivery
 from syncd.emulators.emulator import Fault, FaultKind
 from syncd.emulators.serve import bind_loopback
 from syncd.receiver import receiver
+from syncd.receiver.operator import Sessions
 from syncd.settings import ReceiverSettings
 from syncd.store import campaigns, inbox, journal, plans
 from syncd.store.session import reading, writing
@@ -43,9 +44,12 @@ NAMES = {
 
 
 class Site:
-    """The receiver of a world, asked as somebody on this machine asks, unless told otherwise. Keeps cookies."""
+    """The receiver of a world, asked as somebody on this machine asks, unless told otherwise. Keeps cookies.
 
-    def __init__(self, world: World, **settings: Any) -> None:
+    `sessions`: of a process that had another receiver before.
+    """
+
+    def __init__(self, world: World, sessions: Sessions | None = None, **settings: Any) -> None:
         about = {"operator_token": TOKEN} | settings
         given = {key: value for key, value in about.items() if value is not None}
         self.world = world
@@ -56,6 +60,7 @@ class Site:
             ReceiverSettings.model_validate(given),
             wake=self.woken.append,
             status=self.status,
+            sessions=sessions,
         )
 
     def status(self) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from syncd.domain.identity import Identity
+from syncd.receiver.operator import Sessions
 from syncd.store import plans
 from syncd.store.session import writing
 from tests.pages.site import NAMES, SCRIPT, TOKEN, Site, crowded, held
@@ -135,7 +136,8 @@ def logged_in(site: Site) -> bool:
 
 
 def test_a_session_ends_by_itself_by_logging_out_and_with_the_token(empty: World) -> None:
-    site = Site(empty, operator_session=3600)
+    process = Sessions()
+    site = Site(empty, process, operator_session=3600)
     site.log_in()
     assert logged_in(site)
     empty.wait(3599)
@@ -148,10 +150,18 @@ def test_a_session_ends_by_itself_by_logging_out_and_with_the_token(empty: World
     assert not logged_in(site)
     site.cookies.update(stolen)
     assert not logged_in(site), "one that was ended is not taken up again"
+    anew = Site(empty, process, operator_session=3600)
+    anew.cookies.update(stolen)
+    assert not logged_in(anew), "nor once the receiver was made anew"
     site.log_in()
-    other = Site(empty, operator_token="another-token-of-16")
+    anew.cookies = site.cookies
+    assert logged_in(anew), "one that goes on goes on there"
+    other = Site(empty, process, operator_token="another-token-of-16")
     other.cookies = site.cookies
     assert not logged_in(other), "a new token ends what the old one began"
+    restarted = Site(empty, operator_session=3600)
+    restarted.cookies = site.cookies
+    assert not logged_in(restarted), "nobody knows any more which of them had ended"
 
 
 @pytest.mark.parametrize("at", [0, 5, -1])

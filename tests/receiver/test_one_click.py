@@ -104,3 +104,16 @@ def test_a_token_says_what_it_was_made_for_and_none_can_be_altered(data: st.Data
 
 def test_a_link_leads_to_the_route() -> None:
     assert one_click.link("https://sync.example.org/", "abc") == "https://sync.example.org/unsubscribe/abc"
+
+
+async def test_a_link_for_what_no_list_has_any_more_ends_everything_and_says_so(
+    door: Door, token: Callable[..., str]
+) -> None:
+    """It is good for ever, and the list may be called otherwise by now."""
+    old = token(Scope("renamed since"))
+    assert "renamed since" not in (await door.send("GET", f"/unsubscribe/{old}")).text
+    answer = await door.send("POST", f"/unsubscribe/{old}")
+    assert (answer.status_code, "renamed since" in answer.text) == (200, False)
+    assert door.consent() == {GLOBAL: Level.UNSUBSCRIBED}
+    (event,) = door.rows("SELECT evidence FROM consent_event")
+    assert "made for renamed since" in event["evidence"]

@@ -196,7 +196,7 @@ def test_what_was_under_way_can_still_be_asked_after(engine: Engine):
     begin(engine, *(row.id for row in operations(engine)))
     record(engine, said_no())
     with writing(engine) as connection:
-        assert outbox.recover(connection, 30, NOW) == [KEY]
+        assert outbox.recover(connection, 30, NOW, "stopped") == [KEY]
     assert [row.state for row in operations(engine)] == [OpState.UNKNOWN]
 
 
