@@ -43,7 +43,10 @@ async def test_what_a_notice_leads_to_does_not_wait_for_an_account_that_hangs_in
     await task
 
 
-async def test_an_unsubscribe_that_finds_its_lane_busy_goes_out_before_the_lane_is_free(scene: Scene) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["as it comes", "passed over once, or failed"])
+async def test_an_unsubscribe_that_finds_its_lane_busy_goes_out_before_the_lane_is_free(
+    scene: Scene, told: bool
+) -> None:
     app = scene.app()
     async with running(app):
         await until(
@@ -58,6 +61,7 @@ async def test_an_unsubscribe_that_finds_its_lane_busy_goes_out_before_the_lane_
     await run_round(context, pull_first=False, patient=False)  # finds that lane busy, and leaves it alone
     assert scene.in_rocs["bob@example.org"] == "unsubscribed"
     assert scene.in_mail["bob@example.org"].lower() != "unsubscribed"
+    context.lanes["mail"].urgent = told
     scene.gate.hanging = ""
     scene.gate.opens.set()
     async with context.lanes["mail"].lock:

@@ -88,8 +88,8 @@ MUTANTS = (
     Mutant(
         "after a restart what was under way is sent again",
         "syncd/store/outbox.py",
-        "            state=OpState.UNKNOWN.value,\n            ended_seq=seq,",
-        "            state=OpState.READY.value,\n            ended_seq=seq,",
+        ".values(state=OpState.UNKNOWN.value, ended_seq=seq, settled_seq=0,",
+        ".values(state=OpState.READY.value, ended_seq=seq, settled_seq=0,",
         (f"{OUTBOX}after_a_restart_whatever_was_under_way_is_unknown",),
     ),
     Mutant(
