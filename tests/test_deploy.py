@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -116,7 +117,7 @@ def _nginx(folder: Path, port: int, upstream: int) -> list[str]:
         f"daemon off; user root; pid {folder}/pid; error_log {folder}/main.log; events {{}} http {{ {temporary}"
         f" access_log {folder}/access.log; include {folder}/syncd.conf; }}"
     )
-    return ["nginx", "-e", f"{folder}/main.log", "-c", f"{folder}/nginx.conf"]
+    return [_program("nginx"), "-e", f"{folder}/main.log", "-c", f"{folder}/nginx.conf"]
 
 
 def _caddy(folder: Path, port: int, upstream: int) -> list[str]:
@@ -125,7 +126,7 @@ def _caddy(folder: Path, port: int, upstream: int) -> list[str]:
     shipped = shipped.replace("sync.example.org {", f"http://127.0.0.1:{port} {{")
     shipped = shipped.replace("auto_https disable_redirects", "auto_https off\n\tadmin off")
     (folder / "Caddyfile").write_text(shipped)
-    return ["caddy", "run", "--adapter", "caddyfile", "--config", f"{folder}/Caddyfile"]
+    return [_program("caddy"), "run", "--adapter", "caddyfile", "--config", f"{folder}/Caddyfile"]
 
 
 def _ask(method: str, url: str, body: bytes | None = None) -> int:
@@ -136,10 +137,16 @@ def _ask(method: str, url: str, body: bytes | None = None) -> int:
         return error.code
 
 
+def _program(name: str) -> str:
+    """Also where only root's path leads."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"there is no {name} here (apt-get install {name})")
+    return found
+
+
 @contextmanager
 def _proxy(kind: str, folder: Path, upstream: int) -> Iterator[str]:
-    if shutil.which(kind) is None:
-        pytest.skip(f"there is no {kind} here (apt-get install {kind})")
     port = _free_port()
     command = (_nginx if kind == "nginx" else _caddy)(folder, port, upstream)
     environment = {"PATH": "/usr/sbin:/usr/bin:/bin", "HOME": str(folder)}
@@ -199,8 +206,7 @@ def test_nginx_answers_too_many_requests_with_429(tmp_path: Path, upstream: int)
 def test_the_files_as_they_are_shipped_are_good(tmp_path: Path) -> None:
     """With their TLS: nginx wants to see a certificate, Caddy makes its own."""
     for tool in ("nginx", "caddy", "openssl"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"there is no {tool} here (apt-get install {tool})")
+        _program(tool)
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=sync.example.org"]
     subprocess.run(
         [*made, "-keyout", tmp_path / "privkey.pem", "-out", tmp_path / "fullchain.pem"],
@@ -213,10 +219,12 @@ def test_the_files_as_they_are_shipped_are_good(tmp_path: Path) -> None:
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}} http {{ include {tmp_path}/syncd.conf; }}"
     )
-    told = subprocess.run(["nginx", "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [_program("nginx"), "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False
+    )
     # nginx -t binds; where something listens on 443 already, that is no fault of the file.
     assert told.returncode == 0 or "Address already in use" in told.stderr, told.stderr
-    caddy = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "caddy/Caddyfile")]
+    caddy = [_program("caddy"), "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "caddy/Caddyfile")]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     done = subprocess.run(caddy, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
