@@ -18,6 +18,7 @@ from syncd.domain.errors import (
     ProviderError,
     RefusedError,
     SyncdError,
+    TakenOverError,
     ThrottledError,
     UnauthorisedError,
     UnavailableError,
@@ -90,3 +91,10 @@ def test_what_moved_in_a_plan_is_for_whoever_decides_and_not_in_the_sentence():
     assert (error.moved, error.plan, error.hint) == (tuple(moved), "2", "syncd plan 2")
     assert "ann@" not in f"{error}{error!r}"
     assert (ApprovalError("no plan 1").plan, ApprovalError("no plan 1").moved) == (None, ())
+
+
+def test_whoever_lost_the_mirror_is_told_what_to_look_for():
+    error = TakenOverError()
+    assert isinstance(error, MirrorError)
+    assert "another syncd" in error.message
+    assert "syncd run" in error.hint
