@@ -28,6 +28,7 @@ FENCE, GUARD, ABSENCE, BAD = (
     f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
 )
 HEIRS = "tests/system/test_heirs.py::test_"
+HANDED_ON = "tests/system/test_handed_on.py::test_"
 LINKED = "tests/reconcile/test_connection.py::test_"
 UNLINKED = "tests/system/test_links.py::test_"
 CARRIER = "tests/test_carrier.py::test_"
@@ -268,10 +269,7 @@ MUTANTS = (
         "syncd/sync/heirs.py",
         "                left.append((known[theirs], scopes & noes(known[theirs])))\n",
         "",
-        (
-            "tests/system/test_handed_on.py::"
-            "test_each_no_under_the_first_address_reaches_the_last_one_however_often_it_took_one_back",
-        ),
+        (f"{HANDED_ON}each_no_under_the_first_address_reaches_the_last_one_however_often_it_took_one_back",),
     ),
     Mutant(
         "an address that gave way is taken to have said no",
