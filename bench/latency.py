@@ -188,7 +188,7 @@ class Watch:
 
     async def finished(self) -> None:
         end = time.perf_counter() + GIVEN_UP_S + 5
-        while self.open and time.perf_counter() < end:  # noqa: ASYNC110
+        while self.open and time.perf_counter() < end:  # noqa: ASYNC110  a list that runs empty is no event
             await asyncio.sleep(0.05)
 
 

@@ -1,8 +1,7 @@
 """Send what stands in the outbox, unsubscribes first.
 
 Written down before the first byte leaves; consent is read again in that same transaction. An answer that did not come
-leaves the operation
-*unknown*: it is looked up, never repeated blindly.
+leaves the operation *unknown*: it is looked up, never repeated blindly.
 """
 
 from __future__ import annotations
