@@ -102,7 +102,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('cell', schema=None) as batch_op:
         batch_op.create_index('ix_cell_missing', ['account', 'container'], unique=False, sqlite_where=sa.text('missing_count > 0'), postgresql_where=sa.text('missing_count > 0'))
-        batch_op.create_index('ix_cell_nobody', ['account'], unique=False, sqlite_where=sa.text('identity IS NULL'), postgresql_where=sa.text('identity IS NULL'))
+        batch_op.create_index('ix_cell_nobody', ['account', 'container'], unique=False, sqlite_where=sa.text('identity IS NULL'), postgresql_where=sa.text('identity IS NULL'))
         batch_op.create_index('ix_cell_person', ['person_key'], unique=False)
 
     op.create_table('claim',
@@ -393,6 +393,8 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_op'))
     )
     with op.batch_alter_table('op', schema=None) as batch_op:
+        batch_op.create_index('ix_op_ended', ['account', 'ended_seq'], unique=False)
+        batch_op.create_index('ix_op_guarded', ['created_at'], unique=False, sqlite_where=sa.text('guarded = 1'), postgresql_where=sa.text('guarded'))
         batch_op.create_index('ix_op_person', ['person_key'], unique=False)
         batch_op.create_index('ix_op_state', ['state', 'account'], unique=False)
         batch_op.create_index('uq_op_open_cell', ['account', 'container', 'identity'], unique=True, sqlite_where=sa.text("state IN ('ready','inflight','unknown','accepted')"), postgresql_where=sa.text("state IN ('ready','inflight','unknown','accepted')"))
@@ -583,6 +585,8 @@ def downgrade() -> None:
     with op.batch_alter_table('op', schema=None) as batch_op:
         batch_op.drop_index('uq_op_open_cell', sqlite_where=sa.text("state IN ('ready','inflight','unknown','accepted')"), postgresql_where=sa.text("state IN ('ready','inflight','unknown','accepted')"))
         batch_op.drop_index('ix_op_state')
+        batch_op.drop_index('ix_op_guarded', sqlite_where=sa.text('guarded = 1'), postgresql_where=sa.text('guarded'))
+        batch_op.drop_index('ix_op_ended')
         batch_op.drop_index('ix_op_person')
 
     op.drop_table('op')

@@ -79,6 +79,10 @@ class _OneOf(FunctionElement[bool]):
     name = "one_of"
     type = sa.Boolean()
 
+    def self_group(self, against: Any = None) -> Any:  # noqa: ARG002  its signature is SQLAlchemy's
+        # Else SQLite, which has no booleans, is asked for `… = 1`, and uses no index for that.
+        return self
+
 
 def one_of(column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
     """`column IN (…)` with one parameter, however many texts it holds: a place for each of them would make another

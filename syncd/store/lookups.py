@@ -14,6 +14,7 @@ from syncd.domain.identity import Identity
 from syncd.domain.records import WHOLE_ACCOUNT, ContainerId, Status
 from syncd.reconcile.desired import LookUp
 from syncd.store.bulk import chunks, spelled
+from syncd.store.records import OF_ADDRESS, given
 from syncd.store.tables import CellRow, ContainerRow, LinkRow, LookUpRow
 
 lookup = LookUpRow.__table__  # type: ignore[attr-defined]
@@ -228,15 +229,10 @@ def due_for_fields(connection: Connection, account: str, older_than: datetime, l
 
 def note_asked(connection: Connection, account: str, container_id: str, identity: Identity, at: datetime) -> None:
     """They were asked about by themselves, and had their turn: whether or not anything was shown."""
-    place = {"of_account": account, "of_container": container_id, "of_identity": identity}
-    connection.execute(_NOTE_ASKED, {**place, "asked_at": at})
+    connection.execute(_NOTE_ASKED, {**given(account, container_id, identity), "asked_at": at})
 
 
-_NOTE_ASKED = cell.update().where(
-    cell.c.account == sa.bindparam("of_account"),
-    cell.c.container == sa.bindparam("of_container"),
-    cell.c.identity == sa.bindparam("of_identity"),
-)
+_NOTE_ASKED = cell.update().where(*OF_ADDRESS)
 
 
 def _whole_and_linked() -> sa.Select[Any]:
@@ -300,10 +296,9 @@ def target_of(connection: Connection, account: str, container_id: str, identity:
     return _target(connection, account, container_id, identity, address)
 
 
-def _target(connection: Connection, account: str, container_id: str, identity: str, address: str) -> Target:
-    person = {"of_account": account, "of_identity": identity}
-    keys = connection.scalars(_KEYS, {**person, "of_container": container_id}).all()
-    whole = connection.scalars(_KEYS, {**person, "of_container": WHOLE_ACCOUNT}).all()
+def _target(connection: Connection, account: str, container_id: str, identity: Identity, address: str) -> Target:
+    keys = connection.scalars(_KEYS, given(account, container_id, identity)).all()
+    whole = connection.scalars(_KEYS, given(account, WHOLE_ACCOUNT, identity)).all()
     return Target(
         container=ContainerId(container_id),
         identity=Identity(identity),
@@ -315,11 +310,6 @@ def _target(connection: Connection, account: str, container_id: str, identity: s
 
 _KEYS = (
     sa.select(cell.c.key)
-    .where(
-        cell.c.account == sa.bindparam("of_account"),
-        cell.c.identity == sa.bindparam("of_identity"),
-        cell.c.container == sa.bindparam("of_container"),
-        ~spelled(cell.c.status, (Status.ABSENT, Status.REMOVED)),
-    )
+    .where(*OF_ADDRESS, ~spelled(cell.c.status, (Status.ABSENT, Status.REMOVED)))
     .order_by(cell.c.key)
 )

@@ -29,6 +29,7 @@ from syncd.domain.records import (
 from syncd.reconcile.learn import OWN_ANSWER
 from syncd.store import renames
 from syncd.store.bulk import chunks, insert_rows, native_time, one_of
+from syncd.store.records import of_address
 from syncd.store.tables import CellRow, ContainerRow, CounterSampleRow, PageRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
@@ -303,7 +304,7 @@ def record_absence(
     connection: Connection, account: str, container: str, identity: Identity, address: str, *, seq: int, at: datetime
 ) -> SuppressionKey:
     """A look-up found nobody: what was known there is removed; somebody who never was there is noted as absent."""
-    place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    place = of_address(account, container, identity)
     key = suppression_key(identity)
     result = connection.execute(
         cell.update()
@@ -407,12 +408,7 @@ def remove(connection: Connection, account: str, container: str, identity: Ident
     """
     return connection.execute(
         cell.update()
-        .where(
-            cell.c.account == account,
-            cell.c.container == container,
-            cell.c.identity == identity,
-            cell.c.missing_count > 0,
-        )
+        .where(*of_address(account, container, identity), cell.c.missing_count > 0)
         .values(
             status=Status.REMOVED.value,
             status_seq=cell.c.missing_seq,
@@ -496,12 +492,7 @@ def note_said_no(connection: Connection, account: str, container: str, identity:
     """The latest reading shows our unsubscribe: from here on, "subscribed" there is a claim and not merely old."""
     connection.execute(
         cell.update()
-        .where(
-            cell.c.account == account,
-            cell.c.container == container,
-            cell.c.identity == identity,
-            cell.c.said_no_seq < cell.c.seq,
-        )
+        .where(*of_address(account, container, identity), cell.c.said_no_seq < cell.c.seq)
         .values(said_no_seq=cell.c.seq)
     )
 
@@ -523,7 +514,7 @@ def write_told(
     `UNKNOWN` stands for what was sent and never answered: they may be there. Since when they are, or may be, is said by
     `sent_at`: the answer may come when what they were sent for does not bring anybody there any more.
     """
-    place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    place = of_address(account, container, identity)
     grade = Grade.UNKNOWN if status is Status.UNKNOWN else Grade.ACCEPTED
     values = {
         "status": status.value, "status_seq": seq, "status_at": sent_at or at, "seq": seq, "observed_at": at,
@@ -542,7 +533,7 @@ def write_told(
 
 def forget_lost(connection: Connection, account: str, container: str, identity: Identity) -> None:
     """A person has looked: what was sent there and never answered did not arrive."""
-    place = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    place = of_address(account, container, identity)
     lost = (cell.c.status == Status.UNKNOWN.value, cell.c.grade == Grade.UNKNOWN.value, cell.c.route == OWN_ANSWER)
     connection.execute(cell.delete().where(*place, *lost))
 

@@ -364,7 +364,7 @@ def count_guarded(connection: Connection, since: datetime) -> dict[Group, int]:
     """Guarded operations decided within the window, by group; superseded ones never went out and do not count."""
     query = (
         sa.select(op.c.account, op.c.container, op.c.kind, sa.func.count())
-        .where(op.c.guarded.is_(True), op.c.created_at >= since, op.c.state != OpState.SUPERSEDED.value)
+        .where(op.c.guarded, op.c.created_at >= since, op.c.state != OpState.SUPERSEDED.value)
         .group_by(op.c.account, op.c.container, op.c.kind)
     )
     return {(account, ContainerId(cid), ChangeKind(kind)): n for account, cid, kind, n in connection.execute(query)}

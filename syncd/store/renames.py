@@ -18,6 +18,7 @@ from syncd.domain.records import PRESENT, SUPPRESSED, UNREAD_FIELD, ContainerId,
 from syncd.reconcile.fields import full_name
 from syncd.reconcile.person import OPEN, Candidate, Former, Rename
 from syncd.store.bulk import chunks, one_of, spelled
+from syncd.store.records import of_address
 from syncd.store.tables import CellRow, ConsentEventRow, ConsentRow, ExemptionRow, OpRow, RenameRow
 
 cell = CellRow.__table__  # type: ignore[attr-defined]
@@ -47,12 +48,8 @@ def begin(
     What it is known to give way to stays known: the notice may be of that very change. A change that began later than
     `open_since` goes on as it is.
     """
-    standing = sa.select(cell.c.key).where(
-        cell.c.account == account,
-        cell.c.container == container,
-        cell.c.identity == identity,
-        spelled(cell.c.status, _STANDING),
-    )
+    here = of_address(account, container, identity)
+    standing = sa.select(cell.c.key).where(*here, spelled(cell.c.status, _STANDING))
     if connection.scalar(standing.limit(1)) is None:
         return
     place = (rename.c.account == account, rename.c.container == container, rename.c.identity == identity)
@@ -140,7 +137,7 @@ def note_moved(
 def _others(account: str, container: str, identity: Identity) -> sa.Select[tuple[str]]:
     """A record there that goes by the address, if any does."""
     gone = [Status.REMOVED.value, Status.ABSENT.value]
-    there = (cell.c.account == account, cell.c.container == container, cell.c.identity == identity)
+    there = of_address(account, container, identity)
     return sa.select(cell.c.key).where(*there, cell.c.status.not_in(gone)).limit(1)
 
 

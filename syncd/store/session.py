@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from syncd.domain.errors import AwayError, MirrorError, SuppressedError
+from syncd.store import sizes
 
 __all__ = (
     "Connection",
@@ -276,6 +277,7 @@ def upgrade(url: str) -> None:
             config = _alembic_config(url)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            sizes.tell(connection)
     finally:
         engine.dispose()
 

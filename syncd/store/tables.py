@@ -140,7 +140,7 @@ class CellRow(SQLModel, table=True):
     __table_args__ = (
         sa.Index("ix_cell_person", "person_key"),
         sa.Index("ix_cell_missing", "account", "container", sqlite_where=_MISSING, postgresql_where=_MISSING),
-        sa.Index("ix_cell_nobody", "account", sqlite_where=_NOBODY, postgresql_where=_NOBODY),
+        sa.Index("ix_cell_nobody", "account", "container", sqlite_where=_NOBODY, postgresql_where=_NOBODY),
     )
     account: str = Field(primary_key=True)
     container: str = Field(primary_key=True)
@@ -291,6 +291,10 @@ class OpRow(SQLModel, table=True):
         ),
         sa.Index("ix_op_person", "person_key"),
         sa.Index("ix_op_state", "state", "account"),
+        sa.Index("ix_op_ended", "account", "ended_seq"),
+        sa.Index(
+            "ix_op_guarded", "created_at", sqlite_where=sa.text("guarded = 1"), postgresql_where=sa.text("guarded")
+        ),
     )
     id: int | None = Field(default=None, primary_key=True)
     account: str
