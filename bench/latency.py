@@ -44,7 +44,7 @@ P50_MAX_S = 5.0
 P99_MAX_S = 60.0
 DOWN_RATIO_MAX = 1.2
 LEAST_S = 0.25
-"""Below this, two latencies are as good as equal: a ratio of them would be one of scheduling jitter."""
+"""No latency below this is missed: a ratio of such is one of how the machine shares its time."""
 
 SITTINGS = ("open", "refuse", "open", "hang", "open")
 """With all up before, between and after, so that time itself is no part of the difference."""
@@ -250,6 +250,7 @@ async def run(events: int, rate: float, seed: int, folder: Path) -> int:
         text = text.replace(stage.address("salesrocks"), f"http://127.0.0.1:{door.port}")
         text = text.replace('interval = "5s"\nsettle = "1s"\n', "").replace('first_sync = "hold"', 'first_sync = "go"')
         (folder / "syncd.toml").write_text(text)
+        (folder / "syncd.toml").chmod(0o600)
         settings = load(folder / "syncd.toml", {})
         await asyncio.to_thread(
             subprocess.run, [SYNCD, "db", "upgrade", "--config", str(folder / "syncd.toml")], check=True
@@ -327,9 +328,9 @@ def told(found: dict[str, list[Leaving]]) -> int:
     if everywhere[2] > P50_MAX_S or everywhere[3] > P99_MAX_S:
         missed.append(f"p50 at most {P50_MAX_S:g} s, p99 at most {P99_MAX_S:g} s")
     for one in rows[2:]:
-        ratio = max(one[3], LEAST_S) / max(up[3], LEAST_S)
+        ratio = one[3] / up[3]
         print(f"{one[0]}: p99 is {ratio:.2f} times that with all up")
-        if ratio > DOWN_RATIO_MAX:
+        if ratio > DOWN_RATIO_MAX and one[3] > LEAST_S:
             missed.append(f"{one[0]}: at most {DOWN_RATIO_MAX} times")
     for what in missed:
         print(f"missed: {what}")
@@ -342,6 +343,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=4.0, help="events a second on average")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))  # the table is what is told
     with tempfile.TemporaryDirectory(prefix="latency-") as folder:
         return asyncio.run(run(chosen.events, chosen.rate, chosen.seed, Path(folder)))
 
