@@ -36,10 +36,12 @@ def upgrade() -> None:
     op.create_table('agenda',
     sa.Column('person_key', sa.String(), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('urgent', sa.Boolean(), nullable=False),
     sa.PrimaryKeyConstraint('person_key', name=op.f('pk_agenda'))
     )
     with op.batch_alter_table('agenda', schema=None) as batch_op:
         batch_op.create_index('ix_agenda_due_at', ['due_at'], unique=False)
+        batch_op.create_index('ix_agenda_urgent', ['due_at'], unique=False, sqlite_where=sa.text('urgent = 1'), postgresql_where=sa.text('urgent'))
 
     op.create_table('campaign',
     sa.Column('account', sa.String(), nullable=False),
@@ -647,6 +649,7 @@ def downgrade() -> None:
     op.drop_table('campaign_sample')
     op.drop_table('campaign')
     with op.batch_alter_table('agenda', schema=None) as batch_op:
+        batch_op.drop_index('ix_agenda_urgent', sqlite_where=sa.text('urgent = 1'), postgresql_where=sa.text('urgent'))
         batch_op.drop_index('ix_agenda_due_at')
 
     op.drop_table('agenda')

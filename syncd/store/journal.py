@@ -212,6 +212,10 @@ def set_value(connection: Connection, key: str, value: str) -> None:
         connection.execute(meta.insert().values(key=key, value=value))
 
 
+def drop_value(connection: Connection, key: str) -> None:
+    connection.execute(meta.delete().where(meta.c.key == key))
+
+
 # What is broken ------------------------------------------------------------------------------------------------------
 
 _BROKEN = "broken"

@@ -66,15 +66,28 @@ IN_MAX = 500
 # The agenda ----------------------------------------------------------------------------------------------------------
 
 
-def put_on_agenda(connection: Connection, people: Iterable[SuppressionKey], due_at: datetime) -> None:
-    """Look at these people at `due_at` or, if they are due earlier already, then."""
+def put_on_agenda(
+    connection: Connection, people: Iterable[SuppressionKey], due_at: datetime, *, urgent: bool = False
+) -> None:
+    """Look at these people at `due_at` or, if they are due earlier already, then. `urgent`: before all the others."""
     for part in chunks(sorted(set(people)), IN_MAX):
         known = set(connection.scalars(_ON_AGENDA, {"people": part}))
         if known:
             connection.execute(_SOONER, {"people": sorted(known), "than": due_at, "due_at": due_at})
-        rows = [{"person_key": key, "due_at": due_at} for key in part if key not in known]
+        if known and urgent:
+            connection.execute(_URGENT, {"people": sorted(known)})
+        rows = [{"person_key": key, "due_at": due_at, "urgent": urgent} for key in part if key not in known]
         if rows:
             connection.execute(agenda.insert(), rows)
+
+
+def anybody_due(connection: Connection, now: datetime) -> bool:
+    return connection.scalar(_ANYBODY_DUE, {"now": now}) is not None
+
+
+def urgent_people(connection: Connection, now: datetime, limit: int) -> list[SuppressionKey]:
+    """Who is due before all the others, the longest waiting first."""
+    return [SuppressionKey(key) for key in connection.scalars(_URGENT_DUE, {"now": now, "most": limit})]
 
 
 def due_people(connection: Connection, now: datetime, limit: int, after: str = "") -> list[SuppressionKey]:
@@ -89,9 +102,17 @@ _DUE = (
     .order_by(agenda.c.person_key)
     .limit(sa.bindparam("most"))
 )
+_ANYBODY_DUE = sa.select(agenda.c.person_key).where(agenda.c.due_at <= sa.bindparam("now")).limit(1)
+_URGENT_DUE = (
+    sa.select(agenda.c.person_key)
+    .where(agenda.c.urgent, agenda.c.due_at <= sa.bindparam("now"))
+    .order_by(agenda.c.due_at, agenda.c.person_key)
+    .limit(sa.bindparam("most"))
+)
 _THESE = one_of(agenda.c.person_key, "people")
 _ON_AGENDA = sa.select(agenda.c.person_key).where(_THESE)
 _SOONER = agenda.update().where(_THESE, agenda.c.due_at > sa.bindparam("than", type_=agenda.c.due_at.type))
+_URGENT = agenda.update().where(_THESE).values(urgent=True)
 _OFF_AGENDA = agenda.delete().where(_THESE)
 
 
@@ -121,19 +142,20 @@ def take_off_agenda(
     for part in chunks(people, IN_MAX):
         connection.execute(_OFF_AGENDA, {"people": part})
     if later:
-        connection.execute(agenda.insert(), [{"person_key": key, "due_at": at} for key, at in later.items()])
+        rows = [{"person_key": key, "due_at": at, "urgent": False} for key, at in later.items()]
+        connection.execute(agenda.insert(), rows)
 
 
 def everybody_on_agenda(connection: Connection, due_at: datetime) -> None:
     """Look at everyone: after a change of the configuration, and now and then so that no notice is ever relied on."""
     known = sa.select(agenda.c.person_key)
     everyone = (
-        sa.select(cell.c.person_key, sa.literal(due_at, type_=agenda.c.due_at.type))
+        sa.select(cell.c.person_key, sa.literal(due_at, type_=agenda.c.due_at.type), sa.false())
         .where(cell.c.person_key.is_not(None), cell.c.person_key.not_in(known))
         .distinct()
     )
     connection.execute(agenda.update().where(agenda.c.due_at > due_at).values(due_at=due_at))
-    connection.execute(agenda.insert().from_select(["person_key", "due_at"], everyone))
+    connection.execute(agenda.insert().from_select(["person_key", "due_at", "urgent"], everyone))
 
 
 def suppressed_among(connection: Connection, people: Iterable[SuppressionKey]) -> set[SuppressionKey]:
@@ -520,18 +542,26 @@ def count_events(connection: Connection, source: str, container: str, since: dat
     return connection.scalar(query) or 0
 
 
-def flag_mass(connection: Connection, events: Sequence[ConsentEvent]) -> None:
-    """Mark these events as part of a listing that flipped very many at once."""
-    for event in events:
-        connection.execute(
-            consent_event.update()
-            .where(
-                consent_event.c.person_key == event.key,
-                consent_event.c.scope == event.scope,
-                consent_event.c.seq == event.seq,
-            )
-            .values(mass=True)
-        )
+def last_event(connection: Connection) -> int:
+    """The id of the latest event, or zero."""
+    return connection.scalar(sa.select(sa.func.max(consent_event.c.id))) or 0
+
+
+def listed_behind(connection: Connection, event_id: int) -> list[tuple[str, str]]:
+    """The containers in which listings showed people to have said something, of the events behind this one."""
+    places = sa.select(consent_event.c.source, consent_event.c.container).where(*_listed(event_id))
+    return sorted({(source, container) for source, container in connection.execute(places)})
+
+
+def flag_mass(connection: Connection, source: str, container: str, event_id: int) -> None:
+    """Mark what listings of one container showed behind this event as part of one that flipped very many at once."""
+    place = (consent_event.c.source == source, consent_event.c.container == container)
+    connection.execute(consent_event.update().where(*place, *_listed(event_id)).values(mass=True))
+
+
+def _listed(event_id: int) -> tuple[sa.ColumnElement[bool], ...]:
+    shown = consent_event.c.route.in_(["listing", "feed"])
+    return consent_event.c.id > event_id, shown, consent_event.c.inferred.is_(False)
 
 
 @contextmanager

@@ -241,12 +241,16 @@ class ExemptionRow(SQLModel, table=True):
 
 
 class AgendaRow(SQLModel, table=True):
-    """Who is to be planned, and when."""
+    """Who is to be planned, and when. `urgent`: before those of whom there is nothing but a listing."""
 
     __tablename__ = "agenda"
-    __table_args__ = (sa.Index("ix_agenda_due_at", "due_at"),)
+    __table_args__ = (
+        sa.Index("ix_agenda_due_at", "due_at"),
+        sa.Index("ix_agenda_urgent", "due_at", sqlite_where=sa.text("urgent = 1"), postgresql_where=sa.text("urgent")),
+    )
     person_key: str = Field(primary_key=True)
     due_at: datetime
+    urgent: bool = False
 
 
 class CautionRow(SQLModel, table=True):

@@ -131,6 +131,7 @@ class Policy:
     breaker_max_s: float = 300.0
     push_batch: int = 500
     passes_max: int = 8
+    plan_at_once: int = 200
 
     def wait_asked(self, seconds: float) -> timedelta:
         """How long to wait for a provider that asked for it: as long as it says, where it can mean that."""
@@ -143,6 +144,16 @@ class Policy:
         return timedelta(
             seconds=min(self.breaker_max_s, self.backoff_s * 2.0 ** min(failures - self.breaker_after, 16))
         )
+
+
+@dataclass(slots=True)
+class Planning:
+    """Whoever plans very many people, part by part. `learning`: what they said is still being taken note of, so that
+    nobody is decided about yet.
+    """
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    learning: bool = False
 
 
 @dataclass(slots=True)
@@ -171,6 +182,7 @@ class Context:
     at_work: Callable[[str, bool], None] = lambda *_: None
     alive: Callable[[], None] = lambda: None
     counted: Counted = field(default_factory=Counted)
+    planning: Planning = field(default_factory=Planning)
 
     def topology(self, connection: Any) -> Topology:
         """Where our lists live, resolved against what the accounts show, and how each account stands."""

@@ -155,7 +155,7 @@ async def run_round(
 
 async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
     """Plan, send, read back, ask. True when nothing moved, so that another pass would do nothing."""
-    planned = plan(context)
+    planned = await plan(context, patient=patient)
     _add(done.planned, planned)
     before = _moved(done)
     with reading(context.engine) as connection:
@@ -170,8 +170,10 @@ async def _pass(context: Context, done: Round, *, patient: bool) -> bool:
     await _everywhere(context, usable, done, lambda lane: _push_and_verify(lane, context, done))
     if planned.put or planned.closed or planned.look_ups or _moved(done) != before:
         return False
+    if planned.elsewhere:
+        return True
     with reading(context.engine) as connection:
-        return not people.due_people(connection, context.now(), 1)
+        return not people.anybody_due(connection, context.now())
 
 
 def _moved(done: Round) -> int:

@@ -195,7 +195,7 @@ def take_observation(connection: Connection, lane: Lane, context: Context, entry
     known = mirror.known_cells(connection, lane.name, entry.container, keys)
     lane.news += 1
     seen = observe(connection, context, lane, readings, known, seq=seq, route="delivery")
-    people.put_on_agenda(connection, seen.people | seen.newcomers, context.now())
+    people.put_on_agenda(connection, seen.people | seen.newcomers, context.now(), urgent=True)
 
 
 def unsubscribe(context: Context, address: str, scope: Scope = GLOBAL, *, source: str, evidence: str) -> Identity:
@@ -268,4 +268,4 @@ def record(
         pass_on(connection, context, topology, [key], seq)
     person = people.load_people(connection, [key])[0].at_accounts(topology.accounts)
     keep_ledger(connection, context, topology, [person])
-    people.put_on_agenda(connection, [key], context.now())
+    people.put_on_agenda(connection, [key], context.now(), urgent=True)

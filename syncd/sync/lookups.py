@@ -153,7 +153,7 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
         _note_turn(connection, lane, target, now)
         if found is not None or gone:  # who learnt nothing has nothing to do: to plan them anew would ask again at once
             pulled.looked_up += 1
-            people.put_on_agenda(connection, [suppression_key(target.identity)], now)
+            people.put_on_agenda(connection, [suppression_key(target.identity)], now, urgent=True)
     if nameless:  # it stands there, and said nothing of anybody: as good as no answer
         reason = FailedError("what stands there shows no address that can be read", call="look-up")
         note_unanswered(lane, context, target, reason)

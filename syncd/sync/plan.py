@@ -1,12 +1,14 @@
-"""Decide about whoever is due, and put what follows into the outbox. One transaction, and no call to anybody.
+"""Decide about whoever is due, and put what follows into the outbox. No call to anybody.
 
 First everything that was seen is read as consent, for all who are due; only then is anything decided, so that one
-listing that turned very many
-people at once is known as such before the first change follows from it.
+listing that turned very many people at once is known as such before the first change follows from it.
+
+Some hundreds of people are one transaction. More are several: in between others have the mirror, and the loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,25 +16,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from syncd.domain.changes import ChangeKind
-from syncd.domain.consent import ConsentEvent
 from syncd.domain.identity import Identity, SuppressionKey, suppression_key
-from syncd.domain.records import ContainerId, Status
+from syncd.domain.records import Status
 from syncd.reconcile.close import lost
 from syncd.reconcile.decide import Decision, decide
 from syncd.reconcile.desired import Closing, Desired
-from syncd.reconcile.exempt import ended_by, grants
-from syncd.reconcile.fights import fights
 from syncd.reconcile.guard import Held, guarded, sift
-from syncd.reconcile.learn import claims, learn, taught
 from syncd.reconcile.person import Cell, OpState, Person, Topology
-from syncd.reconcile.rename import heirs
 from syncd.store import (
     caution,
     containers,
     erasure,
-    exemptions,
     hashed,
     hygiene,
+    journal,
     lookups,
     mirror,
     outbox,
@@ -44,16 +41,17 @@ from syncd.store import (
 from syncd.store.bulk import chunks
 from syncd.store.session import Connection, reading, rehearsing, writing
 from syncd.sync.context import Context
-from syncd.sync.heirs import Gone, hand_over, noes, pass_on, retire
+from syncd.sync.learning import Learnt, flag_mass, learn_all, load, take_note
 from syncd.sync.ledger import keep_ledger
 
 CHUNK = 400
+EVERYBODY = 2**31
 
 
 @dataclass(slots=True)
 class Planned:
     """What a planning pass came to. `retired`: addresses that gave way to others; `exempted`: exemptions that began or
-    ended; `by_hand`: what should be done and no interface can do.
+    ended; `by_hand`: what should be done and no interface can do; `elsewhere`: another round is at the rest.
     """
 
     people: int = 0
@@ -68,13 +66,42 @@ class Planned:
     by_hand: Counter[str] = field(default_factory=Counter)
     wishes: list[Desired] = field(default_factory=list)
     waiting: list[Held] = field(default_factory=list)
+    elsewhere: bool = False
+
+    def take_note(self, learnt: Learnt) -> None:
+        self.learnt += learnt.events
+        self.retired += learnt.retired
+        self.exempted += learnt.exempted
+        self.claims += learnt.claims
+
+    def join(self, part: Planned) -> None:
+        """Others were planned as well."""
+        for name in ("people", "learnt", "put", "held", "look_ups", "closed", "claims", "retired", "exempted"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        self.by_hand.update(part.by_hand)
 
 
-def plan(context: Context) -> Planned:
-    """Decide about everybody who is due."""
+async def plan(context: Context, *, patient: bool = True) -> Planned:
+    """Decide about everybody who is due; only one round at a time does.
+
+    `patient=False`: while another one is at it, only those for whom there is more than a listing, before the others.
+    """
+    planning = context.planning
+    if planning.lock.locked() and not patient:
+        return Planned(elsewhere=True) if planning.learning else _plan_urgent(context)
+    async with planning.lock:
+        with reading(context.engine) as connection:
+            due = people.due_people(connection, context.now(), context.policy.plan_at_once + 1)
+        if len(due) > context.policy.plan_at_once:
+            return await _plan_many(context)
+        return plan_at_once(context)
+
+
+def plan_at_once(context: Context) -> Planned:
+    """Decide about everybody who is due, in one transaction."""
     now = context.now()
     with reading(context.engine) as connection:
-        if not people.due_people(connection, now, 1) and not plans.due_releases(connection, now):
+        if not people.anybody_due(connection, now) and not plans.due_releases(connection, now):
             return Planned()
     seq = context.sequence.take()
     with writing(context.engine) as connection:
@@ -83,6 +110,91 @@ def plan(context: Context) -> Planned:
     if arrived:
         traces.wipe_transit(context.engine)
     return planned
+
+
+def _plan_urgent(context: Context) -> Planned:
+    """All that has to be known was learnt already, and the others have their turn later."""
+    with reading(context.engine) as connection:
+        them = people.urgent_people(connection, context.now(), context.policy.plan_at_once)
+    planned = _plan_part(context, them) if them else Planned()
+    planned.elsewhere = True
+    return planned
+
+
+async def _plan_many(context: Context) -> Planned:
+    """Decide about everybody who is due, part by part, after all that was said was learnt.
+
+    A kill in between loses nothing: whoever was not decided about is still due, and what was learnt is judged with
+    what is learnt then.
+    """
+    size = context.policy.plan_at_once
+    context.planning.learning = True
+    try:
+        everybody = _begin(context)
+        moved = []
+        for part in chunks(everybody, size):
+            moved += _take_note(context, part)
+            await _others(context)
+        _judge(context)
+        for part in chunks(moved, size):
+            _pass_on(context, part)
+            await _others(context)
+    finally:
+        context.planning.learning = False
+    planned = Planned()
+    for part in chunks(everybody, size):
+        planned.join(_plan_part(context, part))
+        await _others(context)
+    with writing(context.engine) as connection:
+        arrived = erasure.arrive(connection)
+    if arrived:
+        traces.wipe_transit(context.engine)
+    return planned
+
+
+async def _others(context: Context) -> None:
+    """Let others have the loop."""
+    context.alive()
+    await asyncio.sleep(0)
+
+
+_BEHIND = "learning"
+"""Where `meta` keeps the event behind which was learnt what is still to be judged as a whole."""
+
+
+def _begin(context: Context) -> list[SuppressionKey]:
+    now = context.now()
+    with writing(context.engine) as connection:
+        _release_due_plans(connection, context)
+        if journal.get_value(connection, _BEHIND) is None:
+            journal.set_value(connection, _BEHIND, str(people.last_event(connection)))
+        return people.due_people(connection, now, EVERYBODY)
+
+
+def _take_note(context: Context, them: Sequence[SuppressionKey]) -> list[SuppressionKey]:
+    """Take note of what these people said. Returns those of them who go by another address, or may."""
+    seq = context.sequence.take()
+    with writing(context.engine) as connection:
+        return take_note(connection, context, context.topology(connection), seq, them)
+
+
+def _judge(context: Context) -> None:
+    with writing(context.engine) as connection:
+        flag_mass(connection, context, int(journal.get_value(connection, _BEHIND) or 0))
+        journal.drop_value(connection, _BEHIND)
+
+
+def _pass_on(context: Context, them: Sequence[SuppressionKey]) -> None:
+    seq = context.sequence.take()
+    with writing(context.engine) as connection:
+        learn_all(connection, context, context.topology(connection), seq, [list(them)])
+
+
+def _plan_part(context: Context, them: Sequence[SuppressionKey]) -> Planned:
+    """Those of them who are still due: others may have been decided about meanwhile."""
+    seq = context.sequence.take()
+    with writing(context.engine) as connection:
+        return _plan(connection, context, seq, people.due_among(connection, them, context.now()))
 
 
 def rehearse(context: Context, *, everybody: bool = True) -> Planned:
@@ -118,10 +230,11 @@ def _plan(connection: Connection, context: Context, seq: int, among: Sequence[Su
     for name in outbox.accounts_unsettled(connection) & topology.accounts.keys():
         before = context.now() - timedelta(seconds=topology.accounts[name].settle_s)
         outbox.note_settled(connection, name, before, seq)
-    _join_digests(connection, context)
-    as_they_are = _learn(connection, context, topology, seq, planned, among)
+    _join_digests(connection, context, among)
+    learnt = learn_all(connection, context, topology, seq, _due(connection, context, among))
+    planned.take_note(learnt)
     for chunk in _due(connection, context, among):
-        them = as_they_are or _load(connection, topology, chunk)
+        them = learnt.them or load(connection, context, topology, chunk)
         _decide(connection, context, topology, chunk, them, seq, planned)
     return planned
 
@@ -141,97 +254,12 @@ def _due(
         after = chunk[-1]
 
 
-def _load(connection: Connection, topology: Topology, chunk: list[SuppressionKey]) -> list[Person]:
-    return [person.at_accounts(topology.accounts) for person in people.load_people(connection, chunk)]
-
-
-def _join_digests(connection: Connection, context: Context) -> None:
+def _join_digests(connection: Connection, context: Context, among: Sequence[SuppressionKey] | None) -> None:
     """Of whom only a digest was known becomes somebody as soon as a provider shows their address."""
     waiting = hashed.unjoined(connection)
-    for chunk in _due(connection, context, None) if waiting else ():
+    for chunk in _due(connection, context, among) if waiting else ():
         for identity, address in list(hashed.addresses(connection, chunk)):
             hashed.join(connection, waiting, identity, address)
-
-
-# Learn ---------------------------------------------------------------------------------------------------------------
-
-
-def _learn(
-    connection: Connection,
-    context: Context,
-    topology: Topology,
-    seq: int,
-    planned: Planned,
-    among: Sequence[SuppressionKey] | None,
-) -> list[Person] | None:
-    """Take note of all that was said. Returns the people if they are still what they were loaded as: as nothing was
-    learnt, and as they are no more than one chunk.
-    """
-    written: list[ConsentEvent] = []
-    them: list[Person] = []
-    gone: list[Gone] = []
-    gave: list[SuppressionKey] = []
-    chunk_count = 0
-    for chunk_count, chunk in enumerate(_due(connection, context, among), 1):  # noqa: B007
-        them = _load(connection, topology, chunk)
-        outlived = context.now() - timedelta(seconds=context.policy.mass_release_s)
-        if people.release_outlived(connection, [person.key for person in them if person.mass_scopes], outlived):
-            them = _load(connection, topology, chunk)
-        for person in them:
-            events = learn(person, topology, context.now(), seq)
-            written += people.record_consent(connection, events)
-            knowing = taught(person, events)
-            gone += retire(connection, context, topology, knowing)
-            gave += [person.key] if noes(knowing) and any(heirs(person)) else []
-            planned.claims += _judge_claims(connection, context, topology, knowing, seq, planned)
-    planned.learnt = len(written)
-    if written:
-        _flag_mass(connection, context, written)
-    planned.retired = len(gone)
-    heard = hand_over(connection, context, topology, gone, seq)
-    passed = pass_on(connection, context, topology, [*gave, *heard], seq) or bool(heard)
-    untouched = not (written or passed or planned.retired or planned.exempted)
-    return them if untouched and chunk_count == 1 else None
-
-
-def _judge_claims(
-    connection: Connection, context: Context, topology: Topology, person: Person, seq: int, planned: Planned
-) -> int:
-    """End the exemptions that a later "no" ends; grant the claims that need nobody; write down those that wait."""
-    now = context.now()
-    for exemption in person.exemptions:
-        if (scope := ended_by(person, topology, exemption)) is not None:
-            exemptions.end(connection, exemption, scope, seq=seq, at=now)
-            planned.exempted += 1
-    granted = grants(person, topology, now)
-    for grant in granted:
-        cell = grant.cell
-        exemptions.grant(connection, person.key, cell.place, grant.evidence, seq=seq, at=now)
-        plans.grant_claims_of(connection, cell.account, cell.container, cell.identity)
-        planned.exempted += 1
-    places = {grant.cell.place for grant in granted}
-    waiting = [(claim, False) for claim in claims(person, topology, now) if claim.cell.place not in places]
-    waiting += [(fight.claim, True) for fight in fights(person, topology, now)]
-    return sum(
-        plans.record_claim(
-            connection, account=claim.cell.account, container=claim.cell.container, key=claim.cell.key, at=now,
-            identity=claim.cell.identity, scope=claim.scope, status_seq=claim.cell.status_seq, fight=fight,
-        )
-        for claim, fight in waiting
-    )  # fmt: skip
-
-
-def _flag_mass(connection: Connection, context: Context, written: list[ConsentEvent]) -> None:
-    """A listing in which too many said no at once is believed for the people in it, and spreads only after a person,
-    or time, let it.
-    """
-    listed = [event for event in written if event.route in {"listing", "feed"} and not event.inferred]
-    since = context.now() - timedelta(seconds=context.policy.limits.window_s)
-    sizes = containers.sizes(connection)
-    for source, container in sorted({(event.source, event.container) for event in listed}):
-        within = people.count_events(connection, source, container, since)
-        if context.policy.limits.exceeded(within, sizes.get((source, ContainerId(container)), 0)):
-            people.flag_mass(connection, [e for e in listed if (e.source, e.container) == (source, container)])
 
 
 # Decide --------------------------------------------------------------------------------------------------------------

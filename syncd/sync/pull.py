@@ -336,7 +336,7 @@ def _observe(
         seen = observe(connection, context, lane, admissible, known, seq=seq, route=route)
         pulled.new += seen.new
         pulled.changed += seen.changed
-        _put_on_agenda(connection, context, seen)
+        _put_on_agenda(connection, context, seen, urgent=route == "feed")
         if afresh:
             caution.begin(connection, seen.people | seen.newcomers, context.now())
     if len(admissible) < len(readings):
@@ -354,7 +354,7 @@ def _read(lane: Lane, container: ContainerId, records: list[Record], digests: di
     return [mirror.Reading(provider.read(container, record), digests[record.key]) for record in records]
 
 
-def _put_on_agenda(connection: Connection, context: Context, seen: mirror.Observed) -> None:
+def _put_on_agenda(connection: Connection, context: Context, seen: mirror.Observed, *, urgent: bool) -> None:
     """Plan those for whom something may follow.
 
     With one account only, that is of the newcomers nobody but who said no.
@@ -362,7 +362,7 @@ def _put_on_agenda(connection: Connection, context: Context, seen: mirror.Observ
     newcomers = seen.newcomers
     if len(context.lanes) == 1:
         newcomers = people.suppressed_among(connection, newcomers)
-    people.put_on_agenda(connection, seen.people | newcomers, context.now())
+    people.put_on_agenda(connection, seen.people | newcomers, context.now(), urgent=urgent)
 
 
 # Feeds ---------------------------------------------------------------------------------------------------------------

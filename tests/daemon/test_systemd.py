@@ -23,7 +23,7 @@ from syncd.daemon.watchdog import Watchdog
 from syncd.domain.identity import Identity, suppression_key
 from syncd.store import people
 from syncd.store.session import writing
-from syncd.sync.plan import plan
+from syncd.sync.plan import plan_at_once
 from tests.daemon.scene import DEADLINE_S, FAST, Scene, quiet, running, until
 
 pytestmark = pytest.mark.loopback
@@ -168,7 +168,7 @@ def test_to_plan_for_very_many_is_work_and_no_hang(watched: Manager, scene: Scen
         watchdog.alive()
 
     app.context.alive = alive
-    plan(app.context)
+    plan_at_once(app.context)
     assert len(turns) >= 6
     assert len(watched.heard("WATCHDOG=1")) >= len(turns) // 2
     live.expect("press", 0)

@@ -28,7 +28,7 @@ from syncd.store import people
 from syncd.store.session import reading
 from syncd.sync import one_click, preferences, subscribing
 from syncd.sync.ingest import ingest
-from syncd.sync.plan import plan
+from syncd.sync.plan import plan_at_once
 from syncd.sync.signed import signing_key
 from syncd.sync.standing import standing
 from syncd.wire import Request, Response
@@ -140,7 +140,7 @@ class Door:
 
     def work(self) -> None:
         ingest(self.context)
-        plan(self.context)
+        plan_at_once(self.context)
 
     def tokens(self) -> dict[str, str]:
         """Links of Ann, by the route that they lead to."""

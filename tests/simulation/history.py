@@ -16,7 +16,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,8 @@ class History:
         fence(self.mirror.engine, None)  # it is another process, though it has the engine of the one before
         app = App(self._settings, outside, engine=self.mirror.engine)
         assert app.take()
+        # In some histories more are due at once than are planned at once, as where there are very many people.
+        app.context.policy = replace(app.context.policy, plan_at_once=(2, 1, 200)[self.told.seed % 3])
         return Daemon(app, lambda what: self._break("fault", what), self._finished)
 
     def _die(self, point: str) -> None:

@@ -288,7 +288,7 @@ def test_what_a_no_rests_on(engine: Engine, events, inferred, mass):
 def test_a_mass_is_flagged_where_it_was_learnt_and_released_for_whom_it_is(engine: Engine):
     record(engine, event())
     with writing(engine) as connection:
-        people.flag_mass(connection, [event()])
+        people.flag_mass(connection, "rocs", "R1", 0)
     assert load(engine).mass_scopes == {NEWS}
     assert load(engine).mass_sources == {(NEWS, "rocs", "R1")}
     with writing(engine) as connection:
@@ -339,7 +339,7 @@ def test_a_mass_stays_one_until_somebody_says_it_apart_from_it(engine: Engine, w
     first = learn(load(engine), TOPOLOGY, NOW, 6)
     record(engine, *first)
     with writing(engine) as connection:
-        people.flag_mass(connection, first)
+        people.flag_mass(connection, first[0].source, first[0].container, 0)
     observe(engine, seen("1", NO, container=where, fields={"phone": "2"}), seq=7)
     record(engine, *learn(load(engine), TOPOLOGY, later(1), 8))
     assert bool(load(engine).mass_scopes) is not released

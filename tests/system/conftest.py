@@ -16,18 +16,9 @@ from tests.world import World, quiet
 ENGINE_MATTERS = frozenset(
     {
         "test_check",  # what the mirror itself refuses
-        "test_connection",  # each of these four: a route from end to end
-        "test_convergence",
-        "test_leads",
-        "test_links",
-        "test_dark",  # views
+        "test_dark",  # these three: views
         "test_ledger",
         "test_mirror",
-        "test_resync",  # a rehearsal is taken back
-        "test_erasure",  # whatever is left anywhere in the database
-        "test_hygiene",
-        "test_first_contact",  # plans, and how an approval keeps what it was shown
-        "test_stale_approval",
     }
 )
 """Files whose tests the suite plays on both engines. Of the others, which are about rules of the core, emulators and

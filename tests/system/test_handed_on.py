@@ -15,7 +15,7 @@ from syncd.store import exemptions, people, renames
 from syncd.store.sequence import Sequence
 from syncd.store.session import writing
 from syncd.sync.ingest import resubscribe, unsubscribe
-from syncd.sync.plan import plan
+from syncd.sync.plan import plan_at_once
 from tests.scenes import JOINED, TWO_LISTS, command, person, standing, suppressed, with_two_lists
 from tests.system.test_heirs import THIRD, by_phone, by_reading, moved
 from tests.system.test_rename import NEW, OLD
@@ -237,7 +237,7 @@ def test_whoever_moved_and_said_no_to_nothing_costs_no_question_each(open_small_
         asked: list[str] = []
         note = lambda *given: asked.append(given[2])  # noqa: E731
         sa.event.listen(world.app.engine, "before_cursor_execute", note)
-        plan(world.app.context)
+        plan_at_once(world.app.context)
         sa.event.remove(world.app.engine, "before_cursor_execute", note)
         return len(asked)
 

@@ -9,7 +9,7 @@ import pytest
 from syncd.domain.consent import GLOBAL, Scope
 from syncd.domain.identity import Identity
 from syncd.sync.ingest import resubscribe, unsubscribe
-from syncd.sync.plan import plan
+from syncd.sync.plan import plan_at_once
 from tests.scenes import (
     JOINED,
     LEFT,
@@ -103,7 +103,7 @@ def test_it_goes_down_to_the_last_address(open_small_world, in_order):
         world.rocs.edit_customer(next(iter(world.rocs.customers)), email=THIRD)
         world.settle(4)
         by_phone(world)
-        plan(world.app.context)
+        plan_at_once(world.app.context)
         assert suppressed(world, "global") == {OLD, NEW, THIRD}, "at once: the one between may stand nowhere any more"
     else:
         by_phone(world)
