@@ -167,10 +167,12 @@ class Ended:
             readings = veiled(self.connection, self.context, self.lane.name, fresh)
             keys = [entry.observation.key for entry in readings]
             known = mirror.known_cells(self.connection, self.lane.name, seen.container, keys)
-            observe(
+            shown = observe(
                 self.connection, self.context, self.lane, readings, known,
                 seq=self.began, route="lookup", in_part=True,
             )  # fmt: skip
+            # Whose address was to give way may have left under that: it is theirs to be learnt, and to be handed on.
+            people.put_on_agenda(self.connection, shown.people | shown.newcomers, self.now, urgent=True)
 
     def _may_be_told_twice(self, op: Sendable) -> bool:
         """Where nobody can be asked what became of a call: whether sending it again does no harm."""

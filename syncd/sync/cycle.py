@@ -31,7 +31,7 @@ from syncd.store.session import Connection, reading, writing
 from syncd.sync.answers import Pushed
 from syncd.sync.context import Context, Lane
 from syncd.sync.hygiene import Vetted, vet_leads
-from syncd.sync.ingest import ingest
+from syncd.sync.ingest import ingest_all
 from syncd.sync.leads import forget_tests
 from syncd.sync.lookups import heed_notices, look_up
 from syncd.sync.plan import Planned, plan
@@ -144,7 +144,7 @@ async def run_round(
         settled = False
         while not settled and done.passes < context.policy.passes_max:
             done.passes += 1
-            done.deliveries += ingest(context).read
+            done.deliveries += (await ingest_all(context)).read
             settled = await _pass(context, done, patient=patient)
         _join(context, chosen, done)
         _close_runs(context, done)

@@ -5,6 +5,7 @@ Kept raw before it is answered, read afterwards; a delivery is one more observat
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,8 +38,11 @@ UNSUBSCRIBES = ("unsubscribes",)
 
 @dataclass(slots=True)
 class Ingested:
+    """What was read, what was parked, and whether there may be more."""
+
     read: int = 0
     parked: int = 0
+    more: bool = False
 
 
 def accept(lane: Lane, context: Context, delivery: Delivery) -> tuple[str, bool]:
@@ -87,19 +91,32 @@ def _names_erased(connection: Connection, found: Sequence[Observation | Hint]) -
     return bool(veil.among(name for name in named if name is not None) or veil.digests(nameless))
 
 
+async def ingest_all(context: Context) -> Ingested:
+    """Read what has been taken in, in the order of arrival. After some hundreds others have the loop."""
+    done = ingest(context)
+    while done.more:
+        context.alive()
+        await asyncio.sleep(0)
+        some = ingest(context)
+        done = Ingested(done.read + some.read, done.parked + some.parked, some.more)
+    return done
+
+
 def ingest(context: Context) -> Ingested:
-    """Read what has been taken in, in the order of arrival."""
+    """Read the first of what has been taken in, in the order of arrival, in one transaction."""
     done = Ingested()
-    while _anything_new(context):
-        with writing(context.engine) as connection:
-            batch = inbox.new_deliveries(connection, BATCH)
-            before = hashed.unjoined(connection)
-            for row, delivery in batch:
-                lane = context.lanes.get(row.account)
-                reason = _read(connection, lane, context, row.id, delivery, row.seq)
-                done.parked += bool(reason)
-                done.read += not reason
-            _join_digests(connection, context, before)
+    if not _anything_new(context):
+        return done
+    with writing(context.engine) as connection:
+        batch = inbox.new_deliveries(connection, BATCH)
+        before = hashed.unjoined(connection)
+        for row, delivery in batch:
+            lane = context.lanes.get(row.account)
+            reason = _read(connection, lane, context, row.id, delivery, row.seq)
+            done.parked += bool(reason)
+            done.read += not reason
+        _join_digests(connection, context, before)
+    done.more = len(batch) == BATCH
     return done
 
 

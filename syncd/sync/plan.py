@@ -92,7 +92,8 @@ async def plan(context: Context, *, patient: bool = True) -> Planned:
     async with planning.lock:
         with reading(context.engine) as connection:
             due = people.due_people(connection, context.now(), context.policy.plan_at_once + 1)
-        if len(due) > context.policy.plan_at_once:
+            broke_off = journal.get_value(connection, _BEHIND) is not None
+        if broke_off or len(due) > context.policy.plan_at_once:
             return await _plan_many(context)
         return plan_at_once(context)
 

@@ -8,6 +8,7 @@ from syncd.emulators.emulator import Fault, FaultKind
 from syncd.sync.ingest import unsubscribe
 from tests.scenes import (
     JOINED,
+    TWO_LISTS,
     command,
     marks,
     notices,
@@ -15,6 +16,7 @@ from tests.scenes import (
     standing,
     subscriber,
     suppressed,
+    with_two_lists,
 )
 from tests.system.test_rename import NEW, OLD, asked, moves
 
@@ -213,3 +215,19 @@ def test_while_something_is_under_way_for_the_former_address_nobody_is_set_besid
     world.rocs.edit_customer(customer, email=NEW)
     world.settle(4)
     assert ("subscribe", NEW) not in asked(world, before)
+
+
+def test_a_no_that_is_seen_on_the_way_to_a_change_of_address_is_one_of_the_new_one_too(open_world):
+    """They leave one list under the former address after the new one was to take its place there, and nobody tells."""
+    world = with_two_lists(open_world(config=TWO_LISTS))
+    customer = person(world, OLD, "Olga", "Old", lists=("L-1", "L-2"))
+    world.settle(2)
+    assert subscriber(world, OLD, "155") is not None
+    world.wait(600)
+    world.rocs.edit_customer(customer, email=NEW)
+    world.mail.person_unsubscribes("155", OLD)
+    world.round(["crm"])
+    world.settle(3)
+    assert subscriber(world, NEW, "155") is None
+    assert suppressed(world, "events") == {OLD, NEW}
+    assert suppressed(world, "newsletter") == set()

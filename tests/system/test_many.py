@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from syncd.store import people as agenda
 from syncd.store.session import reading, writing
 from syncd.sync.context import Context
 from syncd.sync.cycle import run_round
-from syncd.sync.ingest import unsubscribe
+from syncd.sync.ingest import BATCH, ingest_all, unsubscribe
 from syncd.sync.plan import plan
 from tests.scenes import JOINED, LEFT, people, plans, standing
 from tests.virtual import run
@@ -124,19 +126,23 @@ def test_a_mass_flip_is_known_as_one_before_the_first_of_it_is_passed_on(open_wo
     assert unsubscribes(world) == set()
 
 
+def dying_after(parts: int) -> Callable[[], None]:
+    """A kill of the process, where so many parts are done."""
+    left = itertools.count(parts - 1, -1)
+
+    def dies() -> None:
+        if not next(left):
+            raise KilledError
+
+    return dies
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 4], ids=lambda parts: f"after {parts} parts")
 def test_a_mass_flip_is_known_as_one_after_a_kill_in_between(open_small_world, parts: int):
     """What was learnt before the kill is part of it, although nobody has to learn it any more."""
     world = open_small_world(max_count=PART + 1)
     flipped(world, 4 * PART)
-    left = [parts]
-
-    def dies() -> None:
-        left[0] -= 1
-        if not left[0]:
-            raise KilledError
-
-    world.app.context.alive = dies
+    world.app.context.alive = dying_after(parts)
     with pytest.raises(KilledError):
         world.round()
     world.restart()
@@ -147,17 +153,21 @@ def test_a_mass_flip_is_known_as_one_after_a_kill_in_between(open_small_world, p
     assert world.rows("SELECT * FROM meta WHERE key = 'learning'") == []
 
 
+def test_what_a_kill_left_to_be_judged_is_judged_also_where_few_are_due_by_then(open_small_world):
+    world = open_small_world(max_count=PART + 1)
+    flipped(world, 4 * PART)
+    world.app.context.alive = dying_after(3)
+    with pytest.raises(KilledError):
+        world.round()
+    world.restart()
+    world.settle(2)  # all in one part
+    assert {(row["kind"], row["hold"], row["count"]) for row in plans(world)} == {("unsubscribe", "mass", 4 * PART)}
+
+
 def test_after_a_kill_between_two_decisions_the_others_are_decided_about(open_small_world):
     world = open_small_world(max_count=1_000)
     emails = flipped(world, 4 * PART)
-    left = [7]
-
-    def dies() -> None:
-        left[0] -= 1
-        if not left[0]:
-            raise KilledError
-
-    world.app.context.alive = dies
+    world.app.context.alive = dying_after(7)
     with pytest.raises(KilledError):
         world.round()
     assert 0 < len(unsubscribes(world)) < 4 * PART
@@ -187,3 +197,21 @@ def test_a_round_that_does_not_wait_leaves_the_rest_to_whoever_plans(open_small_
 
     run(world.loop, both())
     assert passes == [(1, True)]
+
+
+def test_others_have_the_loop_while_very_much_is_read_that_was_taken_in(open_small_world):
+    world = open_small_world()
+    for n in range(BATCH + 1):
+        world.rokt.send_lead(f"l{n}@example.org", f"First{n}", "Dee")
+    assert world.deliver() == BATCH + 1
+    new = []
+
+    async def beside() -> None:
+        new.append(world.rows("SELECT count(*) AS n FROM inbox WHERE state = 'new'")[0]["n"])
+
+    async def both() -> None:
+        await asyncio.gather(ingest_all(world.app.context), beside())
+
+    run(world.loop, both())
+    assert new == [1]
+    assert world.rows("SELECT count(*) AS n FROM inbox WHERE state = 'new'") == [{"n": 0}]
