@@ -54,10 +54,11 @@ def next_step(shown: Mapping[str, Any]) -> str:
 def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict, dict[str, Any]]:
     """The verdict, and everything it rests on. `intervals`: for each account, how often a round begins, in seconds."""
     now = context.now()
-    names = list(context.lanes)
+    lanes = context.lanes  # the daemon asks from a thread, and a reload exchanges them: an account of before or after it
+    names = [name for name in lanes if name in intervals]
     with reading(context.engine) as connection:
         rows = {row.name: row for row in journal.load_accounts(connection)}
-        takes_noes = [n for n in names if ChangeKind.UNSUBSCRIBE in context.lanes[n].capabilities.accepts]
+        takes_noes = [n for n in names if ChangeKind.UNSUBSCRIBE in lanes[n].capabilities.accepts]
         counted = inspect.counts(connection, names, now, takes_noes)
         unsubscribes = ledger.underway(connection, names, now, timedelta(seconds=context.policy.unsubscribe_within_s))
         daemon = journal.holding(connection, now)

@@ -44,7 +44,7 @@ async def test_a_round_that_breaks_is_answered_too(scene: Scene, monkeypatch: py
         def broken(*_: Any) -> Any:
             raise RuntimeError
 
-        monkeypatch.setattr(cycle, "ingest", broken)
+        monkeypatch.setattr(cycle, "ingest_all", broken)
         with writing(app.engine) as connection:
             journal.ask_for_round(connection, "wish", [], False, wall_clock())
 

@@ -28,6 +28,8 @@ FENCE, GUARD, ABSENCE, BAD = (
     f"tests/system/test_{name}.py::test_" for name in ("fence", "guard", "absence", "bad_input")
 )
 HEIRS = "tests/system/test_heirs.py::test_"
+MANY = "tests/system/test_many.py::test_"
+FORMER = "tests/system/test_former_addresses.py::test_"
 HANDED_ON = "tests/system/test_handed_on.py::test_"
 LINKED = "tests/reconcile/test_connection.py::test_"
 UNLINKED = "tests/system/test_links.py::test_"
@@ -258,8 +260,29 @@ MUTANTS = (
     ),
     # Who goes by another address.
     Mutant(
-        "a no from the former mailbox stays with it",
+        "a mass flip that a kill cut in two is taken for two small ones",
         "syncd/sync/plan.py",
+        "if journal.get_value(connection, _BEHIND) is None:",
+        "if True:",
+        (f"{MANY}a_mass_flip_is_known_as_one_after_a_kill_in_between",),
+    ),
+    Mutant(
+        "somebody is decided about before all was learnt that was said",
+        "syncd/sync/plan.py",
+        "return Planned(elsewhere=True) if planning.learning else _plan_urgent(context)",
+        "return _plan_urgent(context)",
+        (f"{MANY}nobody_is_decided_about_while_what_was_said_is_still_taken_note_of",),
+    ),
+    Mutant(
+        "a no that is seen on the way to a change of address is not learnt",
+        "syncd/sync/answers.py",
+        "people.put_on_agenda(self.connection, shown.people | shown.newcomers, self.now, urgent=True)",
+        "pass",
+        (f"{FORMER}a_no_that_is_seen_on_the_way_to_a_change_of_address_is_one_of_the_new_one_too",),
+    ),
+    Mutant(
+        "a no from the former mailbox stays with it",
+        "syncd/sync/learning.py",
         "[person.key] if noes(knowing) and any(heirs(person)) else []",
         "[]",
         (f"{HEIRS}a_no_under_the_address_before_is_one_of_the_address_they_go_by",),

@@ -125,6 +125,14 @@ def test_labels_name_accounts_and_words_and_nobody(open_small_world: Open) -> No
     assert not [metric for metric in REGISTRY.collect() if metric.name.startswith("syncd")], "nothing of ours is global"
 
 
+def test_an_account_that_a_reload_adds_at_this_very_moment_is_told_of_the_next_time(open_small_world: Open) -> None:
+    world = open_small_world()
+    agreed(world)
+    before = {name: seconds for name, seconds in world.app.intervals.items() if name != "mail"}
+    _, shown = standing(world.app.context, before)
+    assert {account["name"] for account in shown["accounts"]} == before.keys()
+
+
 def test_whatever_an_account_is_called_can_be_read_back(at: Any) -> None:
     """A name or a reason with quotes and line ends stays one label."""
     odd = 'a"b\\c\nd'
