@@ -7,6 +7,7 @@
 # SCRATCH: an empty folder to mount on. PAYLOAD: a tree that is copied over the new root. SOURCE:TARGET: folders of the
 # machine outside that are bound in; what is written there stays (the disk that survives a power cut).
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
 scratch=$1 payload=$2
 shift 2
 
