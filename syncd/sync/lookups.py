@@ -144,8 +144,6 @@ async def ask(lane: Lane, context: Context, target: Target, pulled: Pulled) -> b
             known = mirror.known_cells(connection, lane.name, target.container, keys)
             seen = observe(connection, context, lane, readings, known, seq=seq, route="lookup")
             pulled.new += seen.new
-            # A record that was asked about by its id may go by another address by now.
-            people.put_on_agenda(connection, seen.people | seen.newcomers, now, urgent=True)
             nameless = bool(keys) and seen.nameless.issuperset(keys)
             _note_discovered(connection, lane, target.container, found, known, now)
             lost = sorted(set(target.keys) - set(keys))
