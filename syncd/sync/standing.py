@@ -54,7 +54,7 @@ def next_step(shown: Mapping[str, Any]) -> str:
 def standing(context: Context, intervals: Mapping[str, float]) -> tuple[Verdict, dict[str, Any]]:
     """The verdict, and everything it rests on. `intervals`: for each account, how often a round begins, in seconds."""
     now = context.now()
-    lanes = context.lanes  # the daemon asks from a thread, and a reload exchanges them: an account of before or after it
+    lanes = context.lanes  # once: the daemon asks from a thread, and a reload exchanges them meanwhile
     names = [name for name in lanes if name in intervals]
     with reading(context.engine) as connection:
         rows = {row.name: row for row in journal.load_accounts(connection)}
