@@ -131,7 +131,7 @@ class Policy:
     breaker_max_s: float = 300.0
     push_batch: int = 500
     passes_max: int = 8
-    plan_at_once: int = 200
+    plan_at_once: int = 100
 
     def wait_asked(self, seconds: float) -> timedelta:
         """How long to wait for a provider that asked for it: as long as it says, where it can mean that."""

@@ -30,7 +30,7 @@ from syncd.sync.ledger import keep_ledger
 from syncd.sync.seen import observe
 from syncd.sync.veil import veiled, veiled_identity
 
-BATCH = 200
+BATCH = 100
 
 UNSUBSCRIBES = ("unsubscribes",)
 """The route on which every delivery is a "no", and whose senders number none of them."""
@@ -92,7 +92,7 @@ def _names_erased(connection: Connection, found: Sequence[Observation | Hint]) -
 
 
 async def ingest_all(context: Context) -> Ingested:
-    """Read what has been taken in, in the order of arrival. After some hundreds others have the loop."""
+    """Read what has been taken in, in the order of arrival. After each hundred others have the loop."""
     done = ingest(context)
     while done.more:
         context.alive()

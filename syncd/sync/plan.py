@@ -3,7 +3,7 @@
 First everything that was seen is read as consent, for all who are due; only then is anything decided, so that one
 listing that turned very many people at once is known as such before the first change follows from it.
 
-Some hundreds of people are one transaction. More are several: in between others have the mirror, and the loop.
+A hundred people are one transaction. More are several: in between others have the mirror, and the loop.
 """
 
 from __future__ import annotations

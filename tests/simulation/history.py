@@ -165,7 +165,7 @@ class History:
         app = App(self._settings, outside, engine=self.mirror.engine)
         assert app.take()
         # In some histories more are due at once than are planned at once, as where there are very many people.
-        app.context.policy = replace(app.context.policy, plan_at_once=(2, 1, 200)[self.told.seed % 3])
+        app.context.policy = replace(app.context.policy, plan_at_once=(2, 1, 100)[self.told.seed % 3])
         return Daemon(app, lambda what: self._break("fault", what), self._finished)
 
     def _die(self, point: str) -> None:
