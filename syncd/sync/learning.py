@@ -34,7 +34,7 @@ class Learnt:
 
 
 def learn_all(
-    connection: Connection, context: Context, topology: Topology, seq: int, everybody: Iterable[list[SuppressionKey]]
+    connection: Connection, context: Context, topology: Topology, seq: int, by_chunk: Iterable[list[SuppressionKey]]
 ) -> Learnt:
     """Take note of all that was said, of whoever came back, and of addresses that gave way to others."""
     learnt = Learnt()
@@ -43,7 +43,7 @@ def learn_all(
     gone: list[Gone] = []
     gave: list[SuppressionKey] = []
     chunk_count = 0
-    for chunk_count, chunk in enumerate(everybody, 1):  # noqa: B007
+    for chunk_count, chunk in enumerate(by_chunk, 1):  # noqa: B007
         them = load(connection, context, topology, chunk)
         for person in them:
             events = learn(person, topology, context.now(), seq)
