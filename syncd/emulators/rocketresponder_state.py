@@ -122,7 +122,10 @@ class RocketResponderState(Emulator):
         return self.subscribers.get((lid, email.strip().lower()))
 
     def confirm(self, lid: str, email: str) -> None:
-        """The person follows the link in the confirmation mail. An address that this one replaces leaves now."""
+        """The person follows the link in the confirmation mail. An address that this one replaces leaves now.
+
+        Where it complained it has left for good already, and goes on to say so.
+        """
         subscriber = self._known(lid, email)
         subscriber.status = self.status_words["confirmed"]
         # Later than any unsubscribe, also within the same second: it happened after it.
@@ -133,7 +136,7 @@ class RocketResponderState(Emulator):
         self._acted(subscriber, "Confirmed", "confirm")
         if subscriber.replaces is not None:
             old, subscriber.replaces = self.subscriber(lid, subscriber.replaces), None
-            if old is not None:
+            if old is not None and old.status != self.status_words["complained"]:
                 self._leave(old)
 
     def person_joins(self, lid: str, email: str, name: str = "") -> None:
